@@ -1,11 +1,12 @@
-//! What the log says of an error. The text of pingora's errors holds the bytes that it could not
-//! parse: a whole head of an upstream's response, cookies included. So of a text that was made at
-//! run time nothing is logged.
+//! Formatting of errors for the log. The text of pingora's errors may contain the bytes that
+//! pingora could not parse, such as a response head with cookies. Text that was built at run time
+//! is therefore not logged.
 
 use pingora_error::{Error, ImmutStr};
 use std::fmt;
 
-/// The source and kind of an error, and what is constant of its explanation.
+/// The source and type of an error, the constant explanations of the error and its causes, and the
+/// kind of an I/O error.
 pub struct Kind<'e>(pub &'e Error);
 
 impl fmt::Display for Kind<'_> {

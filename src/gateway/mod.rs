@@ -1,23 +1,23 @@
-//! HTTP listeners, TLS, routing and proxying. The path of a request is one function,
-//! `handle_request` in `proxy.rs`.
+//! HTTP listeners, TLS, routing and proxying. `handle_request` in `proxy.rs` contains all steps of
+//! a request in order.
 //!
-//! The folders from top to bottom; each imports only folders below it, which `tests/layers.rs`
-//! checks:
+//! The modules from top to bottom. Each module imports only modules below it; `tests/layers.rs`
+//! checks this.
 //!
-//! | Module | Holds |
+//! | Module | Content |
 //! |---|---|
 //! | `listener` | the accept loop, and the check of HTTP/1.1 messages in front of the parser |
-//! | `proxy` | the function that shows a request's path, and pingora's filters |
+//! | `proxy` | the steps of a request in order, and pingora's filters |
 //! | `forward` | sending an authorized request to its upstream |
-//! | `authorize` | route, credentials and policy to permit and assertion; forward-auth |
-//! | `builtin` | what the gateway answers itself, and the user pool's endpoints in process |
+//! | `authorize` | route matching, authentication and policy evaluation; forward-auth |
+//! | `builtin` | the gateway's own endpoints, and the user pool's endpoints in process |
 //! | `state` | the gateway, its routes, long-lived requests |
 //! | `access_log` | the access log |
 //! | `request` | the parsed request and the local response |
 //! | `upstream` | upstream clusters and their connections |
 //! | `connection` | a client's connection: limits, PROXY protocol, TLS, buffering |
 //! | `framing` | HTTP/1.1 message framing |
-//! | `metrics`, `errors` | counters; the text of pingora's errors |
+//! | `metrics`, `errors` | counters; the formatting of pingora's errors |
 
 mod access_log;
 mod authorize;

@@ -1,4 +1,4 @@
-//! The path of a request, from its head to the upstream. Every step returns here.
+//! The steps of a request from its head to its upstream, and pingora's filters.
 
 use crate::base::Duration;
 use crate::gateway::access_log::AccessRecord;
@@ -35,19 +35,23 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-/// The gateway as one listener's proxy.
+/// pingora's filters for the requests of one listener.
 pub struct GatewayProxy {
     /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// What kind of listener it is.
+    /// The kind of the listener.
     pub listener: ListenerKind,
-    /// What sends most requests on.
+    /// The forwarder of requests without a body.
     pub bodyless: Arc<BodylessForwarder>,
 }
 
 impl GatewayProxy {
-    /// A request's way: what it is for, who it speaks for, whether it may pass, and the assertion
-    /// that goes along. Whatever stops it is the answer that it gets.
+    /// Reads, routes and authorizes a request, and returns it with its assertion, ready to be
+    /// forwarded.
+    ///
+    /// # Errors
+    /// The response that Narthex generates itself: a refusal, a redirect, or that of an endpoint of
+    /// its own.
     async fn handle_request(&self, session: &mut Session) -> Result<ProxiedRequest, LocalResponse> {
         let gateway = &*self.gateway;
         let table = gateway.route_table();
@@ -97,7 +101,8 @@ impl GatewayProxy {
         Ok(forward)
     }
 
-    /// Authorizes a request for a route, and takes its share of the requests in progress.
+    /// Authorizes a request for a route, and acquires its permit from the limiter of requests in
+    /// progress.
     async fn authorize_forward(
         &self,
         session: &Session,
@@ -108,13 +113,13 @@ impl GatewayProxy {
         let entry = wanted.entry.clone();
         let ctx = &RequestContext { gateway: &self.gateway, session, table, incoming: &incoming };
         request_state::set_route(&entry);
-        // Only asked about by another proxy: there is nowhere to send it.
+        // Only another proxy sends forward-auth requests for this route; it has no upstream.
         if entry.route.config.upstreams.is_empty() {
             return Err(ctx.failure(ErrorResponse::not_found()));
         }
         let passed = authorize::authorize(ctx, wanted).await;
         let passed = passed.map_err(|stop| {
-            // A script must be able to read why it was refused.
+            // A script can read the reason for the refusal only with CORS headers.
             let asked = &session.req_header().headers;
             stop.map_headers(|response_headers| {
                 cors::add_headers_if_absent(response_headers, asked, &entry.route.config)
@@ -128,7 +133,8 @@ impl GatewayProxy {
 }
 
 impl GatewayProxy {
-    /// The record of a request that was refused for its head.
+    /// Returns the access log record of a request for which `handle_request` began none, such as
+    /// one that was refused by its head.
     fn record_of_head(&self, session: &Session) -> Box<AccessRecord> {
         let mut record = Box::new(AccessRecord::of_head(session.req_header()));
         record.time = Some(self.gateway.pool.clock.now());
@@ -142,15 +148,15 @@ impl GatewayProxy {
 
 #[async_trait]
 impl ProxyHttp for GatewayProxy {
-    /// Boxed, since pingora moves it from future to future.
+    /// The context is boxed, because pingora moves it from future to future.
     type CTX = Option<Box<ProxiedRequest>>;
 
     fn new_ctx(&self) -> Self::CTX {
         None
     }
 
-    /// None: compression is the upstream's or the client's, and a module of it would be asked about
-    /// every piece.
+    /// Adds no module. Compression is left to the upstream or the client, and pingora would call
+    /// its compression module for every chunk.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
@@ -173,7 +179,8 @@ impl ProxyHttp for GatewayProxy {
         }
     }
 
-    /// Whether it is left to pingora.
+    /// Forwards a request that the [`BodylessForwarder`] supports. Returns whether pingora must
+    /// forward the request instead.
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         if !bodyless::serves(session, proxied_request(ctx)?) {
             return Ok(true);
@@ -221,7 +228,8 @@ impl ProxyHttp for GatewayProxy {
         Ok(())
     }
 
-    /// The reader of a body announces now and then how much more may be sent.
+    /// Records the activity of a response chunk. A client that reads a body sends window updates,
+    /// which consume its read budget.
     fn response_body_filter(
         &self,
         session: &mut Session,
@@ -233,7 +241,8 @@ impl ProxyHttp for GatewayProxy {
         forward.on_body_chunk(&self.gateway, session, body.as_ref());
         request_state::record_upstream_activity();
         if end {
-            // Without a length, a body ends with its connection.
+            // A body without a length ends with its connection, also if a silent upstream's
+            // connection was shut down.
             if forward.upstream_was_silent() {
                 let error = Error::explain(ErrorType::ReadTimedout, "the upstream was silent for too long");
                 return Err(error.into_up());
@@ -248,15 +257,15 @@ impl ProxyHttp for GatewayProxy {
         Ok(None)
     }
 
-    /// The response as the upstream sent it.
+    /// Checks the response head as the upstream sent it.
     async fn upstream_response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        // By HTTP/2, each stream has a framing of its own; a client by HTTP/1.1 gets the fields of
-        // it.
+        // HTTP/2 frames each stream itself, but an HTTP/1.1 client receives these fields as its
+        // framing.
         if response.version == Version::HTTP_2 {
             let is_plain = framing::length(&response.headers).is_ok()
                 && !framing::has_outer_white_space(&response.headers);
@@ -285,7 +294,8 @@ impl ProxyHttp for GatewayProxy {
         proxied_request(ctx)?.on_connected(digest)
     }
 
-    /// RFC 9110, section 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests."
+    /// Decides whether a failed request is retried. RFC 9110, section 9.2.2: "A proxy MUST NOT
+    /// automatically retry non-idempotent requests."
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
@@ -318,8 +328,9 @@ impl ProxyHttp for GatewayProxy {
         proxied_request(ctx)?.rewrite_response(&self.gateway, session, response)
     }
 
-    /// RFC 9110, section 6.5.1: "Trailer fields … cannot be used to modify" routing, authentication
-    /// or the controls of a response. A cookie in a trailer could be one of ours.
+    /// Removes cookies from trailers, because such a cookie could have the name of one of Narthex's
+    /// own. RFC 9110, section 6.5.1: "Trailer fields … cannot be used to modify" routing,
+    /// authentication or the controls of a response.
     async fn response_trailer_filter(
         &self,
         _: &mut Session,
@@ -330,7 +341,8 @@ impl ProxyHttp for GatewayProxy {
         Ok(None)
     }
 
-    /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
+    /// Allows a retry with another endpoint, because the request was not sent (RFC 9110, section
+    /// 9.2.2).
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -395,7 +407,8 @@ impl ProxyHttp for GatewayProxy {
         self.gateway.record(record, kind.as_ref().map(|kind| kind as &dyn std::fmt::Display));
     }
 
-    /// Its text would hold the bytes of malformed messages.
+    /// Suppresses pingora's warning, because its text would contain the bytes of malformed
+    /// messages.
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Self::CTX, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
@@ -405,28 +418,30 @@ impl ProxyHttp for GatewayProxy {
     }
 }
 
-/// Takes an empty piece out of the end of a body: pingora writes it as the last chunk, and the last
-/// chunk after it, which the other side reads as the beginning of the next message.
+/// Removes an empty chunk from the end of a body. Otherwise pingora writes the empty chunk as the
+/// last chunk, and then another last chunk. The recipient would read the other one as the beginning
+/// of the next message.
 fn without_empty_piece(body: &mut Option<Bytes>) {
     if body.as_ref().is_some_and(Bytes::is_empty) {
         *body = None;
     }
 }
 
-/// The answer needs nothing but this process: all nodes share the store, and none would be left
-/// without it.
+/// Returns the response to a health check, which depends on this process alone. All nodes share the
+/// store, so a check of the store would fail on all nodes at once.
 fn health(ctx: &RequestContext<'_>) -> LocalResponse {
     let answer = pages::HttpResponse::new("alive\n".into());
     pages::add_common_headers(answer, &ctx.response_context()).into()
 }
 
-/// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
+/// Returns a redirect to the same address with https. Other hosts than those served get a 404, so
+/// that a redirect never leads to another site.
 fn to_https(ctx: &RequestContext<'_>, listener: ListenerKind) -> LocalResponse {
     let RequestContext { session, table, incoming, .. } = *ctx;
     let is_only_way = table.catalogue.config.listen.https.is_none() || listener == ListenerKind::UnixSocket;
     let ends_tls = is_only_way && incoming.from_trusted_proxy;
     if ends_tls && !session.req_header().headers.contains_key(names::FORWARDED_PROTO) {
-        // A redirect would come back by the same proxy, without end.
+        // The redirected request would arrive through the same proxy, in an endless loop.
         let reason =
             "the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"";
         return ctx.refusal(ErrorResponse::bad_request(), reason);
@@ -447,23 +462,22 @@ fn to_https(ctx: &RequestContext<'_>, listener: ListenerKind) -> LocalResponse {
     pages::add_common_headers(answer, &ctx.response_context()).into()
 }
 
-/// How long a client may take to read what it is sent.
+/// The timeout of a write to the client.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the rest of a body may take that nobody wants, before the connection is given up.
+/// The timeout for draining an unread request body, after which the connection is closed.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long what is left of a body is waited for that an upstream answered early, so that the
-/// client gets the response before its connection is closed.
+/// The read timeout for the rest of a request body after an early response of the upstream. It lets
+/// the client receive the response before the connection is closed.
 const LATE_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sets deadlines for the client: pingora has none by default.
+/// Sets the timeouts of the client's connection; pingora has none by default.
 fn set_deadlines(session: &mut Session) {
-    // How long it may be idle is seen to from outside, where a head that does not come to its end
-    // is, too.
+    // `RequestTimeouts` enforces the timeouts of idle connections and of incomplete request heads.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(0));
     }
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-    // It runs only while there is something to be read.
+    // The timeout runs only while a write is pending.
     session.set_write_timeout(Some(WRITE_TIMEOUT));
 }

@@ -21,7 +21,7 @@ use axum::extract::State;
 use http::Method;
 use url::Url;
 
-/// Maximum attempts per browser: enough for several tabs, within 8 KB of headers.
+/// Maximum number of attempts per browser: enough for several tabs, within 8 KB of headers.
 const MAX_ATTEMPTS: usize = 6;
 
 /// The parameters of an app host's authorization request.
@@ -85,7 +85,7 @@ pub(super) fn other_account_url(
     format!("{}&prompt={OTHER_ACCOUNT}", query_url(catalogue, path, request, Some(provider)))
 }
 
-/// Why an authorization request was not granted.
+/// The reason for which an authorization request was refused.
 enum AuthorizeError {
     /// RFC 6749, section 4.1.2.1: with a wrong client or redirect URI the server "MUST NOT
     /// automatically redirect the user-agent to the invalid redirection URI".
@@ -101,13 +101,14 @@ struct AuthorizeParams {
     request: Option<AuthorizationRequest>,
     /// The requested provider.
     provider: Option<String>,
-    /// A hint on the user's identity (OpenID Connect Core 1.0, section 3.1.2.1).
+    /// A hint about the user's identity (OpenID Connect Core 1.0, section 3.1.2.1).
     login_hint: Option<String>,
     /// Whether the provider must ask for an account.
     other_account: bool,
 }
 
-/// An e-mail address has at most 254 characters (RFC 5321, errata 1690).
+/// Maximum length of a login hint in bytes: an e-mail address has at most 254 characters (RFC 5321,
+/// errata 1690).
 const MAX_LOGIN_HINT_LENGTH: usize = 254;
 
 fn read(
@@ -156,7 +157,8 @@ fn read(
     Ok(AuthorizeParams { request: Some(request), provider, login_hint, other_account })
 }
 
-/// Returns the error to the client, or shows it if the redirect URI is not trusted.
+/// Redirects with the error to the client, or shows an error page if the redirect URI is not
+/// trusted.
 fn error_response(catalogue: &Catalogue, info: &RequestData, refusal: AuthorizeError) -> Handled {
     match refusal {
         AuthorizeError::Page(why) => {
@@ -178,7 +180,8 @@ fn error_response(catalogue: &Catalogue, info: &RequestData, refusal: AuthorizeE
     }
 }
 
-/// RFC 9207, section 2: every authorization response, "including error responses", carries `iss`.
+/// Returns the address of an authorization response. RFC 9207, section 2: every authorization
+/// response, "including error responses", carries `iss`.
 fn response_url(
     catalogue: &Catalogue,
     redirect_uri: &str,
@@ -197,8 +200,9 @@ pub(super) async fn login(State(pool): Shared, info: RequestData) -> Reply {
     Reply(start(&pool, &info, false).await)
 }
 
-/// Starts a login. With a session it returns a code at once. Otherwise it uses the requested
-/// provider, that of the e-mail address, or the only one, or shows the selection page.
+/// Starts a login. An authorization request without a provider, or any cross-site request, uses an
+/// existing session at once. Otherwise the login uses the requested provider, the provider of the
+/// e-mail address, or the only provider. If there is none of these, it shows the selection page.
 async fn start(pool: &AppState, info: &RequestData, session_counts: bool) -> Handled {
     let catalogue = pool.catalogue.load();
     let params = match read(&catalogue, info, session_counts) {

@@ -1,5 +1,5 @@
-//! `/oauth2/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout 1.0, section 2.5): a
-//! provider ends sessions.
+//! `/oauth2/backchannel-logout/{provider}`: ends sessions at a provider's request (OpenID Connect
+//! Back-Channel Logout 1.0, section 2.5).
 
 use super::error::OAuthError;
 use super::logout::ended_by_provider;

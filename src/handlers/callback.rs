@@ -28,12 +28,13 @@ pub(super) async fn idpresponse(
     Reply(finish(&pool, &info, &provider, Step::Callback).await)
 }
 
-/// The used parameters of a provider's form; all of them could exceed the maximum address length.
+/// The parameters of a provider's form that are used; all parameters together could exceed the
+/// maximum address length.
 const FORM_PARAMETERS: [&str; 5] = ["code", "state", "error", "error_description", "iss"];
 const MAX_REDIRECT_QUERY_BYTES: usize = 4096;
 
-/// OAuth 2.0 Form Post Response Mode: converts the form to a GET of the same address. Browsers omit
-/// `SameSite=Lax` cookies from a cross-site form, and send them with the GET.
+/// Converts the form of a form post to a GET of the same address (OAuth 2.0 Form Post Response
+/// Mode). Browsers omit `SameSite=Lax` cookies from a cross-site form, and send them with the GET.
 pub(super) async fn idpresponse_form(
     State(pool): Shared,
     Path(provider): Path<String>,
@@ -62,9 +63,9 @@ pub(super) async fn idpresponse_form(
 /// The step of a login.
 #[derive(Clone, Copy)]
 pub(super) enum Step {
-    /// Return from the provider, with a response to validate.
+    /// The return from the provider, with a response to validate.
     Callback,
-    /// Continuation after validation of the provider's form.
+    /// The continuation after validation of the provider's form.
     Resume,
 }
 
@@ -81,7 +82,7 @@ pub(super) fn check_rate_limit(
     })
 }
 
-/// Audits a refused login and returns the page. Counts in `failures`, by client address.
+/// Audits a refused login, counts it in `failures` by client address, and returns the error page.
 pub(super) fn audit_refusal(
     info: &RequestData,
     provider: &str,
@@ -105,9 +106,9 @@ pub(super) fn audit_refusal(
     error_page(info, error)
 }
 
-/// Counts a failure against the client address, unless it was free of cost or the provider vouched
-/// for the account: any page can make a browser cause those, and lock out all users at that
-/// address.
+/// Counts a failure by client address, except failures without cost and refusals of accounts that
+/// the provider has authenticated. Any page can make a browser cause those, and could thus lock out
+/// all users at that address.
 pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData, error: &LoginError) {
     let free = matches!(
         error,
@@ -116,7 +117,7 @@ pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData,
             | LoginError::Unsolicited
             | LoginError::OtherProvider
             | LoginError::Store(_)
-            // The provider vouched for these: a refused account guesses nothing.
+            // The provider has authenticated these accounts, so their refusal is not a guess.
             | LoginError::Unmappable(_)
             | LoginError::NotAllowed(_)
             | LoginError::Disabled(_)
@@ -175,7 +176,7 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
     Ok(response)
 }
 
-/// Evicts what a login has changed from memory. An earlier session of the browser has ended.
+/// Evicts cached entries that a login has changed. An earlier session of the browser has ended.
 fn apply_login(pool: &AppState, info: &RequestData, finished: &CompletedLogin, earlier: Option<String>) {
     pool.sessions.apply_changes(&[Change::User(finished.user.id.clone())]);
     if let Some(earlier) = earlier {
@@ -224,9 +225,9 @@ async fn login_response(
     Ok(response)
 }
 
-/// Answers a callback of an attempt that has expired, was used or is unknown: after Back, a reload,
-/// or a long delay. With a session it redirects to the app; without one it shows a page with a link
-/// to it.
+/// Responds to a callback of an attempt that has expired, was used or is unknown, for example after
+/// Back, a reload, or a long delay. With a session it redirects to the app; without one it shows a
+/// page with a link to the app.
 async fn lost_attempt(
     pool: &AppState,
     info: &RequestData,
@@ -241,7 +242,7 @@ async fn lost_attempt(
         .map(|login| login.restart_url(&catalogue));
     // The state names the app even if the attempt's cookie is missing.
     let app = || {
-        // A wildcard is no host that a browser can go to, and attempts are made for hosts.
+        // A browser cannot be sent to a wildcard, and attempts belong to single hosts.
         let hosts = catalogue.routes().filter(|route| !route.pattern.wildcard);
         let routes = hosts.filter(|route| LoginAttempts::is_for(id, &route.host));
         let shortest = routes.min_by_key(|route| route.path.len());

@@ -12,7 +12,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, PRAGMA};
 use std::sync::Arc;
 
-/// Maximum logged length of an unknown client id.
+/// Maximum logged length of an unknown client id in characters.
 const MAX_LOGGED_CLIENT_ID: usize = 128;
 
 /// A request of an authenticated client.
@@ -23,12 +23,15 @@ pub(super) struct AuthenticatedClient<'a> {
 }
 
 impl AuthenticatedClient<'_> {
-    /// Returns a parameter.
+    /// Returns a parameter of the request's form.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.form.get(name).map(String::as_str)
     }
 
     /// Returns a required parameter.
+    ///
+    /// # Errors
+    /// `invalid_request`, if it is missing.
     pub fn required(&self, name: &str) -> Result<&str, OAuthError> {
         self.parameter(name).ok_or_else(|| OAuthError::invalid_request(format!("`{name}` is missing")))
     }

@@ -12,11 +12,11 @@ pub struct OAuthError {
     pub code: &'static str,
     /// The description for developers.
     pub description: String,
-    /// When the client may retry, if it was rate-limited.
+    /// The time after which the client may retry, if it was rate-limited.
     pub retry_after: Option<Duration>,
 }
 
-/// An unsuccessful outcome.
+/// An unsuccessful outcome of an OAuth endpoint.
 #[derive(Debug)]
 pub enum EndpointError {
     /// An OAuth error.
@@ -48,7 +48,7 @@ impl OAuthError {
         Self::new("invalid_request", description)
     }
 
-    /// Renders the error.
+    /// Returns the error as a JSON response.
     pub fn to_response(&self) -> HttpResponse {
         let text = serde_json::json!({ "error": self.code, "error_description": self.description });
         let status = match (self.code, self.retry_after) {

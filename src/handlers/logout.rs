@@ -20,7 +20,7 @@ pub(super) async fn post(State(pool): Shared, info: RequestData) -> Reply {
     Reply(end(&pool, &info).await)
 }
 
-/// Asks for confirmation: any site can navigate a browser here.
+/// Returns a page that asks for confirmation, because any site can navigate a browser here.
 async fn page(pool: &AppState, info: &RequestData) -> Handled {
     let catalogue = pool.catalogue.load();
     let principal = session_to_end(pool, info).await?;
@@ -42,7 +42,8 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
     });
     let again = shortest.unwrap_or_else(|| catalogue.config.public_url.join("/"));
     let mut response = match &catalogue.config.signed_out_url {
-        // Through an intermediate page: CSP `form-action` prohibits redirects after a form.
+        // An intermediate page is needed, because CSP `form-action` prohibits redirects after a
+        // form.
         Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST)?,
         None => SignedOutPage { sign_in_again: again }.answer()?,
     };
@@ -86,7 +87,7 @@ pub(super) async fn sign_out(pool: &AppState, info: &RequestData, sid: &str, app
 /// the confirmation page.
 ///
 /// # Errors
-/// Returns an error if Narthex's own page has no address, which is impossible.
+/// The address of Narthex's own page is not a URL, which is impossible.
 pub async fn after_sign_out(
     pool: &AppState,
     ended: Option<&EndedSession>,
@@ -102,10 +103,11 @@ pub async fn after_sign_out(
     Url::parse(&own).map(BrowserAction::Redirect).map_err(|_| ErrorResponse::internal())
 }
 
-/// Ends a session on all nodes and audits that; returns the session unless it had ended already.
+/// Ends a session on all nodes and writes that to the audit log. Returns the session, unless it had
+/// ended already.
 ///
 /// # Errors
-/// Returns an error if the database fails; the session then stays active.
+/// The database fails; the session then stays active.
 pub async fn end_session(
     pool: &AppState,
     request_id: &str,

@@ -41,7 +41,7 @@ use tower_service::Service as _;
 
 /// Shared state of the handlers.
 pub struct AppState {
-    /// The current snapshot.
+    /// The current catalogue.
     pub catalogue: Arc<CatalogueCell>,
     /// Logins at providers.
     pub broker: Arc<Broker>,
@@ -66,7 +66,7 @@ pub struct AppState {
     pub saml_messages: ConcurrencyLimiter<IpAddr>,
     /// Failed client authentications, by address and client.
     pub client_failures: RateLimiter<(IpAddr, String)>,
-    /// Revoked tokens, by client: each uses memory on every node.
+    /// Revoked tokens, by client, because each uses memory on every node.
     pub client_revocations: RateLimiter<String>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
@@ -102,8 +102,8 @@ pub fn router(pool: Arc<AppState>) -> Router {
         .route("/oauth2/revoke", post(token::revoke))
         .route("/oauth2/introspect", post(token::introspect))
         .route("/{pool_id}/.well-known/jwks.json", get(keys::pool_jwks))
-        // OpenID Connect Discovery 1.0, section 4, and RFC 8414, section 3.1: for an issuer with a
-        // path, the former appends the well-known path, the latter inserts it.
+        // For an issuer with a path, OpenID Connect Discovery 1.0, section 4, appends the
+        // well-known path, and RFC 8414, section 3.1, inserts it.
         .route("/{pool_id}/.well-known/openid-configuration", get(keys::metadata))
         .route("/.well-known/oauth-authorization-server/{pool_id}", get(keys::metadata))
         .fallback(|| async { Reply(Err(ErrorResponse::not_found())) })
@@ -111,7 +111,7 @@ pub fn router(pool: Arc<AppState>) -> Router {
         .with_state(pool)
 }
 
-/// Answers a request with `router`, and renders failures.
+/// Returns the response of `router` to a request; renders failures.
 pub async fn answer(router: &Router, request: Request, visitor: &ResponseContext) -> HttpResponse {
     let Ok(response) = router.clone().call(request).await;
     let (parts, body) = response.into_parts();
@@ -200,7 +200,7 @@ fn apps(catalogue: &Catalogue) -> Vec<App> {
             href: format!("{}{}", route.origin, route.start_page()),
         })
         .collect();
-    // One link per host: that with the shortest path.
+    // Each host has one link, that with the shortest path.
     apps.sort_by(|a, b| (&a.name, a.href.len()).cmp(&(&b.name, b.href.len())));
     apps.dedup_by(|a, b| a.name == b.name);
     apps

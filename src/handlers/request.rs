@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 
-/// Maximum stored length of a `User-Agent`.
+/// Maximum stored length of a `User-Agent` in characters.
 const MAX_USER_AGENT_LENGTH: usize = 256;
 
 /// The gateway's information on a request, from its extensions, and the headers.
@@ -33,7 +33,7 @@ pub struct RequestOrigin {
     pub target: String,
 }
 
-/// Unique parameters.
+/// Parameters by name; each occurs once.
 pub type Form = HashMap<String, String>;
 
 impl RequestData {
@@ -56,7 +56,7 @@ impl RequestData {
     /// withholds the cookie from cross-site forms.
     ///
     /// # Errors
-    /// Returns an error if the form is of another origin than `own`.
+    /// A 400 response, if the form is from another origin than `own`.
     pub fn same_origin(&self, own: &str) -> Result<(), ErrorResponse> {
         let same = match self.header("sec-fetch-site") {
             Some(site) => site == "same-origin",

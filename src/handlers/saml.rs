@@ -25,7 +25,7 @@ pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) 
     })
 }
 
-/// SAML bindings, section 3.5: receives a response by POST.
+/// Receives a response by POST (SAML bindings, section 3.5).
 pub(super) async fn post(
     State(pool): Shared,
     Path(provider): Path<String>,
@@ -35,8 +35,8 @@ pub(super) async fn post(
     Reply(validate_response(&pool, &info, &provider, &text).await)
 }
 
-/// The browser's next step, which includes the session cookie: `SameSite=Lax` withholds it from the
-/// POST.
+/// Continues a login after the POST. This request includes the session cookie, which `SameSite=Lax`
+/// withholds from the POST.
 pub(super) async fn resume(State(pool): Shared, Path(provider): Path<String>, info: RequestData) -> Reply {
     Reply(callback::finish(&pool, &info, &provider, Step::Resume).await)
 }
@@ -51,7 +51,7 @@ async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, 
         .filter(|_| !id.is_empty())
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
     let again = login.as_ref().map(|login| login.restart_url(&catalogue));
-    // Any page can make a browser send an unsolicited response: those have a separate limit.
+    // Any page can make a browser send an unsolicited response, so those have a separate limit.
     let failures = if login.is_some() { &pool.failed_sign_ins } else { &pool.unsolicited_failures };
     callback::check_rate_limit(failures, info, &catalogue, provider)?;
     let _place = verification_permit(pool, info)?;
@@ -82,7 +82,7 @@ async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, 
     Ok(response)
 }
 
-/// Reserves a slot for verification: one address cannot fill the queue.
+/// Reserves a slot for verification, so that one address cannot fill the queue.
 fn verification_permit(
     pool: &AppState,
     info: &RequestData,

@@ -39,7 +39,7 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
     .answer()
 }
 
-/// Ends one session by its id, or all.
+/// Ends one of the user's sessions by its id, or all of them.
 async fn end(pool: &AppState, info: &RequestData, text: &str) -> Handled {
     info.same_origin(&logout::own_origin(pool))?;
     let Some(principal) = session_principal(pool, info).await? else { return Err(not_signed_in()) };

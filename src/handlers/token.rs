@@ -14,7 +14,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
 
-/// How long a revocation is kept after the token's expiry, because clocks differ.
+/// The time for which a revocation is kept after the token's expiry, because clocks differ.
 const REVOCATION_GRACE: Duration = Duration::from_secs(3600);
 
 /// A token response (RFC 6749, section 5.1).
@@ -100,8 +100,8 @@ fn resolve_scopes<'c>(client: &'c AppClient, requested: Option<&str>) -> Result<
     Ok(granted)
 }
 
-/// RFC 7009, section 2.2: "The authorization server responds with HTTP status code 200 if the token
-/// has been revoked successfully or if the client submitted an invalid token."
+/// Revokes a token. RFC 7009, section 2.2: "The authorization server responds with HTTP status code
+/// 200 if the token has been revoked successfully or if the client submitted an invalid token."
 async fn revoke_token(
     pool: &AppState,
     info: &RequestData,
@@ -121,7 +121,7 @@ async fn revoke_token(
         let why = "the token was issued to another client, which must revoke it";
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
-    // Also revokes a token that has expired by the local clock: it would be valid again once the
+    // A token that has expired by the local clock is revoked, too: it would be valid again if the
     // clock is set back.
     let until = token.expires_at.max(pool.clock.now()).plus(REVOCATION_GRACE);
     let entropy = &*pool.entropy;
@@ -147,8 +147,8 @@ async fn revoke_token(
     Ok(HttpResponse::default())
 }
 
-/// RFC 7662, section 2.2: of a token that is not active it "SHOULD NOT include any additional
-/// information".
+/// Returns the introspection response. RFC 7662, section 2.2: for a token that is not active it
+/// "SHOULD NOT include any additional information".
 async fn introspection_response(
     pool: &AppState,
     info: &RequestData,

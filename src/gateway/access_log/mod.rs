@@ -1,6 +1,6 @@
-//! The access log: a line for each request, written by a thread of its own. A request never waits
-//! for it: where the destination is slower than the requests, lines are dropped, and a metric
-//! counts them.
+//! The access log: a line for each request, written by a separate thread. Requests never wait for
+//! the log. If the destination is slower than the requests, lines are dropped, and a metric counts
+//! them.
 
 mod record;
 
@@ -30,25 +30,25 @@ const BATCH_BYTES: usize = 64 * 1024;
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 /// The minimum interval between log lines about failed writes.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// The maximum time that the end of the process waits for records to be written.
+/// The maximum time for which shutdown waits for records to be written.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| metrics::ACCESS_LOG_DROPPED.counter());
 
-/// An access log that is open.
+/// An open access log.
 pub struct AccessLog {
     /// The settings with which it was opened.
     pub settings: AccessLogSettings,
-    /// Takes records; `None` ends the writer.
+    /// The channel to the writer; `None` ends the writer.
     sender: SyncSender<Option<Box<AccessRecord>>>,
     writer: JoinHandle<()>,
 }
 
 impl AccessLog {
-    /// Opens the access log of `settings`. Returns `None` if they have none.
+    /// Opens the access log of `settings`; `None` if it is disabled.
     ///
     /// # Errors
-    /// Where its file cannot be written.
+    /// Its file cannot be written.
     pub fn open(settings: &AccessLogSettings) -> Result<Option<Self>> {
         let Some(format) = settings.format else { return Ok(None) };
         let destination = match &settings.file {
@@ -67,7 +67,7 @@ impl AccessLog {
     /// Opens the existing file at `path` and closes it.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// The file cannot be written.
     pub fn check_file(path: &Path) -> Result<()> {
         open_file(path, OpenOptions::new().append(true)).map(drop)
     }
@@ -113,7 +113,8 @@ impl Destination {
     }
 }
 
-/// A file to which lines are appended. After it was moved, lines go to a new file of the same name.
+/// A file to which lines are appended. After the file was moved, lines are written to a new file
+/// with the same name.
 struct LogFile {
     path: PathBuf,
     file: File,
@@ -122,8 +123,8 @@ struct LogFile {
     ends_within_line: bool,
 }
 
-/// Opens the file at `path` for writing. A pipe that has no reader is an error, where opening it in
-/// the usual way would wait for one; writing to it waits.
+/// Opens the file at `path` for writing. A pipe without a reader is an error; a plain open would
+/// wait for a reader. Writes to a pipe wait for the reader.
 fn open_file(path: &Path, options: &mut OpenOptions) -> Result<File> {
     #[expect(clippy::cast_possible_wrap, reason = "flags are bits")]
     let without_waiting = OFlags::NONBLOCK.bits() as i32;
@@ -178,8 +179,8 @@ impl LogFile {
     }
 }
 
-/// Whether the regular file at `path` ends within a line, as one does after a crash. False where it
-/// cannot be read.
+/// Returns whether the regular file at `path` ends within a line, as after a crash. Returns false
+/// if the file cannot be read.
 fn ends_within_line(path: &Path) -> bool {
     let Ok(metadata) = std::fs::metadata(path) else { return false };
     if !metadata.is_file() || metadata.len() == 0 {
@@ -190,7 +191,7 @@ fn ends_within_line(path: &Path) -> bool {
     read.is_ok() && last != *b"\n"
 }
 
-/// Writes records until there are no more of them.
+/// Writes records until it receives `None`, or until the sender is dropped.
 fn write_all(
     records: &Receiver<Option<Box<AccessRecord>>>,
     mut destination: Destination,

@@ -44,7 +44,8 @@ pub struct AccessRecord {
 }
 
 impl AccessRecord {
-    /// Returns a record of a head alone, as for a request that is refused for its head.
+    /// Returns a record with the data of a head alone, for a request that is refused because of its
+    /// head.
     pub fn of_head(head: &RequestHeader) -> Self {
         let text = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes).map(bounded_value);
         let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
@@ -75,10 +76,10 @@ impl AccessRecord {
         }
     }
 
-    /// Returns a record of bytes that the HTTP parser never saw, from their first line.
+    /// Returns a record of bytes that did not reach the HTTP parser, from their first line.
     pub fn of_bytes(head: &[u8]) -> Self {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
-        // Whatever the separator is: a query must not become a part of the method.
+        // Any other byte ends the method, because the method must never contain a query.
         let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let method = line.iter().position(|byte| !is_letter(byte)).unwrap_or(line.len());
         let (method, rest) = line.split_at(method);
@@ -176,8 +177,8 @@ impl AccessRecord {
     }
 }
 
-/// The format of lines, with the text of the last second, which most lines share with the one
-/// before.
+/// A formatter of lines. It caches the text of the last second, which most lines share with the
+/// previous one.
 pub struct LineFormatter {
     format: AccessLogFormat,
     query: bool,
@@ -216,7 +217,7 @@ fn address(value: &[u8]) -> String {
     if scheme == 0 || value.get(scheme) != Some(&b':') {
         return bounded_value(value);
     }
-    // Browsers take a backslash for a slash here, and any number of them.
+    // Browsers read a backslash as a slash here, and accept any number of them.
     let slashes = value[scheme + 1..].iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
     let (front, rest) = value.split_at(scheme + 1 + slashes);
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'\\' | b'?')).unwrap_or(rest.len());
@@ -259,7 +260,7 @@ fn push_json(text: &str, line: &mut String) {
     line.push('"');
 }
 
-/// Appends `text` for the combined format: a quote, a backslash and all but printable ASCII become
+/// Appends `text` for the combined format. A quote, a backslash and all but printable ASCII become
 /// `\xHH`.
 fn push_escaped(text: &str, line: &mut String) {
     if is_plain(text) {
@@ -274,8 +275,8 @@ fn push_escaped(text: &str, line: &mut String) {
     }
 }
 
-/// Appends a user's name as a field of the combined format, which ends with a space and is `-`
-/// without a user. Different names have different texts.
+/// Appends a user's name as a field of the combined format, which ends at a space and is `-`
+/// without a user. Different names result in different fields.
 fn push_user(user: &str, line: &mut String) {
     match user {
         "" => line.push('-'),
@@ -390,7 +391,7 @@ mod tests {
         ] {
             assert_eq!(address(value.as_bytes()), written, "{value}");
         }
-        // What is cut off must not leave the beginning of a secret.
+        // Truncation must not keep the beginning of a secret.
         let long = format!("https://ann:{}@x.example/", "SECRET".repeat(MAX_VALUE));
         assert_eq!(address(long.as_bytes()), "https://x.example/");
     }

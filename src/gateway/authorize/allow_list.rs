@@ -1,4 +1,4 @@
-//! The refusal of a person that the lists of a route do not name.
+//! Refusal of users that are not in the lists of a route.
 
 use crate::authn::Principal;
 use crate::config::Route;
@@ -7,7 +7,7 @@ use crate::gateway::metrics;
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::state::request_context::RequestContext;
 
-/// Returns the 403, and writes the refusal to the audit log.
+/// Returns the 403 response, and writes the refusal to the audit log.
 pub fn deny(ctx: &RequestContext<'_>, route: &Route, principal: &Principal) -> LocalResponse {
     let incoming = ctx.incoming;
     metrics::denied("implicitDeny");

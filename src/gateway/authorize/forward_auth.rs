@@ -1,7 +1,6 @@
-//! Forward authentication: another proxy requests a decision about each request of the apps behind
-//! it (nginx `auth_request`, Traefik's ForwardAuth, Caddy's `forward_auth`, HAProxy). The response
-//! is the one that the request would get here: 2xx with the headers of the identity, or a redirect
-//! or an error.
+//! Forward authentication: another proxy requests a decision about each request of its apps (nginx
+//! `auth_request`, Traefik's ForwardAuth, Caddy's `forward_auth`, HAProxy). The response is the one
+//! that the request would get here: 2xx with the headers of the identity, a redirect, or an error.
 
 use crate::catalogue::Route;
 use crate::config::{Host, OnUnauthenticatedRequest};
@@ -25,8 +24,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
-/// Headers in which some proxies repeat the target, with scheme and host or without. The app may
-/// get a client's value there, and some frameworks serve that instead.
+/// Headers in which some proxies repeat the target, with or without scheme and host. The app may
+/// get a client's value there, and some frameworks use that value as the target.
 const TARGET_HEADERS: [&str; 6] = [
     "x-original-url",
     "x-original-uri",
@@ -62,12 +61,13 @@ async fn authorize_subrequest(ctx: &RequestContext<'_>) -> Result<LocalResponse,
     permission(ctx, &entry.route, &passed)
 }
 
-/// Reads the request that the proxy describes: its path and query, and what else is known of it.
+/// Returns the original request as the proxy describes it: its path and query, and its other
+/// properties.
 fn forwarded_request<'a>(ctx: &RequestContext<'a>) -> Result<(&'a str, RequestInfo), LocalResponse> {
     let (session, incoming) = (ctx.session, ctx.incoming);
     let refuse = |why: &str| ctx.refusal(ErrorResponse::bad_request(), why);
-    // Every such proxy overwrites these headers. Clients could set others, and choose what is
-    // judged.
+    // Every such proxy overwrites these headers. Clients could set other headers, and thus choose
+    // the evaluated request.
     let forwarded = |name: &HeaderName| {
         let mut values = session.req_header().headers.get_all(name).iter();
         match (values.next().map(|value| value.to_str()), values.next()) {
@@ -83,11 +83,10 @@ fn forwarded_request<'a>(ctx: &RequestContext<'a>) -> Result<(&'a str, RequestIn
     }
     let copies = TARGET_HEADERS.iter().flat_map(|name| session.req_header().headers.get_all(*name));
     if copies.map(|copy| path_and_query(copy.as_bytes())).any(|copy| copy != target.as_bytes()) {
-        // nginx passes on no other refusal than 401 and 403.
+        // nginx passes on no refusals except 401 and 403.
         return Err(ctx.refusal(ErrorResponse::access_denied(), "a header repeats the target, and differs"));
     }
-    // Session cookies are never sent without TLS, so that a redirect to the sign-in page would
-    // loop.
+    // Browsers send session cookies over TLS only, so a redirect to the sign-in page would loop.
     if !forwarded(&FORWARDED_PROTO)?.eq_ignore_ascii_case("https") {
         return Err(refuse("the visitor does not speak https with the proxy"));
     }
@@ -125,7 +124,7 @@ fn permission(
     Ok(pages::add_common_headers(response, &ctx.response_context()).into())
 }
 
-/// Returns what follows scheme and host in an address.
+/// Returns the part of an address after scheme and host.
 fn path_and_query(address: &[u8]) -> &[u8] {
     let Some(authority) =
         memchr::memmem::find(address, b"://").filter(|at| memchr::memchr(b'/', &address[..*at]).is_none())

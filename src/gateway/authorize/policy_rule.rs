@@ -1,5 +1,5 @@
-//! A request to a route under policy: the role that it comes with, what it asks for, and what
-//! becomes of it.
+//! Authorization on routes with policies: the principal's role, the requested resource, and the
+//! decision.
 
 use crate::authn::Principal;
 use crate::base::Timestamp;
@@ -24,22 +24,22 @@ use std::sync::Arc;
 
 /// Headers that change a request's method for some servers.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
-/// How much of a header's value goes into the audit.
+/// The maximum number of characters of a value in the audit log.
 const MAX_LOGGED_VALUE_BYTES: usize = 256;
 const REFERER_KEY: Key = Key::Known(Known::Referer);
 
-/// Why a request does not pass.
+/// The reason for which a request is denied.
 pub enum PolicyDenial<'a> {
     /// The principal has no role.
     NoRole(NoRole),
-    /// The role's policies do not let it pass.
+    /// The role's policies do not allow the request.
     Denied(&'a AssumedRole, Denial<'a>),
 }
 
-/// The role that the request comes with.
+/// Returns the principal's role, or the reason for which it has none.
 ///
 /// # Errors
-/// Where the store is needed, and does not answer. That there is none is a value.
+/// A 503 response, if the database is needed and unavailable.
 pub async fn assume(
     ctx: &RequestContext<'_>,
     judged: &PolicyRule,
@@ -50,10 +50,10 @@ pub async fn assume(
     assumed.map_err(|error| ctx.unavailable(&error))
 }
 
-/// Judges a request by the role that it comes with.
+/// Evaluates the policies of the assumed role, and its trust policy if that depends on the request.
 ///
 /// # Errors
-/// The refusal.
+/// The denial.
 pub fn evaluate<'a>(
     judged: &'a PolicyRule,
     assumed: &'a AssumedRole,
@@ -72,11 +72,11 @@ pub fn evaluate<'a>(
     policy::evaluate(Question::Policy(grants, &asked)).map_err(|denial| PolicyDenial::Denied(assumed, denial))
 }
 
-/// The resource that a request is for, in each spelling that a server may take it for.
+/// The resource of a request, in each spelling that a server may read.
 pub struct Resources {
-    /// The resource, as the gateway reads it.
+    /// The resource as the gateway reads it.
     pub exact: String,
-    /// Its other readings, folded; none where every server reads it alike.
+    /// Its other readings, case-folded; empty if every server reads the path alike.
     folded: Vec<String>,
     without_ending: Option<String>,
 }
@@ -97,9 +97,9 @@ impl Resources {
         Self { exact, folded, without_ending }
     }
 
-    /// Returns the request for a decision about it.
+    /// Returns the evaluation request for the resource.
     pub fn eval_request<'a>(&'a self, context: &'a dyn Context) -> EvalRequest<'a> {
-        // A method in small letters is another spelling, whatever the path.
+        // A lower-case method is another spelling, for any path.
         let folded = match &*self.folded {
             [] => std::slice::from_ref(&self.exact),
             folded => folded,
@@ -115,23 +115,23 @@ impl Resources {
     }
 }
 
-/// What a request asks for, and with what.
+/// The properties of a request that policies evaluate.
 #[derive(Clone, Copy)]
 pub struct Requested<'a> {
-    /// Its head, as it was read.
+    /// Its parsed head.
     pub incoming: &'a RequestInfo,
-    /// Its path, decoded.
+    /// Its decoded path.
     pub path: &'a Path<'a>,
     /// Its headers.
     pub headers: &'a HeaderMap,
 }
 
 impl Requested<'_> {
-    /// The header by which it says that it is of another method; policies judge what the request
-    /// line says.
+    /// Returns the name of a header that overrides the method with another one. Policies evaluate
+    /// the method of the request line.
     pub fn method_override(&self) -> Option<&'static str> {
         let own = self.incoming.method.as_str().as_bytes();
-        // Few headers have names that begin and end so, and most need not be looked at further.
+        // Few header names begin and end like these, so most headers are skipped.
         let like = |name: &str| name.starts_with('x') && name.ends_with(['d', 'e']);
         let mut likely = self.headers.iter().filter(|(name, _)| like(name.as_str()));
         likely.find_map(|(name, method)| {
@@ -188,7 +188,7 @@ pub fn audit_denial(
     );
 }
 
-/// The answer to who is signed in, and may not have this.
+/// Audits a denial, and returns the response to the principal.
 pub fn deny(
     ctx: &RequestContext<'_>,
     judged: &PolicyRule,
@@ -203,7 +203,7 @@ pub fn deny(
     access_denied(ctx, principal)
 }
 
-/// The 403 for a principal that may not have what it asked for: a page that names it, or JSON.
+/// Returns the 403 response: a page with the user's name, or JSON.
 pub fn access_denied(ctx: &RequestContext<'_>, principal: &Principal) -> LocalResponse {
     let name = principal.user().map_or_else(|| "a guest".to_owned(), display_label);
     ctx.failure(ErrorResponse::access_denied().with_advice(format!(
@@ -211,7 +211,8 @@ pub fn access_denied(ctx: &RequestContext<'_>, principal: &Principal) -> LocalRe
     )))
 }
 
-/// By name and address, since people have several accounts of one name.
+/// Returns the user's name and email address, because users may have several accounts with the same
+/// name.
 fn display_label(user: &User) -> String {
     let name = user.display_name();
     match user.email() {
@@ -220,23 +221,23 @@ fn display_label(user: &User) -> String {
     }
 }
 
-/// What policies could see of a request, for the audit.
+/// Describes the context that policies evaluated, for the audit log.
 fn describe_context(context: &dyn Context, assumed: &AssumedRole) -> String {
     let known = KNOWN_KEYS.iter().map(|(_, known)| Key::Known(*known));
     let tags = assumed.tags().map(|(tag, _)| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
     let mut text = String::new();
     for key in known.chain(tags) {
         if context.values(&key) == Values::Unreadable {
-            // Writing to a text does not fail.
+            // Writing to a `String` does not fail.
             _ = write!(text, "{}{key}=unreadable", if text.is_empty() { "" } else { " " });
         }
         for value in context.values(&key).each() {
             let value = value.text();
-            // What stands in a query may be a secret of another site's.
+            // The query may contain a secret of another site.
             let end = value.find('?').filter(|_| key == REFERER_KEY).unwrap_or(value.len());
             let short: String = value[..end].chars().take(MAX_LOGGED_VALUE_BYTES).collect();
             let space = if text.is_empty() { "" } else { " " };
-            // Writing to a text does not fail.
+            // Writing to a `String` does not fail.
             _ = write!(text, "{space}{key}={short:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! Matches a request to a route and authorizes it: the request itself, or the one that a subrequest
-//! of forward authentication describes.
+//! Matches a request to a route and authorizes it. The request is the received one, or the original
+//! request of a forward-auth subrequest.
 
 use crate::authn::{Assertion, Principal};
 use crate::catalogue::{PolicyRule, Route, Rule};
@@ -32,14 +32,15 @@ pub struct Authorized {
 pub struct RouteMatch<'t> {
     /// The target.
     pub target: Target,
-    /// The path, decoded.
+    /// The decoded path.
     pub path: Path<'t>,
 }
 
 /// Returns the target of a request for `target`.
 ///
 /// # Errors
-/// A 400 if servers could read the path differently, a 404 if there is no such target.
+/// A 400 response if servers could read the path differently; a 404 response if there is no such
+/// target.
 pub fn match_route<'t>(ctx: &RequestContext<'_>, target: &'t str) -> Result<RouteMatch<'t>, LocalResponse> {
     let (table, host) = (ctx.table, &ctx.incoming.host);
     let bad_path = |why: &str| ctx.refusal(ErrorResponse::bad_path(), why);
@@ -60,7 +61,7 @@ pub fn match_route<'t>(ctx: &RequestContext<'_>, target: &'t str) -> Result<Rout
 pub struct RouteRequest<'a> {
     /// The route.
     pub entry: &'a Arc<RouteEntry>,
-    /// The path, decoded.
+    /// The decoded path.
     pub path: &'a Path<'a>,
     /// The path and query, unchanged.
     pub target: &'a str,
@@ -69,8 +70,8 @@ pub struct RouteRequest<'a> {
 /// Authenticates and authorizes the request, and mints the assertion of its principal.
 ///
 /// # Errors
-/// A redirect to the sign-in page, or a refusal. There is no success without a permit, and no
-/// principal without an assertion.
+/// A redirect to the sign-in page, or a refusal. Success requires a permit, and a principal
+/// requires an assertion.
 pub async fn authorize(
     ctx: &RequestContext<'_>,
     wanted: RouteRequest<'_>,
@@ -123,18 +124,18 @@ pub async fn authorize(
     Ok(Authorized { permit, identity, guest_cookie })
 }
 
-/// Returns the handling of the request if it is a preflight that has one.
+/// Returns the configured handling of the request, if it is a preflight.
 fn preflight(ctx: &RequestContext<'_>, requested: &Requested<'_>, route: &Route) -> Option<Preflight> {
-    // Fetch, section 4.8: a preflight has no credentials, and would always be refused for that.
+    // Fetch, section 4.8: a preflight has no credentials, so it would otherwise always be refused.
     route.config.preflight.filter(|preflight| {
-        // A proxy takes each 2xx for permission: the response to a preflight would permit it.
+        // A proxy reads any 2xx as a permission, so the response to a preflight would permit it.
         !(ctx.incoming.is_forward_auth && *preflight == Preflight::Answer)
             && request::is_preflight(ctx.session, &ctx.incoming.method)
             && requested.method_override().is_none()
     })
 }
 
-/// Answers a preflight, or permits it without an identity.
+/// Responds to a preflight, or permits it without an identity.
 fn authorize_preflight(
     ctx: &RequestContext<'_>,
     route: &Route,
@@ -186,7 +187,7 @@ fn permit_by_rule(
     })
 }
 
-/// Returns the response to a request that policies deny. A guest is asked to sign in.
+/// Returns the response to a request that policies deny. A guest must sign in.
 fn deny_by_policy(
     ctx: &RequestContext<'_>,
     wanted: RouteRequest<'_>,

@@ -1,4 +1,4 @@
-//! The addresses of app hosts that Narthex answers itself.
+//! Narthex's own addresses on app hosts.
 
 use crate::gateway::builtin::{callback, sign_in, sign_out, userinfo};
 use crate::gateway::request::local_response::LocalResponse;
@@ -7,13 +7,13 @@ use crate::gateway::state::routes::Builtin;
 use crate::pages::{self, ErrorResponse, see_other};
 use http::Method;
 
-/// Answers below `/.narthex/`.
+/// Returns the response of an address below `/.narthex/`.
 pub async fn answer(ctx: &RequestContext<'_>, address: Builtin) -> LocalResponse {
     let method = &ctx.session.req_header().method;
     let answer = match (address, method) {
         (Builtin::Style, &Method::GET | &Method::HEAD) => Ok(pages::style()),
         (Builtin::Icon, &Method::GET | &Method::HEAD) => Ok(pages::icon()),
-        // On the pages' own origin, so that no app's script can read or press what is there.
+        // The page is on the user pool's origin, so that no app's script can read or operate it.
         (Builtin::Sessions, &Method::GET) => {
             let page = ctx.catalogue().config.public_url.join("/sessions");
             see_other(&page).map_err(|failure| ctx.failure(failure))

@@ -22,6 +22,9 @@ use crate::token::{self, CodeError, Grant};
 use std::sync::Arc;
 
 /// Redeems the code and sets the session's cookie on this host.
+///
+/// # Errors
+/// An error page.
 pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalResponse> {
     let stop = |failure: ErrorResponse| ctx.failure(failure);
     let (gateway, session, incoming) = (ctx.gateway, ctx.session, ctx.incoming);
@@ -35,7 +38,8 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
     let login: Option<AppLogin> = cookie_value(cookies(session), &cookie)
         .and_then(|sealed| gateway.attempts.open(&seal_context(incoming), id, sealed));
     let Some(login) = login else {
-        // After Back or a reload: a browser that is signed in goes on.
+        // This happens after Back or a reload. A browser with a session is redirected to its
+        // destination.
         if ctx.session_principal().await?.is_some() {
             return see_other(&format!("{}{return_to}", origin(ctx))).map_err(stop);
         }
@@ -59,9 +63,10 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
             set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
         }
         Ok(None) => {}
-        // The browser that asked for the code delivers the response twice, or signed in anew
-        // meanwhile: it gets nothing by this one, and goes on to where its present session, if it
-        // has one, is found. It is limited all the same: each costs the store a transaction.
+        // The browser has delivered the response twice, or has signed in again in the meantime.
+        // This response gives it no session, and the redirect leads to a page where an existing
+        // session remains valid. The failure is recorded, because each attempt costs a database
+        // transaction.
         Err(why @ (CodeError::Duplicate | CodeError::SessionEnded)) => {
             failures.record(incoming.client.map(rate_limit_key));
             tracing::info!(request_id = incoming.request_id, ?why, "a callback brought no session");
@@ -79,22 +84,26 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
     Ok(answer)
 }
 
-/// Returns the query's parameters; `None` where one comes twice.
+/// Returns the query's parameters; `None` if one is repeated.
 fn parameters(ctx: &RequestContext<'_>) -> Option<Form> {
     let query = ctx.session.req_header().uri.query().unwrap_or_default();
     handlers::form(query)
 }
 
-/// Logs why a callback is refused, and returns the error page. Its link leads to `return_to`.
+/// Logs the reason for which a callback is refused, and returns the error page. The page links to
+/// `return_to`.
 fn refuse(ctx: &RequestContext<'_>, failure: ErrorResponse, why: &str, return_to: &str) -> LocalResponse {
     tracing::warn!(request_id = ctx.incoming.request_id, why, "a callback was refused");
     ctx.failure(failure.with_action("Try again", format!("{}{return_to}", origin(ctx))))
 }
 
-/// Returns the code of the user pool's response, or why there is none.
+/// Returns the code of the user pool's response.
+///
+/// # Errors
+/// The reason for which there is no code.
 fn authorization_code<'f>(ctx: &RequestContext<'_>, form: &'f Form) -> Result<RandomToken, &'f str> {
     let get = |name: &str| form.get(name).map(String::as_str);
-    // RFC 9207, section 2.4: the response must be of the server that the browser was sent to.
+    // RFC 9207, section 2.4: the response must be from the server to which the browser was sent.
     if get("iss") != Some(&ctx.catalogue().config.public_url.to_string()) {
         return Err("iss is not the pool's");
     }
@@ -109,8 +118,8 @@ fn session_cookie(ctx: &RequestContext<'_>, token: &RandomToken, expires_at: Tim
     set_cookie_value_same_site(APP_COOKIE, &value, age, catalogue.same_site(&ctx.incoming.host))
 }
 
-/// Counts the sign-in against loops, and removes the cookie of the attempt, `cookie`, and of
-/// expired ones.
+/// Increments the counter of sign-ins, and removes the cookies of the attempt (`cookie`) and of
+/// expired attempts.
 fn set_attempt_cookies(
     ctx: &RequestContext<'_>,
     answer: &mut HttpResponse,
@@ -120,14 +129,15 @@ fn set_attempt_cookies(
     let landings = RedirectLoopCounter::from_cookies(cookies(ctx.session), now).increment(now);
     set_cookie(answer, &landings)?;
     set_cookie(answer, &clear_cookie_value(cookie))?;
-    // What came to nothing need not go along with each request of the app.
+    // Otherwise the browser would send the cookies of expired attempts with each request of the
+    // app.
     for name in expired_attempts(cookies(ctx.session), now) {
         set_cookie(answer, &clear_cookie_value(&name))?;
     }
     Ok(())
 }
 
-/// The identities of a guest's cookie on this host, each with its identity pool.
+/// Returns the identities of a guest's cookie on this host, each with its identity pool.
 fn guest_identities<'c>(ctx: &RequestContext<'c>, cookie: &str) -> Vec<(&'c IdentityPool, String)> {
     let (catalogue, incoming) = (ctx.catalogue(), ctx.incoming);
     let here = |pool: &&Arc<IdentityPool>| {
@@ -141,11 +151,11 @@ fn guest_identities<'c>(ctx: &RequestContext<'c>, cookie: &str) -> Vec<(&'c Iden
     catalogue.identity_pools.iter().filter(here).filter_map(identity).collect()
 }
 
-/// Redeems the code and adds this host's cookie to the session in one transaction, which also
-/// assigns the guest identities of the browser to the user.
+/// Redeems the code and adds this host's cookie to the session. The same transaction assigns the
+/// guest identities of the browser to the user.
 ///
-/// Returns the cookie's token with the session's end; none where the browser has a cookie of this
-/// session already. An earlier session, of which it has one otherwise, ends.
+/// Returns the cookie's token and the session's end; `None` if the browser already has a cookie of
+/// this session. Ends an earlier session of the browser.
 async fn redeem(
     ctx: &RequestContext<'_>,
     code: &RandomToken,
@@ -161,7 +171,7 @@ async fn redeem(
     let (now, entropy, token) = (pool.clock.now(), &*pool.entropy, RandomToken::random(&*pool.entropy));
     let redirect_uri = ctx.catalogue().callback_of(&incoming.host);
     let grant = Grant { client_id: &ctx.catalogue().pool.gateway_client, redirect_uri: &redirect_uri };
-    // Anybody can come here with a code of their own making: that must not stand in writers' way.
+    // Any client can send an invented code. A read rejects it, so that it does not block writers.
     if !pool.store.code_exists(&code.hash()).await? {
         return Ok(Err(CodeError::Unknown));
     }
@@ -206,8 +216,8 @@ async fn redeem(
     Ok(Ok((earlier != Some(&session.id)).then_some((token, session.expires_at))))
 }
 
-/// Evicts guests whose identities were assigned to the session's user from memory, and writes that
-/// to the audit log.
+/// Evicts guests whose identities were assigned to the session's user from the cache, and writes
+/// the assignments to the audit log.
 async fn evict_merged_guests(
     ctx: &RequestContext<'_>,
     session: &Session,

@@ -1,4 +1,4 @@
-//! What the gateway answers itself on app hosts, and the user pool's endpoints in process.
+//! The gateway's own endpoints on app hosts, and the user pool's endpoints in the same process.
 
 pub mod app_host;
 mod callback;

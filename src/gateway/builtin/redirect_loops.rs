@@ -1,45 +1,45 @@
-//! Sign-ins that lead nowhere: a browser that comes back from each with a session, and is sent to
-//! the next. A loop ends on a page that says why.
+//! Detection of sign-in loops: the browser returns from each sign-in, and is redirected to the
+//! next. A loop ends on a page with the reason.
 
 use crate::authn::{cookie_value, set_cookie_value};
 use crate::base::{Duration, Timestamp};
 
-/// Counts landings, in the browser.
+/// The cookie with the number of sign-ins and the time of the last one.
 const COOKIE: &str = "__Host-narthex-landings";
-/// Within this time one after another.
+/// The maximum time between two consecutive sign-ins of a loop.
 const WINDOW: Duration = Duration::from_secs(30);
-/// How many are no accident: tabs that were open side by side land side by side.
+/// The number of sign-ins that indicates a loop. Several tabs may sign in at the same time.
 const MAX_SIGN_INS: u32 = 5;
 
-/// How often a browser has landed just now.
+/// The number of recent sign-ins of a browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedirectLoopCounter(u32);
 
 impl RedirectLoopCounter {
-    /// Reads the counter from the request's cookies. A forged one only shows or hides a page.
+    /// Reads the counter from the request's cookies. A forged counter only shows or hides a page.
     pub fn from_cookies<'h>(cookies: impl IntoIterator<Item = &'h [u8]>, now: Timestamp) -> Self {
         let read = |text: &str| {
             let (count, at) = text.split_once('.')?;
             let (count, at): (u32, i64) = (count.parse().ok()?, at.parse().ok()?);
             let at = Timestamp::from_seconds(at);
-            // One that lies in the future was counted by a clock that has been set back since.
+            // A time in the far future was set by a clock that has been set back since.
             let is_recent = now.since(at) < WINDOW && at.since(now) < WINDOW;
             is_recent.then_some(count)
         };
         Self(cookie_value(cookies, COOKIE).and_then(read).unwrap_or_default())
     }
 
-    /// Whether the next sign-in would be one more of a loop.
+    /// Returns whether the next sign-in would continue a loop.
     pub fn is_loop(self) -> bool {
         self.0 >= MAX_SIGN_INS
     }
 
-    /// The `Set-Cookie` value with one more.
+    /// Returns the `Set-Cookie` value of the incremented counter.
     pub fn increment(self, now: Timestamp) -> String {
         set_cookie_value(COOKIE, &format!("{}.{}", self.0.saturating_add(1), now.seconds()), Some(WINDOW))
     }
 
-    /// The `Set-Cookie` value that begins anew.
+    /// Returns the `Set-Cookie` value that resets the counter.
     pub fn reset() -> String {
         set_cookie_value(COOKIE, "", Some(Duration::ZERO))
     }

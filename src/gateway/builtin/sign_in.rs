@@ -1,5 +1,5 @@
-//! Sign-in of an app host: the redirect to the authorization endpoint, and the links that lead to
-//! it. The gateway is an app client of its pool like any other.
+//! Sign-in on an app host: the redirect to the authorization endpoint, and the links to it. The
+//! gateway is an app client of its pool like any other.
 
 use crate::authn::{APP_COOKIE, LOGIN_COOKIE, clear_cookie_value, cookie_value, set_cookie_value};
 use crate::base::RandomToken;
@@ -14,25 +14,25 @@ use crate::pages::{self, ErrorResponse, HttpResponse, see_other, set_cookie};
 use crate::token;
 use serde::{Deserialize, Serialize};
 
-/// The longest address that is remembered over a sign-in: it travels in a cookie.
+/// The maximum length in bytes of the address to which a sign-in returns; a cookie stores it.
 const MAX_RETURN_PATH_LENGTH: usize = 1800;
 
-/// What an app host remembers while its visitor signs in.
+/// The state of a sign-in on an app host.
 #[derive(Serialize, Deserialize)]
 pub struct AppLogin {
-    /// The path and query that the visitor wanted, on this host.
+    /// The requested path and query on this host.
     pub return_to: String,
     /// The PKCE verifier.
     pub verifier: String,
 }
 
-/// Returns the context of the seal of this host's attempts.
+/// Returns the context with which this host's attempts are sealed.
 pub fn seal_context(incoming: &RequestInfo) -> String {
     format!("app {}", incoming.host)
 }
 
-/// Answers a request that needs a session and has none: a browser is redirected to sign in and
-/// back, a program gets an error.
+/// Responds to a request that needs a session and has none. A browser is redirected to sign in and
+/// back; a program gets an error.
 pub fn sign_in(ctx: &RequestContext<'_>, target: &str, route: &Route) -> LocalResponse {
     let visitor = &ctx.response_context();
     let redirects = match ctx.incoming.on_unauthenticated.unwrap_or(route.on_unauthenticated_request) {
@@ -88,7 +88,8 @@ fn begin(ctx: &RequestContext<'_>, target: &str) -> Result<HttpResponse, ErrorRe
     Ok(answer)
 }
 
-/// The browser has landed again and again, and is not signed in: to send it on would never end.
+/// Returns an error page to a browser that is in a sign-in loop, because another redirect would
+/// continue the loop.
 fn sign_in_loop(ctx: &RequestContext<'_>) -> Result<HttpResponse, ErrorResponse> {
     let failure = match cookie_value(cookies(ctx.session), APP_COOKIE) {
         Some(_) => ErrorResponse::session_unknown(),
@@ -105,16 +106,16 @@ fn sign_in_loop(ctx: &RequestContext<'_>) -> Result<HttpResponse, ErrorResponse>
     Ok(answer)
 }
 
-/// A way to sign in, and back to `return_to` on this host: a link for public apps, and for proxies
-/// to send a request to that must sign in first, whatever it was. `attempt` names an attempt that
-/// came to nothing, and leads to what was wanted by it.
+/// Starts a sign-in that returns to `return_to` on this host. Public apps link here, and proxies
+/// redirect requests here that need a sign-in. `attempt` is the id of an unsuccessful attempt,
+/// whose destination is then used.
 pub async fn sign_in_link(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalResponse> {
     let incoming = ctx.incoming;
     if !incoming.may_redirect(&ctx.response_context()) {
         return Err(ctx.failure(ErrorResponse::sign_in_required()));
     }
-    // It comes last and may come as it is, since proxies cannot encode it: what follows is all its
-    // own.
+    // Proxies cannot encode the address, so it may be unencoded. It is therefore the last
+    // parameter, and includes the rest of the query.
     let query = ctx.session.req_header().uri.query().unwrap_or_default();
     if let Some(id) = query.strip_prefix("attempt=") {
         return resume_return_path(ctx, id).await;
@@ -126,16 +127,16 @@ pub async fn sign_in_link(ctx: &RequestContext<'_>) -> Result<HttpResponse, Loca
             .and_then(|mut form| form.remove("return_to"))
             .unwrap_or_default(),
     };
-    // It follows our own origin, so that it leads nowhere else; what is no path would change the
-    // host.
+    // The address is appended to this host's origin, so that it leads to no other host. A value
+    // that is not a path could change the host.
     if !return_to.starts_with('/') || return_to.contains(|c: char| c.is_control() || !c.is_ascii()) {
         return Err(ctx.failure(ErrorResponse::bad_request()));
     }
     begin(ctx, &return_to).map_err(|failure| ctx.failure(failure))
 }
 
-/// Leads to what was wanted by an attempt that came to nothing: at once where a session exists by
-/// now, else by a sign-in.
+/// Redirects to the destination of an unsuccessful attempt: directly if a session now exists,
+/// otherwise through a sign-in.
 async fn resume_return_path(ctx: &RequestContext<'_>, id: &str) -> Result<HttpResponse, LocalResponse> {
     let stop = |failure: ErrorResponse| ctx.failure(failure);
     let return_to = return_path(ctx, id);
@@ -150,8 +151,8 @@ async fn resume_return_path(ctx: &RequestContext<'_>, id: &str) -> Result<HttpRe
     Ok(answer)
 }
 
-/// The path and query that the visitor wanted by the attempt `id`, however old; the start page
-/// where it is unknown.
+/// Returns the requested path and query of the attempt `id`, even if it has expired; the start page
+/// if it is unknown.
 pub fn return_path(ctx: &RequestContext<'_>, id: &str) -> String {
     let attempts = &ctx.gateway.attempts;
     let login: Option<AppLogin> = cookie_value(cookies(ctx.session), &format!("{LOGIN_COOKIE}{id}"))

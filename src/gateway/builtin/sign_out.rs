@@ -1,4 +1,4 @@
-//! Sign-out of an app host.
+//! Sign-out on an app host.
 
 use crate::authn::{APP_COOKIE, clear_cookie_value, cookie_value};
 use crate::broker::EndedSession;
@@ -12,8 +12,8 @@ use crate::pages::{ErrorResponse, HttpResponse, SignOutPage, browser_action, set
 use crate::store::StoreError;
 use http::Method;
 
-/// Ends the session. A form of our own page, or a link of the app's own, does it at once; whatever
-/// may come from elsewhere is asked about first.
+/// Ends the session. A form of Narthex's own page, or a link of the app's own pages, ends it at
+/// once. A link that may be from elsewhere requires a confirmation.
 pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalResponse> {
     let stop = |failure: ErrorResponse| ctx.failure(failure);
     let cannot = |error: StoreError| unavailable(ctx, &error);
@@ -48,15 +48,15 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
     Ok(answer)
 }
 
-/// Returns whether a page of this host sends the request, so that the user must have meant it.
+/// Returns whether a page of this host sends the request, which shows the user's intention.
 fn is_intended(ctx: &RequestContext<'_>) -> bool {
     let header = &ctx.session.req_header().headers;
     let site = header.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
     let mode = header.get("sec-fetch-mode").map(http::HeaderValue::as_bytes);
     let dest = header.get("sec-fetch-dest").map(http::HeaderValue::as_bytes);
     match (&ctx.session.req_header().method, site) {
-        // An image in somebody's text must not sign every reader out: only a navigation does that.
-        // Nor must a frame in it.
+        // Only a navigation of the whole page may end the session. An image or a frame in a user's
+        // text must not sign out its readers.
         (&Method::GET, Some(b"same-origin")) => mode == Some(b"navigate") && dest == Some(b"document"),
         (_, Some(b"same-origin")) => true,
         (&Method::POST, None) => header.get("origin").is_some_and(|o| o.as_bytes() == origin(ctx).as_bytes()),

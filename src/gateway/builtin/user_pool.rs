@@ -1,4 +1,4 @@
-//! From the proxy to the pool's router and back, in process.
+//! In-process requests from the proxy to the user pool's router.
 
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
@@ -13,14 +13,14 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use pingora_proxy::Session;
 
-/// How much a page's form may hold.
+/// The maximum size of a page's form in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
-/// The same for a SAML provider's form: a person may be in a thousand groups.
+/// The maximum size of a SAML provider's form in bytes. A user may be in a thousand groups.
 const MAX_SAML_FORM_BYTES: usize = 448 * 1024;
-/// How long it may take to arrive.
+/// The timeout for receiving a form.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The answer of the pool's router.
+/// Returns the response of the user pool's router.
 pub async fn dispatch_to_user_pool(
     gateway: &Gateway,
     session: &mut Session,
@@ -29,7 +29,7 @@ pub async fn dispatch_to_user_pool(
 ) -> LocalResponse {
     let visitor = &incoming.response_context(session);
     let target = request::target(session).unwrap_or("/");
-    // The same segments that were compared, however they are encoded.
+    // Removes the segments that were matched, in any encoding.
     let rest = without_prefix(target, catalogue.config.public_url.path().matches('/').count());
     let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
     let largest = if rest.starts_with("/saml2/") { MAX_SAML_FORM_BYTES } else { MAX_FORM_BYTES };

@@ -1,4 +1,4 @@
-//! `/.narthex/userinfo`: who is signed in, for scripts of an app's own pages.
+//! `/.narthex/userinfo`: describes the signed-in user to scripts of an app's own pages.
 
 use crate::authn::{APP_COOKIE, SessionPrincipal, cookie_value};
 use crate::base::Timestamp;
@@ -11,13 +11,13 @@ use crate::pages::{self, ClientKind, ErrorResponse};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-/// Keeps other sites from including the answer (Fetch, section 3.7). It carries no header of CORS
-/// either, so that no other origin can read it.
+/// The header that prevents other sites from embedding the response (Fetch, section 3.7). The
+/// response has no CORS headers, so no other origin can read it.
 const RESOURCE_POLICY: (HeaderName, HeaderValue) =
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
 
-/// Answers with the session's user and its end, as JSON; 401 without a session. The request is no
-/// use of the session: a page that polls must not keep it alive.
+/// Returns the session's user and its end as JSON; 401 without a session. The request does not
+/// extend the session, because a page that polls must not keep it alive.
 pub async fn answer(ctx: &RequestContext<'_>) -> LocalResponse {
     let mut visitor = ctx.response_context();
     visitor.client = ClientKind::Program;
@@ -44,7 +44,7 @@ fn describe(ctx: &RequestContext<'_>, who: &SessionPrincipal) -> Value {
     let catalogue = ctx.catalogue();
     let (user, session) = (who.user(), who.session());
     let idle_end = who.last_seen(ctx.gateway.pool.clock.moment()).plus(catalogue.config.session.idle);
-    // Scripts get no claim that no route of this host passes to its app.
+    // Scripts get only groups that some route of this host passes to its app.
     let routes = || catalogue.routes_of(&ctx.incoming.host);
     let groups = Person::of(&catalogue.config, user, session).groups.visible;
     let groups = groups.into_iter().filter(|group| routes().any(|route| route.config.passes_group(group)));
@@ -62,7 +62,7 @@ fn describe(ctx: &RequestContext<'_>, who: &SessionPrincipal) -> Value {
     Value::Object(claims)
 }
 
-/// A NumericDate (RFC 7519, section 2), as tokens have them.
+/// Returns a NumericDate (RFC 7519, section 2), as in tokens.
 fn date(at: Timestamp) -> Value {
     json!(at.seconds())
 }

@@ -1,14 +1,14 @@
-//! A connection that gathers what is written until it is flushed, or read from. pingora relies on
-//! this: it writes the head and the body of a response apart and flushes once; but only the
-//! connections of its own listeners gather.
+//! A stream that buffers writes until a flush or a read. pingora relies on buffering: it writes the
+//! head and the body of a response separately, and flushes once. But only the connections of
+//! pingora's own listeners are buffered.
 //!
-//! pingora flushes a response with a Content-Length at its end only. While it waits for the
-//! upstream it also reads from the client, and what was written before goes out then: events and
-//! bodies that come in drops are not held back.
+//! pingora flushes a response with a Content-Length only at its end. While it waits for the
+//! upstream it also reads from the client, and each read flushes earlier writes. So events and slow
+//! bodies are not delayed.
 //!
-//! By HTTP/2, each answer wakes its connection, which tokio runs next: each would be flushed by
-//! itself, though others are as good as ready. So a connection of many streams lets all run that
-//! can run before it flushes.
+//! With HTTP/2, each response wakes its connection, which tokio runs next. Each response would be
+//! flushed separately, although others are almost ready. A multiplexed connection therefore lets
+//! all ready tasks run before it flushes.
 
 use crate::gateway::connection::ReadBudget;
 use async_trait::async_trait;
@@ -26,22 +26,23 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf, Take};
 use tokio::time::Sleep;
 
-/// How much is gathered at most: an answer's head and the beginning of its body.
+/// The buffer's capacity in bytes: a response's head and the beginning of its body.
 const CAPACITY: usize = 16 * 1024;
 
-/// A connection that gathers what is written, and is read as far as its credit goes.
+/// A connection that buffers writes, and limits reads by its budget.
 #[derive(Debug)]
 pub struct BufferedStream {
     stream: Take<BufWriter<Stream>>,
     credit: Arc<ReadBudget>,
     pause: Option<Pin<Box<Sleep>>>,
     multiplexed: Arc<AtomicBool>,
-    /// Whether all have run that could since something was written.
+    /// Whether all ready tasks have run since the last write.
     yielded: bool,
 }
 
 impl BufferedStream {
-    /// Gathers what is written to `stream`: while it is `multiplexed`, of many streams.
+    /// Buffers writes to `stream`. `multiplexed` is set while the connection carries many streams
+    /// (HTTP/2).
     pub fn new(stream: Stream, credit: Arc<ReadBudget>, multiplexed: Arc<AtomicBool>) -> Self {
         let stream = BufWriter::with_capacity(CAPACITY, stream).take(0);
         Self { stream, credit, pause: None, multiplexed, yielded: false }
@@ -49,8 +50,8 @@ impl BufferedStream {
 }
 
 impl Drop for BufferedStream {
-    /// What waits for others to run goes out all the same, as far as it goes at once: it may be the
-    /// answers of many people, by a proxy that shares a connection among them.
+    /// Writes buffered bytes as far as possible without waiting. They may be responses to many
+    /// users, if a proxy shares the connection among them.
     fn drop(&mut self) {
         if self.yielded {
             drop(Pin::new(self.stream.get_mut()).poll_flush(&mut Context::from_waker(Waker::noop())));
@@ -67,7 +68,8 @@ impl AsyncRead for BufferedStream {
         let this = &mut *self;
         let multiplexed = this.multiplexed.load(Ordering::Relaxed);
         if !multiplexed && !this.stream.get_ref().buffer().is_empty() {
-            // Nothing more is ready to be written. A failure shows when it is.
+            // A read means that nothing more is ready to be written. The next write returns an
+            // error of this flush.
             drop(Pin::new(this.stream.get_mut()).poll_flush(cx));
         }
         ready!(this.credit.poll(cx, &mut this.pause));
@@ -100,7 +102,7 @@ impl AsyncWrite for BufferedStream {
         let written = !self.stream.get_ref().buffer().is_empty();
         if written && !self.yielded && self.multiplexed.load(Ordering::Relaxed) {
             self.yielded = true;
-            // A task that wakes itself comes behind all that are ready.
+            // A task that wakes itself runs after all ready tasks.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -117,7 +119,7 @@ impl AsyncWrite for BufferedStream {
 #[async_trait]
 impl Shutdown for BufferedStream {
     async fn shutdown(&mut self) {
-        // The other side may be gone already, which is what a shutdown is for.
+        // The other side may have closed the connection already.
         drop(self.stream.get_mut().shutdown().await);
     }
 }
@@ -171,7 +173,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
-    /// Remembers each piece that is written to it.
+    /// A socket that records each write.
     #[derive(Clone, Debug, Default)]
     struct Written(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -238,7 +240,7 @@ mod tests {
             };
             answer("one", 1);
             answer("two", 1);
-            // Nothing else comes: it is flushed the second time, if not the first.
+            // Without other responses, it is flushed by the second call at the latest.
             answer("three", 2);
             assert_eq!(
                 (written.texts(), wakes.0.load(Ordering::Relaxed)),

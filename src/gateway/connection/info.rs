@@ -1,4 +1,4 @@
-//! What the requests on a connection know of it, and it of them.
+//! Data that a connection and its requests share.
 
 use crate::base::Duration;
 use crate::gateway::connection::proxy_protocol::ProxyHeader;
@@ -13,26 +13,27 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
-/// What a connection may send before a request begins on it.
+/// The initial read budget of a connection in bytes.
 const INITIAL_BUDGET: i64 = 64 * 1024;
-/// What a sign of use is worth: a request that began, or a piece of a body, beside its own bytes.
+/// The bytes that each activity adds to the budget, beside its own bytes: a request that began, or
+/// a body chunk.
 const REQUEST_BONUS: i64 = 32 * 1024;
-/// What may be saved up.
+/// The budget in bytes above which activity adds nothing.
 const MAX_BUDGET: i64 = 1024 * 1024;
-/// What is let through of what seems to be of no use, and how often: honest connections send some
-/// frames that are no part of a request.
+/// The number of bytes per interval that a connection without budget may send. Legitimate
+/// connections also send some frames that belong to no request.
 const TRICKLE_RATE: (i64, Duration) = (1024, Duration::from_millis(10));
 
-/// A connection, as its requests see it.
+/// The data of a connection that its requests use.
 #[derive(Debug)]
 pub struct ConnectionInfo {
-    /// What a proxy said of it.
+    /// The PROXY header of the connection.
     pub proxy_header: Option<ProxyHeader>,
-    /// What it may send.
+    /// The read budget.
     pub budget: Arc<ReadBudget>,
-    /// When it has been idle for too long.
+    /// The timer of the idle timeout.
     pub idle: SharedTimer,
-    /// What is signalled between its requests and the stream that checks them.
+    /// The signals between its requests and the stream that checks them.
     pub signals: Arc<Signals>,
 }
 
@@ -56,17 +57,17 @@ impl Signals {
         self.seen.load(Ordering::Relaxed)
     }
 
-    /// Notes that the connection speaks another protocol from now on.
+    /// Records that the connection uses another protocol from now on.
     pub fn set_upgraded(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the connection speaks another protocol.
+    /// Returns whether the connection uses another protocol.
     pub fn is_upgraded(&self) -> bool {
         self.upgraded.load(Ordering::Relaxed)
     }
 
-    /// Notes that the current request's body is malformed.
+    /// Records that the current request's body is malformed.
     pub fn set_malformed(&self) {
         self.malformed.store(true, Ordering::Relaxed);
     }
@@ -77,14 +78,14 @@ impl Signals {
     }
 }
 
-/// One timer for all that is waited for on a connection, one thing after another: to make one for
-/// each request costs more than most of what is done for it.
+/// A timer that consecutive waits on a connection share. Creating a timer for each request would
+/// cost more than most of its other steps.
 #[derive(Debug, Default)]
 pub struct SharedTimer(Mutex<Option<Pin<Box<Sleep>>>>);
 
 impl SharedTimer {
-    /// Ready at `deadline`, or somewhat later; never, while another waits for it. Deadlines follow
-    /// one another in time.
+    /// Completes at `deadline` or somewhat later; never while another task polls the timer.
+    /// Consecutive deadlines must not decrease.
     pub fn poll(&self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let Ok(mut sleep) = self.0.try_lock() else { return Poll::Pending };
         let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -92,7 +93,7 @@ impl SharedTimer {
             if deadline <= Instant::now() {
                 return Poll::Ready(());
             }
-            // It was set for something that has come since.
+            // The timer was set for an earlier deadline.
             sleep.as_mut().reset(deadline);
         }
         Poll::Pending
@@ -100,37 +101,39 @@ impl SharedTimer {
 }
 
 impl ConnectionInfo {
-    /// The form in which pingora carries it from the connection to each request.
+    /// Returns the form in which pingora carries the data from the connection to each request.
     pub fn into_digest(self) -> Option<ProxyDigest> {
         let nothing = ResponseHeader::build(200, None).ok()?;
         Some(ProxyDigest::new(Box::new(nothing), Some(Box::new(self))))
     }
 
-    /// The connection that a request came by.
+    /// Returns the data of a request's connection.
     pub fn of(session: &Session) -> Option<&Self> {
         Self::in_digest(session.digest()?.proxy_digest.as_ref()?)
     }
 
-    /// The connection in the form in which pingora carries it.
+    /// Returns the data from the form in which pingora carries it.
     pub fn in_digest(digest: &ProxyDigest) -> Option<&Self> {
         digest.user_data.as_ref()?.downcast_ref()
     }
 }
 
-/// Notes that the connection is of use: a request began, or `bytes` of a body went either way.
+/// Records activity on the connection: a request began, or `bytes` of a body were transferred in
+/// either direction.
 pub fn record_activity(session: &Session, bytes: usize) {
     if let Some(connection) = ConnectionInfo::of(session) {
         connection.budget.earn(bytes);
     }
 }
 
-/// Returns the signals of the connection that the request came by.
+/// Returns the signals of the request's connection.
 pub fn signals(session: &Session) -> Option<&Signals> {
     ConnectionInfo::of(session).map(|connection| &*connection.signals)
 }
 
-/// How many bytes a connection may send. Requests and bodies earn more; frames that only make work,
-/// such as a flood of PING or SETTINGS, use it up, and then come at a trickle.
+/// The number of bytes that may be read from a connection. Requests and bodies increase it. Frames
+/// that only cause work, such as a flood of PING or SETTINGS, use it up; then the connection is
+/// read at `TRICKLE_RATE`.
 #[derive(Debug)]
 pub struct ReadBudget {
     remaining: AtomicI64,
@@ -139,7 +142,7 @@ pub struct ReadBudget {
 }
 
 impl ReadBudget {
-    /// What a connection begins with.
+    /// Returns the budget of a new connection.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             remaining: AtomicI64::new(INITIAL_BUDGET),
@@ -148,7 +151,7 @@ impl ReadBudget {
         })
     }
 
-    /// Ready if nothing has been of use within `time`; never, if something was.
+    /// Completes if there was no activity within `time`; never completes otherwise.
     pub async fn unused_for(&self, time: Duration) {
         let mut sleep = pin!(tokio::time::sleep(time));
         poll_fn(|cx| match self.used.load(Ordering::Relaxed) {
@@ -170,17 +173,18 @@ impl ReadBudget {
         }
     }
 
-    /// How many bytes may be read now; at least one, so that it is never taken for the end.
+    /// Returns the number of bytes that may be read now. The result is at least one, because a read
+    /// of zero bytes means the end of the stream.
     pub fn remaining(&self) -> u64 {
         u64::try_from(self.remaining.load(Ordering::Relaxed)).unwrap_or(0).max(1)
     }
 
-    /// Notes that `bytes` were read.
+    /// Subtracts `bytes` that were read.
     pub fn spend(&self, bytes: usize) {
         self.remaining.fetch_sub(i64::try_from(bytes).unwrap_or(MAX_BUDGET), Ordering::Relaxed);
     }
 
-    /// Ready as soon as more may be read; `pause` is what it waits on meanwhile.
+    /// Completes when more may be read. `pause` stores the timer of the wait.
     pub fn poll(&self, cx: &mut Context<'_>, pause: &mut Option<Pin<Box<Sleep>>>) -> Poll<()> {
         if self.remaining.load(Ordering::Relaxed) > 0 {
             return Poll::Ready(());
@@ -190,7 +194,7 @@ impl ReadBudget {
         let sleep = pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
         if sleep.as_mut().poll(cx).is_ready() {
             sleep.as_mut().reset(Instant::now() + every);
-            // However deep in debt it is: the trickle is what it gets.
+            // A negative budget is reset to the trickle, however large the excess is.
             self.remaining.store(amount, Ordering::Relaxed);
             return Poll::Ready(());
         }

@@ -1,5 +1,5 @@
-//! How many connections there may be: altogether, so that the process never runs out of what they
-//! need, and from one address, so that nobody takes them all.
+//! Limits on the number of connections. The total limit protects the process's resources; the limit
+//! per address prevents a client from using all connections.
 
 use crate::authn::rate_limit_key;
 use crate::config::Listen;
@@ -9,23 +9,24 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The connections that are open now.
+/// The counters of open connections.
 #[derive(Default)]
 pub struct ConnectionLimiter {
     all: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// A place that a connection takes, as long as it lives.
+/// The permit of an open connection; dropping it releases the permit.
 pub struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
-    /// The address whose share it uses; none while that is unknown, or where there is no share.
+    /// The address whose share it uses; `None` while the address is unknown, and for trusted
+    /// proxies.
     address: Option<IpAddr>,
     _counted: metrics::GaugeGuard,
 }
 
 impl ConnectionLimiter {
-    /// A place among all, if there is one.
+    /// Acquires a permit within the total limit; `None` if the limit is reached.
     pub fn try_acquire(self: &Arc<Self>, listen: &Listen) -> Option<ConnectionPermit> {
         let before = self.all.fetch_add(1, Ordering::Relaxed);
         let place =
@@ -39,7 +40,7 @@ impl ConnectionLimiter {
 }
 
 impl ConnectionPermit {
-    /// Counts for `address` from now on, if it may have one more.
+    /// Binds the permit to `address`; `None` if the limit of the address is reached.
     pub fn bind_to_address(mut self, address: IpAddr, listen: &Listen) -> Option<Self> {
         let address = rate_limit_key(address);
         let mut open = self.limiter.by_address.lock().unwrap_or_else(PoisonError::into_inner);

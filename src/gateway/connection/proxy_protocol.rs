@@ -1,5 +1,4 @@
-//! The PROXY protocol, versions 1 and 2: a load balancer that passes bytes on says first whose they
-//! are.
+//! The PROXY protocol, versions 1 and 2, in which a load balancer names the client of a connection.
 
 use crate::base::Duration;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -10,32 +9,35 @@ use std::net::{IpAddr, SocketAddr as InetAddr};
 use std::os::fd::AsRawFd as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// How long the header may take.
+/// The timeout for receiving the header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Section 2.1: "So a 108-byte buffer is always enough to store all the line and a trailing zero".
+/// The maximum length of a version 1 line in bytes. Section 2.1: "So a 108-byte buffer is always
+/// enough to store all the line and a trailing zero".
 const MAX_V1_LINE_BYTES: usize = 107;
-/// Section 2.2 allows 64 KB of extensions; load balancers send some hundred bytes.
+/// The maximum length in bytes of addresses and extensions in version 2. Section 2.2 allows 64 KB;
+/// load balancers send some hundred bytes.
 const MAX_V2_BYTES: usize = 2048;
-/// The length of version 2's fixed part.
+/// The length of version 2's fixed part in bytes.
 const V2_FIXED_BYTES: usize = 16;
 /// Section 2.2.6: the connection was made over TLS.
 const PP2_CLIENT_SSL: u8 = 0x01;
 const PP2_TYPE_SSL: u8 = 0x20;
 
-/// What a header says of a connection.
+/// The content of a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyHeader {
-    /// Who made it; nobody where the load balancer made it itself, for a health check.
+    /// The client's address; `None` if the load balancer itself made the connection, for a health
+    /// check.
     pub client: Option<InetAddr>,
-    /// Whether the client spoke TLS with the load balancer.
+    /// Whether the client connected to the load balancer over TLS.
     pub tls: bool,
 }
 
-/// Reads the header that `stream` must begin with, and lets the stream speak for the client from
-/// then on. Not a byte behind the header is read.
+/// Reads the header with which `stream` must begin, and sets the stream's peer address to the
+/// client's. Reads no byte after the header.
 ///
 /// # Errors
-/// Where there is no sound header in time.
+/// The reason, if there is no valid header within the timeout.
 pub async fn read(stream: &mut Stream) -> Result<ProxyHeader, String> {
     let parsed = match tokio::time::timeout(HEADER_TIMEOUT, read_header(stream)).await {
         Ok(header) => parse(&header.map_err(|error| error.to_string())?)?,
@@ -50,7 +52,10 @@ pub async fn read(stream: &mut Stream) -> Result<ProxyHeader, String> {
     Ok(parsed)
 }
 
-/// Reads the bytes of the header that `stream` begins with, and none behind it.
+/// Reads the bytes of the header with which `stream` begins, and none after it.
+///
+/// # Errors
+/// There is no header, or it is too large.
 pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
     let mut header = vec![0; v2::PROTOCOL_PREFIX.len()];
     stream.read_exact(&mut header).await?;
@@ -74,7 +79,10 @@ pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Resu
     Ok(header)
 }
 
-/// Parses a whole header.
+/// Parses a complete header.
+///
+/// # Errors
+/// The header is malformed, or has no internet address.
 pub fn parse(header: &[u8]) -> Result<ProxyHeader, String> {
     if header.starts_with(v2::PROTOCOL_PREFIX) {
         let header = v2::Header::try_from(header).map_err(|error| error.to_string())?;

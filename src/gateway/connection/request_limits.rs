@@ -1,5 +1,5 @@
-//! Limits the requests in progress at upstreams: by HTTP/2, one connection carries many, and each
-//! takes up to two open files.
+//! Limits the requests in progress at upstreams. An HTTP/2 connection carries many requests, and
+//! each uses up to two open files.
 
 use crate::authn::rate_limit_key;
 use crate::config::Listen;
@@ -10,32 +10,32 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Number of counters by address. Addresses that share one share its limit: the hash has a random
-/// key, so nobody can choose them.
+/// The number of counters by address. Addresses with the same counter share its limit. The hash has
+/// a random key, so clients cannot choose addresses with the same counter.
 const SLOTS: usize = 1 << 16;
 
-/// The requests in progress, without a lock: every request takes a permit.
+/// The counters of requests in progress. They have no lock, because every request takes a permit.
 pub struct RequestLimiter {
     all: AtomicUsize,
     by_address: Box<[AtomicUsize]>,
     hasher: RandomState,
 }
 
-/// The permit of one request; dropping it ends the request's share.
+/// The permit of one request; dropping it releases the permit.
 pub struct RequestPermit {
     limiter: Arc<RequestLimiter>,
     slot: Option<usize>,
 }
 
 impl RequestLimiter {
-    /// Returns a limiter without requests.
+    /// Creates a limiter without requests.
     pub fn new() -> Self {
         let by_address = std::iter::repeat_with(AtomicUsize::default).take(SLOTS).collect();
         Self { all: AtomicUsize::new(0), by_address, hasher: RandomState::default() }
     }
 
-    /// Admits a request of `address`, if it is known, within the limits of connections: as many
-    /// requests as connections may be in progress, altogether and of one address.
+    /// Acquires a permit for a request from `address`, if the address is known. The total limit and
+    /// the limit per address are those of connections.
     ///
     /// # Errors
     /// The exceeded limit, for logs and metrics.

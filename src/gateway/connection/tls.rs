@@ -1,5 +1,5 @@
-//! Certificates: chosen by SNI, read again when their files change, made by a local authority where
-//! a host has none.
+//! TLS certificates: chosen by SNI, read again when their files change, and issued by a local
+//! authority for hosts without one.
 
 use crate::base::{Duration, MAX_SMALL_FILE, Timestamp, read_file, read_text};
 use crate::config::{Config, HostPattern};
@@ -21,18 +21,19 @@ use std::sync::Arc;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-/// How long the local authority lives.
+/// The lifetime of the local authority's certificate.
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86400);
-/// How long a certificate of the local authority lives: browsers refuse more than 398 days.
+/// The lifetime of a certificate that the local authority issues; browsers refuse more than 398
+/// days.
 const LEAF_LIFETIME: Duration = Duration::from_secs(90 * 86400);
 
-/// Why a certificate cannot be used.
+/// An error in a certificate file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}: {message}", .file.display())]
 pub struct CertificateError {
-    /// Which file.
+    /// The file.
     pub file: PathBuf,
-    /// What is wrong with it.
+    /// The error in the file.
     pub message: String,
 }
 
@@ -42,7 +43,7 @@ impl CertificateError {
     }
 }
 
-/// A certificate with its key, and the hosts that it serves.
+/// A certificate chain with its key and its hosts.
 pub struct LoadedCertificate {
     /// The chain and the key.
     pub key: Arc<CertifiedKey>,
@@ -51,10 +52,10 @@ pub struct LoadedCertificate {
 }
 
 impl LoadedCertificate {
-    /// Reads a chain and its key.
+    /// Reads a certificate chain and its key.
     ///
     /// # Errors
-    /// Where a file cannot be read, or the two do not belong together.
+    /// A file cannot be read, or the key does not belong to the certificate.
     pub fn read(cert: &Path, key: &Path, hosts: &[HostPattern]) -> Result<Self, CertificateError> {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(cert)?)
             .collect::<Result<_, _>>()
@@ -82,22 +83,22 @@ fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
     read_file(file, MAX_SMALL_FILE).map_err(|error| CertificateError::new(file, error))
 }
 
-/// An authority of our own, for hosts without a certificate. Its files are in `certs/`; a user who
-/// wants browsers to trust it imports `local-authority.pem`.
+/// A local certificate authority, for hosts without a certificate. Its files are in `certs/`; a
+/// user imports `local-authority.pem` so that a browser trusts it.
 pub struct LocalAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
 }
 
 impl LocalAuthority {
-    /// Where the authority's certificate lies below `state_dir`.
+    /// The path of the authority's certificate below `state_dir`.
     pub const CERTIFICATE: &'static str = "certs/local-authority.pem";
     const KEY: &'static str = "certs/local-authority.key";
 
-    /// Reads the authority in `folder`, making it where there is none.
+    /// Reads the authority in `folder`, or creates it if there is none.
     ///
     /// # Errors
-    /// Where its files can be neither read nor written.
+    /// Its files cannot be read or written.
     pub fn open(folder: &Path, now: Timestamp) -> Result<Self, CertificateError> {
         let (cert_file, key_file) = (folder.join(Self::CERTIFICATE), folder.join(Self::KEY));
         if !cert_file.exists() || !key_file.exists() {
@@ -124,10 +125,10 @@ impl LocalAuthority {
         std::fs::write(cert_file, certificate.pem()).map_err(|error| CertificateError::new(cert_file, error))
     }
 
-    /// A certificate for `host`.
+    /// Issues a certificate for `host`.
     ///
     /// # Errors
-    /// Where `host` cannot stand in a certificate.
+    /// `host` is not valid in a certificate.
     pub fn issue(&self, host: &str, now: Timestamp) -> Result<LoadedCertificate, CertificateError> {
         let failed = |error: rcgen::Error| CertificateError::new(Path::new(host), error);
         let key = KeyPair::generate().map_err(failed)?;
@@ -157,7 +158,7 @@ fn authority_params(now: Timestamp) -> CertificateParams {
     params
 }
 
-/// Begins a day early: clocks differ.
+/// Returns the validity period, which begins a day early because clocks differ.
 fn validity(now: Timestamp, lifetime: Duration) -> (OffsetDateTime, OffsetDateTime) {
     let at = |time: Timestamp| {
         OffsetDateTime::from_unix_timestamp(time.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
@@ -191,10 +192,10 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the certificates that `config` names, and makes local ones for hosts that it forgets.
+    /// Reads the certificates that `config` names, and issues local ones for the other hosts.
     ///
     /// # Errors
-    /// Every file that cannot be used.
+    /// An error for every file that cannot be used.
     pub fn read(config: &Config, now: Timestamp) -> Result<Self, Vec<CertificateError>> {
         let (mut loaded, mut errors) = (Vec::new(), Vec::new());
         for tls in &config.tls {
@@ -228,7 +229,7 @@ impl Certificates {
     }
 }
 
-/// Chooses certificates for handshakes.
+/// The certificates for new handshakes.
 pub struct TlsStore(ArcSwap<Certificates>);
 
 impl fmt::Debug for TlsStore {
@@ -238,42 +239,43 @@ impl fmt::Debug for TlsStore {
 }
 
 impl TlsStore {
-    /// The certificates that `config` names, and local ones for hosts that it forgets.
+    /// Creates a store with the certificates that `config` names, and local ones for the other
+    /// hosts.
     ///
     /// # Errors
-    /// Every file that cannot be used.
+    /// An error for every file that cannot be used.
     pub fn open(config: &Config, now: Timestamp) -> Result<Self, Vec<CertificateError>> {
         let store = Self(ArcSwap::default());
         store.reload(config, now)?;
         Ok(store)
     }
 
-    /// Reads the files again; the next handshake gets what they hold.
+    /// Reads the files again; later handshakes use their content.
     ///
     /// # Errors
-    /// Every file that cannot be used; what served before goes on serving.
+    /// An error for every file that cannot be used; the previous certificates remain in use.
     pub fn reload(&self, config: &Config, now: Timestamp) -> Result<(), Vec<CertificateError>> {
         self.replace(Certificates::read(config, now)?);
         Ok(())
     }
 
-    /// Lets the next handshake have `certificates`.
+    /// Uses `certificates` for later handshakes.
     pub fn replace(&self, certificates: Certificates) {
         self.0.store(Arc::new(certificates));
     }
 
-    /// The configuration of our listeners: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, session tickets.
+    /// Returns the TLS configuration of the listeners: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1,
+    /// session tickets.
     ///
     /// # Errors
-    /// Where the tickets' keys cannot be made.
+    /// The keys of session tickets cannot be created.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Tickets carry the session, so that nothing is remembered for visitors who never come
-        // back.
+        // Tickets contain the session, so the server stores nothing for clients that never return.
         config.ticketer = provider::Ticketer::new()?;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         Ok(Arc::new(config))
@@ -292,7 +294,7 @@ impl ResolvesServerCert for TlsStore {
     }
 }
 
-/// The hosts that `config` serves by TLS and names no certificate for.
+/// Returns the hosts that `config` serves over TLS without a configured certificate.
 pub fn hosts_without_certificate(config: &Config) -> Vec<String> {
     if config.listen.https.is_none() {
         return Vec::new();
@@ -302,7 +304,7 @@ pub fn hosts_without_certificate(config: &Config) -> Vec<String> {
     hosts.push(config.public_url.host().to_string());
     hosts.sort();
     hosts.dedup();
-    // For a wildcard, only the same wildcard will do.
+    // A wildcard host needs a certificate for the same wildcard.
     let serves = |pattern: &HostPattern, host: &str| pattern.to_string() == host || pattern.matches(host);
     let named =
         |host: &String| config.tls.iter().flat_map(|tls| &tls.hosts).any(|pattern| serves(pattern, host));

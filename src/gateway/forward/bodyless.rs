@@ -1,10 +1,9 @@
-//! A request without a body and its answer, one step after the other.
+//! Forwarding of requests without a body, and of their responses, in sequential steps.
 //!
-//! pingora's proxy lets both directions of a request run at once, in two halves that send each
-//! other what they have read. Where no body is to be sent, half of that is for nothing; and most
-//! requests have none. So these are sent on here, over pingora's connections, and everything else
-//! is left to pingora: bodies, upgrades, HTTP/2 to upstreams, and whatever names fields that
-//! concern a connection.
+//! pingora's proxy runs both directions of a request concurrently, in two halves that exchange
+//! messages. Most requests have no body, and need only one direction at a time. This module
+//! forwards them over pingora's connections. pingora's proxy forwards all others: requests with
+//! bodies, upgrades, HTTP/2 to upstreams, and requests with hop-by-hop fields.
 
 use crate::gateway::forward::request::{ProxiedRequest, proxied_request};
 use crate::gateway::request::local_response::is_answered;
@@ -25,13 +24,12 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 
-/// How often a request is sent at most, where servers cannot be reached or have given up a
-/// connection.
+/// The maximum number of attempts to send a request, if endpoints cannot be reached or have closed
+/// a connection.
 pub const MAX_ATTEMPTS: usize = 4;
-/// How many pieces of an answer are handed on together, where they are there.
+/// The maximum number of available response chunks that are forwarded together.
 const MAX_BATCH: usize = 4;
-/// Fields that a server takes for a word about its connection (RFC 9110, section 7.6.1), beside
-/// `Connection` itself.
+/// Hop-by-hop fields (RFC 9110, section 7.6.1), except `Connection`.
 const HOP_BY_HOP: [&str; 10] = [
     "close",
     "http2-settings",
@@ -45,13 +43,13 @@ const HOP_BY_HOP: [&str; 10] = [
     "upgrade",
 ];
 
-/// Sends such requests on.
+/// The forwarder of requests without a body.
 pub struct BodylessForwarder {
     connector: TransportConnector,
     idle: IdlePool,
 }
 
-/// Whether the request is one that can be sent on here.
+/// Returns whether the request can be forwarded without pingora's proxy.
 pub fn serves(session: &mut Session, forward: &ProxiedRequest) -> bool {
     let head = session.req_header();
     forward.request_kind() == RequestKind::Plain
@@ -60,7 +58,8 @@ pub fn serves(session: &mut Session, forward: &ProxiedRequest) -> bool {
         && session.is_body_empty()
 }
 
-/// Whether nothing is said of the connection, but that it may stay or end.
+/// Returns whether the request has no hop-by-hop fields, and no connection options except
+/// `keep-alive` and `close`.
 fn has_no_connection_options(headers: &HeaderMap) -> bool {
     let plain = |option: &[u8]| {
         let option = option.trim_ascii();
@@ -74,22 +73,22 @@ fn has_no_connection_options(headers: &HeaderMap) -> bool {
 }
 
 impl BodylessForwarder {
-    /// About so many connections are kept for the next request, among the workers of the runtime
-    /// that this is made on.
+    /// Creates a forwarder that keeps about `connections` idle connections, divided among the
+    /// workers of the current runtime.
     pub fn new(connections: usize) -> Self {
         let workers = Handle::current().metrics().num_workers();
         Self { connector: TransportConnector::new(None), idle: IdlePool::new(connections, workers) }
     }
 
-    /// Closes connections that are of no use any more, for ever.
+    /// Periodically closes unusable idle connections. Never returns.
     pub async fn run_eviction_loop(self: Arc<Self>) {
         self.idle.run_eviction_loop().await;
     }
 
-    /// Sends the request on, and the answer back.
+    /// Forwards the request to an upstream, and the response to the client.
     ///
     /// # Errors
-    /// Where no server can be reached, or one of the three gives up on the way.
+    /// No endpoint can be reached, or the request or the response cannot be forwarded completely.
     pub async fn forward<P>(
         &self,
         proxy: &P,
@@ -157,10 +156,10 @@ async fn answer(
     parts.headers = asked.headers.clone();
     parts.headers.remove(CONNECTION);
     forward.rewrite_request(&mut parts)?;
-    // There is no body.
+    // The request has no body.
     forward.on_request_end();
     upstream.write_request_header(Box::new(parts.into())).await.map_err(|mut error| {
-        // A server that has given the connection up meanwhile has heard nothing of the request.
+        // A server that has closed an idle connection has not received the request.
         error.retry = RetryType::ReusedOnly;
         error.into_up()
     })?;
@@ -169,7 +168,8 @@ async fn answer(
     let (mut begun, mut written) = (false, false);
     while !written {
         let mut piece = tokio::select! {
-            // A client that is gone is asked for last: what is there is handed on.
+            // The client's disconnection is checked last, so that available chunks are still
+            // forwarded.
             biased;
             piece = upstream.read_response_task() => Some(piece),
             gone = session.downstream_session.read_body_or_idle(true) => {
@@ -180,7 +180,7 @@ async fn answer(
         let mut pieces = Vec::with_capacity(2);
         while let Some(read) = piece.take() {
             let read = read.unwrap_or_else(|mut error| {
-                // A request has reached its server of which something was heard.
+                // An earlier part of the response shows that the server has received the request.
                 if begun {
                     error.set_retry(false);
                 }
@@ -205,8 +205,8 @@ async fn answer(
     Ok(())
 }
 
-/// Checks the framing of a response's head: as it was parsed, and for a Content-Length that the
-/// parser removed because of a Transfer-Encoding.
+/// Checks the framing of a response's head as parsed. Also detects a Content-Length that the parser
+/// removed because of a Transfer-Encoding.
 fn check_head(forward: &mut ProxiedRequest, upstream: &Upstream, head: &ResponseHeader) -> Result<()> {
     forward.check_response(head)?;
     if head.headers.contains_key(TRANSFER_ENCODING) {
@@ -223,7 +223,7 @@ fn check_head(forward: &mut ProxiedRequest, upstream: &Upstream, head: &Response
     Ok(())
 }
 
-/// A piece of the answer as it is handed on.
+/// Rewrites a part of the response before it is forwarded.
 fn filter_chunk(
     gateway: &Gateway,
     session: &mut Session,
@@ -241,7 +241,8 @@ fn filter_chunk(
     Ok(piece)
 }
 
-/// An answer that ends with its connection gets an end of its own: the client's connection goes on.
+/// Adds chunked framing to a response that ends with its connection, because the client's
+/// connection continues.
 fn delimit(method: &Method, head: &mut ResponseHeader, ended: bool) -> Result<()> {
     // RFC 9112, section 6.3.
     let none = *method == Method::HEAD

@@ -1,5 +1,5 @@
-//! Sends an authorized request to its upstream: with and without a body, deadlines, revalidation of
-//! long requests.
+//! Forwarding of authorized requests to upstreams: with and without a body, deadlines, and
+//! revalidation of long-lived requests.
 
 pub mod bodyless;
 pub mod request;

@@ -1,4 +1,5 @@
-//! A request that may go on: what its server is to see of it, and what becomes of the answer.
+//! An authorized request: rewriting of its head for the upstream, and of the response for the
+//! client.
 
 use crate::authn::Principal;
 use crate::base::Duration;
@@ -29,41 +30,42 @@ use pingora_proxy::Session;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The kind of error of a connection that must not carry another request.
+/// The error type of a connection that must not carry another request.
 pub const ABANDONED: ErrorType = ErrorType::new("ConnectionGivenUp");
-/// In so many pieces a request and its answer come that are short, and no more.
+/// The maximum number of body chunks of a short exchange.
 const SHORT_BODY_CHUNKS: usize = 2;
-/// A message that was to be short and goes on for this long is watched as a long one is.
+/// The time after which an exchange of more than `SHORT_BODY_CHUNKS` chunks is revalidated like a
+/// long-lived request.
 const LONG_AFTER: Duration = Duration::from_secs(5);
 
-/// A request that may go on.
+/// An authorized request on its way to an upstream.
 pub struct ProxiedRequest {
-    /// Its route, and the servers of that.
+    /// Its route with the upstreams.
     pub entry: Arc<RouteEntry>,
-    /// Its head, as it was read.
+    /// Its parsed head.
     pub info: RequestInfo,
-    /// How often connecting to a server has failed.
+    /// The number of failed attempts to connect.
     pub attempts: usize,
     authorized: Authorized,
-    /// The table that the request was judged by.
+    /// The routes by which the request was authorized.
     route_table: Arc<RouteTable>,
-    /// The server that was chosen.
+    /// The endpoint that was chosen last.
     endpoint: Option<Arc<UpstreamEndpoint>>,
-    /// In how many pieces its bodies have come.
+    /// The number of body chunks so far, in both directions.
     chunks: usize,
-    /// That it is watched over, where it may go on for long.
+    /// The guard of its revalidation, if it may be long-lived.
     stream_guard: Option<StreamGuard>,
-    /// Its share of the requests in progress.
+    /// Its permit from the limiter of requests in progress.
     _permit: RequestPermit,
     upstream: UpstreamState,
 }
 
-/// How far the exchange with an HTTP/1.1 upstream has come.
+/// The state of the exchange with an upstream.
 #[derive(Debug, Default)]
 struct UpstreamState {
-    /// The mark of its connection, where it is pingora's.
+    /// The mark of its connection, if pingora's proxy uses it.
     mark: Option<ConnectionMark>,
-    /// Whether the end of the request's body was handed to it.
+    /// Whether the end of the request's body was sent to it.
     request_ended: bool,
     /// Whether its final response began before that.
     answered_early: bool,
@@ -71,12 +73,12 @@ struct UpstreamState {
     response_ended: bool,
     /// Whether its connection must not carry another request.
     abandoned: bool,
-    /// Whether it answered by HTTP/2.
+    /// Whether it responded over HTTP/2.
     http2: bool,
 }
 
 impl ProxiedRequest {
-    /// A request that has passed.
+    /// Creates the state of a request that was authorized.
     pub fn new(
         authorized: Authorized,
         route_table: Arc<RouteTable>,
@@ -99,13 +101,13 @@ impl ProxiedRequest {
         }
     }
 
-    /// Who it speaks for, where that is somebody.
+    /// Returns the principal of the request, if it has one.
     pub fn principal(&self) -> Option<&Principal> {
         self.authorized.identity.as_ref().map(|(principal, _)| principal)
     }
 
-    /// How the request goes on. gRPC exists over HTTP/2 only, so no request to other servers is a
-    /// call.
+    /// Returns the kind of exchange. gRPC requires HTTP/2, so no request to HTTP/1.1 upstreams is a
+    /// gRPC call.
     pub fn request_kind(&self) -> RequestKind {
         match self.info.kind {
             RequestKind::Grpc if self.is_http1_only() => RequestKind::Plain,
@@ -113,12 +115,15 @@ impl ProxiedRequest {
         }
     }
 
-    /// Whether every server that it may go to speaks HTTP/1.1, and no other.
+    /// Returns whether all its upstreams use HTTP/1.1 without TLS.
     pub fn is_http1_only(&self) -> bool {
         self.entry.cluster.is_http1_only()
     }
 
-    /// The server that it goes to next.
+    /// Returns the next endpoint to which the request is sent.
+    ///
+    /// # Errors
+    /// No upstream has an address.
     pub fn next_endpoint(&mut self) -> Result<Arc<UpstreamEndpoint>> {
         let server = self.entry.cluster.next(&self.authorized.permit).ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
@@ -128,16 +133,16 @@ impl ProxiedRequest {
         Ok(server)
     }
 
-    /// The address of the server that it went to last.
+    /// Returns the address of the endpoint that was chosen last; `None` for a Unix socket.
     pub fn endpoint_address(&self) -> Option<SocketAddr> {
         self.endpoint.as_ref()?.plain().address().as_inet().copied()
     }
 
-    /// Notes by which connection of pingora's the request goes.
+    /// Records the connection over which pingora's proxy sends the request.
     ///
     /// # Errors
-    /// Where that must not carry another request. Nothing was sent by it, so the request may go by
-    /// another one.
+    /// [`ABANDONED`], if the connection must not carry another request. Nothing was sent, so the
+    /// request may use another connection.
     pub fn on_connected(&mut self, digest: Option<&Digest>) -> Result<()> {
         self.upstream.mark = ConnectionMark::of(digest);
         match &self.upstream.mark {
@@ -146,7 +151,7 @@ impl ProxiedRequest {
             }
             _ => {}
         }
-        // Other requests share a connection of HTTP/2.
+        // Other requests may share an HTTP/2 connection.
         let shared = self.request_kind() == RequestKind::Grpc
             || self.endpoint.as_deref().is_some_and(|server| server.upstream().scheme == Scheme::H2c);
         let connection = self.upstream.mark.clone().filter(|_| !shared);
@@ -154,21 +159,23 @@ impl ProxiedRequest {
         Ok(())
     }
 
-    /// Returns whether the upstream's connection was ended since it was silent for too long.
+    /// Returns whether the upstream's connection was shut down because the upstream was silent for
+    /// too long.
     pub fn upstream_was_silent(&self) -> bool {
         self.upstream.mark.as_ref().is_some_and(ConnectionMark::was_silent)
     }
 
-    /// Returns whether the upstream may be silent for any time after this head of a response.
+    /// Returns whether the upstream may be silent without limit after this response head.
     pub fn may_be_silent_after(&self, response: &ResponseHeader) -> bool {
-        // After the end nothing more comes, and its connection may soon be another request's.
+        // A complete response is not followed by more bytes, and another request may soon use the
+        // connection.
         let ended = !response.status.is_informational() && self.upstream.response_ended;
         ended || self.begins_stream(response)
     }
 
-    /// Returns whether the head of a response begins a stream, which has no deadline. A client's
-    /// request alone never does: the upstream must have changed the protocol, send events, or
-    /// answer a gRPC call by HTTP/2.
+    /// Returns whether the head of a response begins a stream, which has no deadline. The client's
+    /// request alone never begins one. The upstream must switch protocols, send events, or respond
+    /// to a gRPC call over HTTP/2.
     fn begins_stream(&self, response: &ResponseHeader) -> bool {
         match response.status {
             StatusCode::SWITCHING_PROTOCOLS => true,
@@ -183,7 +190,7 @@ impl ProxiedRequest {
             && headers.get(CONTENT_TYPE).is_some_and(is_grpc_type)
     }
 
-    /// Notes that the upstream answered by HTTP/2.
+    /// Records that the upstream responded over HTTP/2.
     pub fn on_http2_response(&mut self) {
         self.upstream.http2 = true;
     }
@@ -191,7 +198,7 @@ impl ProxiedRequest {
     /// Checks the framing of an HTTP/1.x upstream's response.
     ///
     /// # Errors
-    /// Where it is ambiguous.
+    /// The framing is ambiguous.
     pub fn check_response(&mut self, response: &ResponseHeader) -> Result<()> {
         match framing::check_response(response) {
             Ok(true) => {}
@@ -217,7 +224,7 @@ impl ProxiedRequest {
         Ok(())
     }
 
-    /// Notes that the upstream's connection must not carry another request.
+    /// Records that the upstream's connection must not carry another request.
     pub fn abandon_connection(&mut self) {
         self.upstream.abandoned = true;
         if let Some(mark) = &self.upstream.mark {
@@ -230,30 +237,30 @@ impl ProxiedRequest {
         !self.upstream.abandoned
     }
 
-    /// Notes that the end of the request's body was handed to the upstream.
+    /// Records that the end of the request's body was sent to the upstream.
     pub fn on_request_end(&mut self) {
         self.upstream.request_ended = true;
     }
 
-    /// Notes that the response is complete.
+    /// Records that the response is complete.
     pub fn on_response_end(&mut self) {
         self.upstream.response_ended = true;
     }
 
-    /// Returns whether the response is complete, and began before the request's body was sent. What
-    /// is left of the body must not be sent: an upstream that has not read it would take it for the
+    /// Returns whether the response is complete, and began before the end of the request's body.
+    /// The rest of the body must not be sent: an upstream that has not read it would read it as the
     /// next request.
     pub fn was_answered_early(&self) -> bool {
         self.upstream.answered_early && self.upstream.response_ended
     }
 
-    /// Makes its head what the server is to see.
+    /// Rewrites the request's head for the upstream.
     pub fn rewrite_request(&self, parts: &mut http::request::Parts) -> Result<()> {
         let Self { route_table: table, entry, info: incoming, endpoint: server, .. } = self;
         let server = server.as_deref().map(UpstreamEndpoint::upstream);
         let (route, now) = (&entry.route, incoming.received.wall);
         headers::strip_request(&mut parts.headers, &table.reserved)?;
-        // It was met here.
+        // The gateway itself has met the expectation.
         parts.headers.remove(EXPECT);
         headers::set_request(&mut parts.headers, route, incoming, server)?;
         headers::set_identity(
@@ -272,7 +279,7 @@ impl ProxiedRequest {
         Ok(())
     }
 
-    /// Makes the answer's head what the client is to see.
+    /// Rewrites the response's head for the client.
     pub fn rewrite_response(
         &mut self,
         gateway: &Gateway,
@@ -281,7 +288,7 @@ impl ProxiedRequest {
     ) -> Result<()> {
         request_state::with_record(|record| record.status = response.status.as_u16());
         if self.begins_stream(response) {
-            // The client may be silent, too, but not beyond the end of its session.
+            // The client may be silent, too; the request still ends with its session.
             session.set_read_timeout(None);
             self.watch(gateway, session);
         }
@@ -290,8 +297,8 @@ impl ProxiedRequest {
             false if response.status.is_informational() => request_state::record_upstream_activity(),
             false => request_state::on_response_head(),
         }
-        // RFC 9110, section 15.2.2: it is an answer to an Upgrade. pingora hands it on where nobody
-        // asked for one.
+        // RFC 9110, section 15.2.2: a 101 is the response to an `Upgrade`. pingora also passes on
+        // one that was not requested.
         if response.status == StatusCode::SWITCHING_PROTOCOLS && self.info.kind != RequestKind::WebSocket {
             let error = Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that was not asked for");
             return Err(error.into_up());
@@ -302,8 +309,8 @@ impl ProxiedRequest {
             signals.set_upgraded();
         }
         // RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding
-        // unless the corresponding request indicates HTTP/1.1". Without, the body ends with the
-        // connection.
+        // unless the corresponding request indicates HTTP/1.1". Without this field, the body ends
+        // with the connection.
         if session.req_header().version == Version::HTTP_10
             && response.headers.contains_key(TRANSFER_ENCODING)
         {
@@ -336,31 +343,32 @@ impl ProxiedRequest {
         )
     }
 
-    /// Notes that a piece of a body came, of the request's or the answer's.
+    /// Records a body chunk of the request or the response.
     pub fn on_body_chunk(&mut self, gateway: &Gateway, session: &Session, piece: Option<&Bytes>) {
         connection::record_activity(session, piece.map_or(0, Bytes::len));
         self.watch_if_long(gateway, session);
     }
 
-    /// Notes that a person sends something: on a stream that is use of the session; that it is open
-    /// is not.
+    /// Records the use of the session when the user sends something on a long-lived request. An
+    /// open stream alone does not extend the session.
     pub fn touch_session(&self, gateway: &Gateway) {
         if let (Some(_), Some(Principal::SignedIn(who))) = (&self.stream_guard, self.principal()) {
             gateway.pool.sessions.touch(who, gateway.pool.clock.monotonic());
         }
     }
 
-    /// Lets the request end with its credential, or once its route refuses it.
+    /// Registers the request for revalidation, so that it ends with its credential, or when its
+    /// route denies it.
     pub fn watch(&mut self, gateway: &Gateway, session: &Session) {
         if self.stream_guard.is_none() {
             self.stream_guard = gateway.watch(session, &self.info, self.principal());
         }
     }
 
-    /// The same for what was short by its words, and is not.
+    /// Registers the request for revalidation if it takes longer than expected by its headers.
     fn watch_if_long(&mut self, gateway: &Gateway, session: &Session) {
         self.chunks += 1;
-        // The clock is not asked about the few pieces that nearly all messages come in.
+        // The clock is not read for the first chunks, which suffice for nearly all messages.
         let lasts = || gateway.pool.clock.monotonic().since(self.info.received.monotonic) > LONG_AFTER;
         if self.stream_guard.is_none() && self.chunks > SHORT_BODY_CHUNKS && lasts() {
             self.watch(gateway, session);
@@ -368,14 +376,17 @@ impl ProxiedRequest {
     }
 }
 
-/// Whether a response of this type answers a gRPC call: `application/grpc`, or that with `+` and an
-/// encoding.
+/// Returns whether the content type is that of a gRPC response: `application/grpc`, or that with
+/// `+` and an encoding.
 fn is_grpc_type(value: &HeaderValue) -> bool {
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     essence == b"application/grpc" || essence.starts_with(b"application/grpc+")
 }
 
-/// What lets this request go on. Without it, nothing is forwarded.
+/// Returns the authorized request. Without one, nothing is forwarded.
+///
+/// # Errors
+/// The request was not authorized.
 pub fn proxied_request(ctx: &mut Option<Box<ProxiedRequest>>) -> Result<&mut ProxiedRequest> {
     ctx.as_deref_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
 }

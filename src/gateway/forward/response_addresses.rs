@@ -1,30 +1,30 @@
-//! Addresses in an upstream's response, as the client must see them: the upstream knows neither the
-//! origin of its route nor the path that was taken off, and its own path is not the client's.
+//! Rewriting of addresses in an upstream's response. The upstream's addresses lack the origin of
+//! the route and the removed path prefix, and begin with the upstream's own path.
 
 use crate::catalogue::Route;
 use crate::config::Upstream;
 use http::header::{CONTENT_LOCATION, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 
-/// From addresses of an upstream to those of its route.
+/// A mapping from addresses of an upstream to those of its route.
 pub struct AddressMap<'a> {
     /// The route's origin.
     origin: &'a str,
     /// The route's path, without a slash at its end.
     path: &'a str,
-    /// What stands in front of a path of the upstream: the route's path, where that was taken off.
+    /// The prefix of the upstream's paths: the route's path, if it is removed from requests.
     prefix: &'a str,
-    /// The path that the upstream's own paths begin with.
+    /// The path with which the upstream's own paths begin.
     base: &'a str,
-    /// By which names the upstream may call itself.
+    /// The authorities by which the upstream may refer to itself.
     authorities: [String; 2],
     /// The upstream's host.
     host: &'a str,
 }
 
 impl<'a> AddressMap<'a> {
-    /// The map of a route and one of its upstreams; `None` where every address is the same on both
-    /// sides.
+    /// Creates the mapping of a route and one of its upstreams. Returns `None` if all addresses are
+    /// the same on both sides, or if the route disables rewriting.
     pub fn new(route: &'a Route, upstream: &'a Upstream) -> Option<Self> {
         let config = &route.config;
         let same = config.preserve_host && upstream.path.is_empty() && route.stripped_prefix.is_none();
@@ -50,7 +50,7 @@ impl<'a> AddressMap<'a> {
         self.rewrite(headers, &SET_COOKIE, |text| self.cookie(text));
     }
 
-    /// Changes each value of `name`, in their order.
+    /// Changes each value of `name`, and keeps their order.
     fn rewrite(
         &self,
         headers: &mut HeaderMap,
@@ -69,8 +69,8 @@ impl<'a> AddressMap<'a> {
         }
     }
 
-    /// The address for the client; `None` where it stays as it is. It always has the route's own
-    /// origin, so that no path is taken for another host.
+    /// Returns the address for the client; `None` if it is unchanged. A changed address always has
+    /// the route's own origin, so that no path is read as another host.
     fn address(&self, text: &str) -> Option<String> {
         let (rest, is_absolute) = match text.find("//") {
             Some(at) if matches!(&text[..at], "" | "http:" | "https:") || is_web_scheme(&text[..at]) => {
@@ -83,24 +83,24 @@ impl<'a> AddressMap<'a> {
                 (rest, true)
             }
             _ if text.starts_with('/') => (text, false),
-            // Relative to the address of the request, which differs from the upstream's in front
-            // only.
+            // A relative address is unchanged, because the paths of client and upstream differ only
+            // at the beginning.
             _ => return None,
         };
         let slash = if rest.starts_with('/') { "" } else { "/" };
         let own = format!("{slash}{rest}");
         match self.path(&own) {
             Some(path) => Some(format!("{}{path}", self.origin)),
-            // Outside of the upstream's own path nothing is the route's, but the upstream's address
-            // stays inside.
+            // A path outside of the upstream's own path does not belong to the route. The origin is
+            // still replaced, to hide the upstream's address.
             None => is_absolute.then(|| format!("{}{own}", self.origin)),
         }
     }
 
-    /// A path of the upstream, with what follows it, as the client must ask for it.
+    /// Returns the client's path for a path of the upstream, with query and fragment.
     fn path(&self, text: &str) -> Option<String> {
         let end = text.find(['?', '#']).unwrap_or(text.len());
-        // An app that knows where it stands has written it out.
+        // An app that is configured with the route's path includes it already.
         if !self.path.is_empty() && is_below(&text[..end], self.path) {
             return Some(text.to_owned());
         }
@@ -112,7 +112,8 @@ impl<'a> AddressMap<'a> {
         Some(format!("{}{slash}{inner}", self.prefix))
     }
 
-    /// `5; url=…` (HTML, section 4.2.5.3), with quotes or without.
+    /// Rewrites `5; url=…` (HTML, section 4.2.5.3), with quotes or without; `None` if it is
+    /// unchanged.
     fn refresh(&self, text: &str) -> Option<String> {
         let lower = text.to_ascii_lowercase();
         let begin = lower.find("url=")? + "url=".len();
@@ -123,9 +124,9 @@ impl<'a> AddressMap<'a> {
         Some(format!("{}{address}{}", &text[..begin], &text[end..]))
     }
 
-    /// A cookie whose path is the upstream's, or whose domain is. `None` where it stays as it is.
+    /// Rewrites a cookie whose path or domain is the upstream's; `None` if it is unchanged.
     fn cookie(&self, text: &str) -> Option<String> {
-        // RFC 6265bis, section 4.1.3.2: such a cookie has the path `/`.
+        // RFC 6265bis, section 4.1.3.2: a `__Host-` cookie has the path `/`.
         let is_host_cookie =
             text.trim_start().get(..7).is_some_and(|name| name.eq_ignore_ascii_case("__Host-"));
         let mut changed = false;
@@ -143,7 +144,7 @@ impl<'a> AddressMap<'a> {
                     continue;
                 }
             }
-            // The browser knows the route's host alone: without a domain the cookie is that host's.
+            // The browser accepts only the route's host, which is the default without a domain.
             if number > 0
                 && name.eq_ignore_ascii_case("domain")
                 && value.trim_start_matches('.').eq_ignore_ascii_case(self.host)
@@ -157,13 +158,13 @@ impl<'a> AddressMap<'a> {
     }
 }
 
-/// Returns bytes as text with one character for each, so that what is not UTF-8 stays the same on
-/// its way through.
+/// Returns bytes as text with one character for each, so that bytes that are not UTF-8 remain
+/// unchanged.
 fn from_latin1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
-/// Returns the bytes of such a text, with what was put into it in UTF-8.
+/// Returns the bytes of such a text, with inserted characters encoded in UTF-8.
 fn to_latin1(text: &str) -> Vec<u8> {
     text.chars()
         .flat_map(|c| u8::try_from(c).map_or_else(|_| c.to_string().into_bytes(), |b| vec![b]))
@@ -174,7 +175,7 @@ fn is_web_scheme(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http:") || scheme.eq_ignore_ascii_case("https:")
 }
 
-/// Whether `path` is `prefix`, or lies below it.
+/// Returns whether `path` is `prefix`, or is below it.
 fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -208,7 +209,7 @@ mod tests {
             ("/sub/login", Some("/sub/login")),
             ("/subway", Some("/sub/subway")),
             ("/x?to=http://10.0.0.1:3000/", Some("/sub/x?to=http://10.0.0.1:3000/")),
-            // What a browser takes for another host is a path of ours.
+            // A browser reads this as another host; the rewritten address is a path of the route.
             ("/\\evil.example", Some("/sub/\\evil.example")),
             ("login", None),
             ("?a", None),

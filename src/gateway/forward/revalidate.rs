@@ -1,5 +1,4 @@
-//! Watching over requests that go on for long: each is judged again and again, as a new one would
-//! be.
+//! Revalidation of long-lived requests, by the same rules as for new requests.
 
 use crate::authn::{APP_COOKIE, Principal, cookie_value};
 use crate::base::Secret;
@@ -16,7 +15,7 @@ use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
 
 impl Gateway {
-    /// Ends the requests that may not go on.
+    /// Ends the long-lived requests that are no longer authorized.
     pub async fn revalidate_streams(&self) {
         let table = self.route_table();
         for some in self.streams.all() {
@@ -28,8 +27,8 @@ impl Gateway {
         }
     }
 
-    /// Why a long request may not go on: it is judged as a new one would be. Where that cannot be
-    /// known, since the store was silent too long, it may not either.
+    /// Returns the reason for which a long-lived request must end; `None` if a new request would be
+    /// allowed. The request also ends if the database was unavailable for too long to decide.
     async fn revocation_reason(&self, table: &RouteTable, request: &LongRequest) -> Option<&'static str> {
         let principal = match &request.credential {
             Credential::None => None,
@@ -79,7 +78,7 @@ impl Gateway {
         }
     }
 
-    /// Watches over a request that may go on for long, as long as the answer lives.
+    /// Registers a request for revalidation until the guard is dropped.
     pub(in crate::gateway) fn watch(
         &self,
         session: &Session,

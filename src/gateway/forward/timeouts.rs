@@ -1,5 +1,5 @@
-//! What ends a request from outside of pingora's proxy, which looks at a request only when bytes
-//! move: a head that does not come to its end, and a session that is over while its stream lies
+//! Deadlines and cancellation around pingora's proxy, whose filters run only on I/O. They end
+//! requests with an incomplete head, a silent upstream, or a session that ends while the stream is
 //! idle.
 
 use crate::base::Duration;
@@ -19,27 +19,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-/// Maximum size of a request head that the h2 crate passes on. It answers a larger one with an
-/// empty 431. This limit is above `MAX_HEAD_BYTES`, so that a browser whose cookies slowly grow too
-/// large gets a page.
+/// Maximum size of a request head in bytes that the h2 crate passes on. The crate responds to a
+/// larger one with an empty 431. This limit is above `MAX_HEAD_BYTES`, so that a browser with too
+/// large cookies gets a page.
 const MAX_H2_HEAD_BYTES: u32 = 64 * 1024;
 
-/// How long a connection may stand between requests: until the next one's head is there in whole.
+/// The timeout of an idle connection, until the head of the next request is complete.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long the first request's head may take, from the connection's beginning, which the listener
-/// sees to.
+/// The timeout for the head of the first request, after the TLS handshake. The listener enforces
+/// it.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// How many bytes of frames an HTTP/2 connection may have in flight towards us: enough for a fast
-/// upload over a long way.
+/// The HTTP/2 flow-control window of a connection in bytes: enough for a fast upload over a
+/// connection with high latency.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// How many of them may belong to one stream.
+/// The flow-control window of a stream in bytes.
 const STREAM_WINDOW: u32 = 512 * 1024;
-/// How many bytes of a response wait for a client that does not read.
+/// The maximum number of buffered response bytes of a stream whose client does not read.
 const SEND_BUFFER: usize = 32 * 1024;
-/// How many streams a client may reset before we looked at them (CVE-2023-44487).
+/// The maximum number of streams that a client may reset before they are accepted (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
 
-/// pingora's proxy, and what can end its requests from outside.
+/// pingora's proxy with deadlines and cancellation.
 pub struct RequestTimeouts<P> {
     proxy: Arc<HttpProxy<P>>,
     gateway: Arc<Gateway>,
@@ -47,7 +47,7 @@ pub struct RequestTimeouts<P> {
 }
 
 impl<P> RequestTimeouts<P> {
-    /// The outside of `proxy`.
+    /// Adds deadlines and cancellation to `proxy`.
     pub fn new(proxy: HttpProxy<P>, gateway: Arc<Gateway>) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(KEEPALIVE_TIMEOUT);
@@ -55,10 +55,10 @@ impl<P> RequestTimeouts<P> {
     }
 }
 
-/// When what is waited for must have come.
+/// The current deadline of a request.
 struct Deadline {
     wait: Phase,
-    /// For the head, by the connection's own timer.
+    /// The connection's data, with the timer for request heads.
     digest: Option<Arc<ProxyDigest>>,
     head: Option<Instant>,
 }
@@ -80,7 +80,8 @@ impl Deadline {
         }
         let connection = || self.digest.as_deref().and_then(ConnectionInfo::in_digest);
         if let Some(deadline) = self.head {
-            // Every connection of ours has one; without, nothing is waited for.
+            // Every connection of Narthex's listeners has a timer. Without one, the deadline is
+            // exceeded at once.
             return connection().map_or(Poll::Ready(()), |connection| connection.idle.poll(deadline, cx));
         }
         match wait {
@@ -96,8 +97,8 @@ where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
-    // In the form that the attribute gives an `async fn`, which would take the session along in a
-    // future of its own: it is large, and moves once for this.
+    // This is the expanded form of an `async fn`. An `async fn` would move the session into a
+    // future of its own, and the session is large. Here it moves once.
     fn process_new_http<'this, 'watch, 'all>(
         self: &'this Arc<Self>,
         session: ServerSession,

@@ -1,28 +1,29 @@
-//! The chunked transfer coding of a request (RFC 9112, section 7.1), checked as its bytes pass. The
-//! HTTP parser behind takes an empty size for the last chunk, and any byte in an extension.
+//! The chunked transfer coding of a request (RFC 9112, section 7.1), checked as its bytes arrive.
+//! The HTTP parser after this check reads an empty size as the last chunk, and accepts any byte in
+//! an extension.
 
 use crate::gateway::framing::FramingError;
 
-/// The most digits of a chunk's size.
+/// The maximum number of digits of a chunk's size.
 const MAX_SIZE_DIGITS: u8 = 15;
-/// The most bytes of one chunk's extensions, and of the trailer section.
+/// The limit on the bytes of one chunk's extensions, and of the trailer section.
 const MAX_EXTENSION_BYTES: u16 = 4 * 1024;
 
-/// What the next byte belongs to.
+/// The part of the body to which the next byte belongs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Part {
-    /// The size, of which so many digits were read.
+    /// The size.
     #[default]
     Size,
-    /// The extensions behind the size.
+    /// The extensions after the size.
     Extension,
     /// The LF that ends the size's line.
     SizeEnd,
-    /// The data, of which so many bytes are left.
+    /// The data, with the number of remaining bytes.
     Data(u64),
-    /// The CR behind the data.
+    /// The CR after the data.
     DataEnd,
-    /// The LF behind that.
+    /// The LF after that CR.
     DataLineFeed,
     /// The beginning of a line of the trailer section.
     TrailerStart,
@@ -34,21 +35,22 @@ enum Part {
     LastLineFeed,
 }
 
-/// Checks a chunked body.
+/// An incremental checker of a chunked body.
 #[derive(Debug, Default)]
 pub struct ChunkReader {
     part: Part,
     size: u64,
     digits: u8,
-    /// The bytes of this chunk's extensions, or of the trailer section.
+    /// The number of bytes in this chunk's extensions, or in the trailer section.
     extension: u16,
 }
 
 impl ChunkReader {
-    /// Reads on. Returns how many of `bytes` belong to the body, where they hold its end.
+    /// Checks the next bytes. If they contain the end of the body, returns how many of them belong
+    /// to it.
     ///
     /// # Errors
-    /// Where the coding is malformed.
+    /// [`FramingError::Chunk`], if the coding is malformed.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, FramingError> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -68,7 +70,7 @@ impl ChunkReader {
         Ok(None)
     }
 
-    /// What follows `byte`; nothing where it may not stand there.
+    /// Returns the part after `byte`; `None` if `byte` is not allowed here.
     fn next(&mut self, byte: u8) -> Option<Part> {
         match (self.part, byte) {
             (Part::Size, _) if byte.is_ascii_hexdigit() && self.digits < MAX_SIZE_DIGITS => {
@@ -107,7 +109,7 @@ impl ChunkReader {
 mod tests {
     use super::*;
 
-    /// Reads `body` in every way in which it can come in two pieces.
+    /// Reads `body` at once, and in each possible pair of pieces.
     fn read(body: &[u8]) -> Result<Option<usize>, FramingError> {
         let whole = ChunkReader::default().read(body);
         for at in 0..=body.len() {

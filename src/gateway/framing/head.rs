@@ -1,25 +1,25 @@
-//! The head of an HTTP/1.1 message, and where its body ends (RFC 9112, sections 2, 3, 5, 6 and
-//! 11.2). A message that two parsers could read as different ones is refused.
+//! HTTP/1.1 message heads, and the framing of message bodies (RFC 9112, sections 2, 3, 5, 6 and
+//! 11.2). A message that two parsers could read differently is refused.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora_http::ResponseHeader;
 
-/// The most bytes of a request's head: servers behind commonly take 8 KB to 64 KB.
+/// The maximum size of a request's head in bytes. Upstreams commonly accept 8 KB to 64 KB.
 pub const MAX_HEAD_BYTES: usize = 48 * 1024;
 
-/// Why a message is refused.
+/// The reason for which a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingError {
     /// A line ends with a bare LF.
     BareLineFeed,
     /// The request line is not a method, a target and a version, separated by one space each.
     RequestLine,
-    /// A header goes on in the next line (obs-fold).
+    /// A header continues on the next line (obs-fold).
     ObsFold,
     /// There is more than one Content-Length, or it is not a plain number.
     DuplicateContentLength,
-    /// Content-Length and Transfer-Encoding stand together.
+    /// Both Content-Length and Transfer-Encoding are present.
     LengthAndEncoding,
     /// There is more than one Host, or none.
     InvalidHostCount,
@@ -35,30 +35,30 @@ pub enum FramingError {
     Malformed,
 }
 
-/// How the end of a message's body is found.
+/// The framing of a message's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// After this many bytes.
+    /// The body has this many bytes.
     Length(u64),
-    /// After the last chunk.
+    /// The body ends after the last chunk.
     Chunked,
 }
 
 /// A complete head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// How many bytes it has, with the empty line that ends it.
+    /// The size of the head in bytes, including the empty line at its end.
     pub bytes: usize,
-    /// How its body ends.
+    /// The framing of the body.
     pub body: Body,
 }
 
-/// Reads a request's head as its bytes arrive; no byte is read twice.
+/// An incremental reader of a request's head, which reads no byte twice.
 #[derive(Debug, Default)]
 pub struct HeadReader {
-    /// Where the first line begins that is not complete.
+    /// The offset of the first incomplete line.
     line: usize,
-    /// How far no line feed was found.
+    /// The offset up to which the bytes were searched for a line feed.
     searched: usize,
     in_fields: bool,
     http10: bool,
@@ -68,16 +68,16 @@ pub struct HeadReader {
 }
 
 impl HeadReader {
-    /// Reads on in `bytes`, which hold the message from its beginning. Returns `None` while the
-    /// head is incomplete.
+    /// Reads the new bytes of `bytes`, which contain the message from its beginning. Returns `None`
+    /// while the head is incomplete.
     ///
     /// # Errors
     /// The first ambiguity.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Head>, FramingError> {
         while let Some(at) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + at + 1;
-            // RFC 9112, section 2.2: a recipient MAY take a bare LF for a line's end. An upstream
-            // may not.
+            // RFC 9112, section 2.2: a recipient MAY accept a bare LF as the end of a line. An
+            // upstream may not.
             let line = bytes[self.line..end - 1].strip_suffix(b"\r").ok_or(FramingError::BareLineFeed)?;
             (self.line, self.searched) = (end, end);
             match (self.in_fields, line.is_empty()) {
@@ -100,15 +100,16 @@ impl HeadReader {
         if bytes.len() > MAX_HEAD_BYTES { Err(FramingError::HeadTooLarge) } else { Ok(None) }
     }
 
-    /// RFC 9112, section 3: "No whitespace is allowed in the request-target", and section 3.2: a
-    /// recipient "SHOULD NOT attempt to autocorrect" an invalid request line.
+    /// Reads the request line. RFC 9112, section 3: "No whitespace is allowed in the
+    /// request-target", and section 3.2: a recipient "SHOULD NOT attempt to autocorrect" an invalid
+    /// request line.
     fn request_line(&mut self, line: &[u8]) -> Result<(), FramingError> {
         let mut parts = line.split(|byte| *byte == b' ');
         let parts = (parts.next(), parts.next(), parts.next(), parts.next());
         let (Some(method), Some(target), Some(version), None) = parts else {
             return Err(FramingError::RequestLine);
         };
-        // A fragment is no part of a target (RFC 9112, section 3.2); the parser would drop it.
+        // A target has no fragment (RFC 9112, section 3.2); the parser would drop it.
         let plain = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
         if method.is_empty() || target.is_empty() || !target.iter().all(plain) {
             return Err(FramingError::RequestLine);
@@ -148,8 +149,8 @@ impl HeadReader {
         if self.chunked && self.length.is_some() {
             return Err(FramingError::LengthAndEncoding);
         }
-        // RFC 9112, section 6.1: a server "MUST treat the message as if the framing is faulty" when
-        // Transfer-Encoding comes with HTTP/1.0.
+        // RFC 9112, section 6.1: a server "MUST treat the message as if the framing is faulty" if
+        // an HTTP/1.0 message has a Transfer-Encoding.
         if self.chunked && self.http10 {
             return Err(FramingError::TransferEncodingInHttp10);
         }
@@ -162,26 +163,28 @@ impl HeadReader {
     }
 }
 
-/// The value of the field line where it is named `name`. A name that whitespace follows is refused
-/// by the HTTP parser; here it is part of the name, so that nothing is read out of such a line in
-/// the meantime.
+/// Returns the value of the field line if its name is `name`. White space before the colon is
+/// skipped, although the HTTP parser later refuses such a line. A duplicate with such white space
+/// is thus detected here.
 fn value<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let rest = line.get(name.len()..).filter(|_| line[..name.len()].eq_ignore_ascii_case(name))?;
     let value = rest.trim_ascii_start().strip_prefix(b":")?;
     Some(value.trim_ascii())
 }
 
-/// RFC 9110, section 8.6: `Content-Length = 1*DIGIT`. A list, which a recipient may reduce to one
-/// value, is none.
+/// Parses a Content-Length. RFC 9110, section 8.6: `Content-Length = 1*DIGIT`. A list, which a
+/// recipient may reduce to one value, is refused.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
 }
 
-/// Checks the Content-Length of a parsed message, which HTTP/2 hands on without a parser of ours.
+/// Returns the Content-Length of a parsed message. HTTP/2 messages do not pass through
+/// [`HeadReader`].
 ///
 /// # Errors
-/// Where there is more than one, or it is not a plain number.
+/// [`FramingError::DuplicateContentLength`], if there is more than one, or it is not a plain
+/// number.
 pub fn length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
     let mut all = headers.get_all(CONTENT_LENGTH).iter();
     match (all.next(), all.next()) {
@@ -193,9 +196,9 @@ pub fn length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
     }
 }
 
-/// Whether a value begins or ends with white space, which HTTP/2 hands on as it came. RFC 9113,
-/// section 8.2.1: "A field value MUST NOT start or end with an ASCII whitespace character (ASCII SP
-/// or HTAB)". A server by HTTP/1.1 reads it without.
+/// Returns whether a value begins or ends with white space. RFC 9113, section 8.2.1: "A field value
+/// MUST NOT start or end with an ASCII whitespace character (ASCII SP or HTAB)". HTTP/2 passes such
+/// a value on, and an HTTP/1.1 server trims it.
 pub fn has_outer_white_space(headers: &HeaderMap) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     headers.values().map(HeaderValue::as_bytes).any(|value| is_space(value.first()) || is_space(value.last()))
@@ -218,8 +221,8 @@ pub fn check_response(head: &ResponseHeader) -> Result<bool, FramingError> {
         return Err(FramingError::TransferEncodingInHttp10);
     }
     // RFC 9112, section 6.1: "A server MUST NOT send a Transfer-Encoding header field in any
-    // response with a status code of 1xx (Informational) or 204 (No Content)", and RFC 9110,
-    // section 8.6, the same of Content-Length: a body may follow.
+    // response with a status code of 1xx (Informational) or 204 (No Content)". RFC 9110, section
+    // 8.6 has the same rule for Content-Length. A body may follow such a head.
     let bodiless = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
     Ok(!(bodiless && (chunked || length.unwrap_or(0) > 0)))
 }
@@ -230,7 +233,7 @@ mod tests {
 
     fn read(head: &str) -> Result<Option<Head>, FramingError> {
         let whole = HeadReader::default().read(head.as_bytes());
-        // Byte by byte it is the same.
+        // The result is the same byte by byte.
         let mut reader = HeadReader::default();
         let step = |end| reader.read(&head.as_bytes()[..end]).transpose();
         assert_eq!((1..=head.len()).find_map(step).transpose(), whole, "{head:?}");

@@ -1,20 +1,19 @@
-//! The requests of an HTTP/1.1 connection, one after another: which bytes are a head, which are a
-//! body.
+//! The sequence of requests on an HTTP/1.1 connection, and which bytes are a head or a body.
 
 use crate::gateway::framing::chunks::ChunkReader;
 use crate::gateway::framing::{Body, FramingError, HeadReader};
 
-/// Follows the framing of the requests on one connection.
+/// The position in the framing of the requests on one connection.
 #[derive(Debug)]
 pub enum MessageReader {
-    /// In a head.
+    /// Within a head.
     Head(HeadReader),
-    /// In a body of which so many bytes are left.
+    /// Within a body, with the number of remaining bytes.
     Length(u64),
-    /// In a chunked body.
+    /// Within a chunked body.
     Chunked(ChunkReader),
-    /// Behind a request, in bytes that were read together with its end. The HTTP parser closes such
-    /// a connection.
+    /// After a request, within bytes that were read together with its end. The HTTP parser closes
+    /// such a connection.
     Surplus,
 }
 
@@ -25,8 +24,8 @@ impl Default for MessageReader {
 }
 
 impl MessageReader {
-    /// Reads on in `bytes`: in a head all of the message so far, in a body what follows. Returns
-    /// whether they may be handed on, which is so once the head is complete.
+    /// Reads `bytes`: within a head, all bytes of the message so far; within a body, only the new
+    /// bytes. Returns whether the bytes may be passed on, which requires a complete head.
     ///
     /// # Errors
     /// The first ambiguity.
@@ -55,7 +54,7 @@ impl MessageReader {
         Ok(true)
     }
 
-    /// Whether the bytes of a head are read.
+    /// Returns whether the reader is within a head.
     pub fn in_head(&self) -> bool {
         matches!(self, Self::Head(_))
     }

@@ -15,7 +15,7 @@ use http::Uri;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
-/// As many readings as six liberties make.
+/// The maximum number of readings: the subsets of six leniencies.
 const MAX_READINGS: usize = 64;
 
 static TABLE: LazyLock<RouteTable> = LazyLock::new(|| {
@@ -26,7 +26,7 @@ static TABLE: LazyLock<RouteTable> = LazyLock::new(|| {
     RouteTable::build(Arc::new(Catalogue::of(config, ids, 1).expect("there are no policies")), None)
 });
 
-/// Reads the input as a path, then writes it in other ways that must mean the same.
+/// Parses the input as a path, and checks that other encodings of it have the same meaning.
 pub fn path(data: &[u8]) -> bool {
     let Ok(raw) = std::str::from_utf8(data) else { return false };
     let Ok(path) = Path::parse(raw) else { return false };
@@ -62,7 +62,7 @@ pub fn path(data: &[u8]) -> bool {
     true
 }
 
-/// Without its first segments the path is the one of its other segments.
+/// Checks that the path without its first segments consists of its other segments.
 fn shortened(uri: &Uri, path: &Path<'_>) {
     for count in 0..=path.segments.len() {
         let shorter = uri_for_upstream(uri, count, "").expect("a part of a path is a path");
@@ -74,7 +74,7 @@ fn shortened(uri: &Uri, path: &Path<'_>) {
     }
 }
 
-/// Reads the input as the beginning of a connection that must begin with a PROXY header.
+/// Parses the input as the beginning of a connection that must begin with a PROXY header.
 pub fn proxy_header(data: &[u8]) -> bool {
     let mut rest = data;
     let header = proxy_protocol::read_header(&mut rest).now_or_never().expect("memory is always ready");
@@ -92,7 +92,7 @@ pub fn proxy_header(data: &[u8]) -> bool {
         assert!(!parsed.tls);
         return true;
     }
-    // Version 2, section 2.2: where the addresses stand.
+    // Version 2, section 2.2: the offsets of the addresses.
     let address = |at: usize| u128::from_be_bytes(header[at..at + 16].try_into().expect("16 bytes"));
     let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let expected = match (header[12] & 0x0f, header[13] >> 4) {

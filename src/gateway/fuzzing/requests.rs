@@ -1,4 +1,4 @@
-//! HTTP/1.1 requests: what checks their framing, and the HTTP parser behind it.
+//! Fuzz target for HTTP/1.1 requests: the check of their framing, and the HTTP parser after it.
 
 use super::TABLE;
 use crate::base::{Moment, MonotonicTime, Timestamp};
@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A proxy that the configuration trusts.
+/// The address of a proxy that the configuration trusts.
 const TRUSTED_PROXY: std::net::SocketAddr =
     std::net::SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 4000);
 
@@ -27,7 +27,8 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built")
 });
 
-/// Reads the input as an HTTP/1.1 request on a new connection: of a client, and of a trusted proxy.
+/// Reads the input as an HTTP/1.1 request on a new connection, from a client and from a trusted
+/// proxy.
 pub fn request_head(data: &[u8]) -> bool {
     let mut reader = MessageReader::default();
     let framed = reader.read(data);
@@ -42,19 +43,19 @@ pub fn request_head(data: &[u8]) -> bool {
     accepted.contains(&true)
 }
 
-/// However a head arrives, it is read alike.
+/// Checks that the result does not depend on the pieces in which a head arrives.
 fn in_pieces(data: &[u8], framed: &Result<bool, FramingError>, whole: &MessageReader) {
     for pieces in [2, 3, 7] {
         let mut reader = MessageReader::default();
         let mut ends = (1..=pieces).map(|piece| data.len() * piece / pieces);
         let last = ends.find_map(|end| match reader.read(&data[..end]) {
             Ok(false) if end < data.len() => None,
-            // The head has ended: what is left is read as a body.
+            // The head is complete: the rest is read as a body.
             Ok(true) if end < data.len() => Some((reader.read(&data[end..]).map(|_| true), false)),
             read => Some((read, true)),
         });
         let Some((read, same_place)) = last else { continue };
-        // What is malformed behind a request belongs to no request where it arrives with the
+        // Malformed bytes after a request belong to no request if they arrive together with the
         // request's end.
         if matches!(whole, MessageReader::Surplus) {
             continue;
@@ -135,7 +136,7 @@ async fn check_body(session: &mut Session, rest: &[u8], complete: bool) {
     }
 }
 
-/// The data of a chunked body (RFC 9112, section 7.1), where it is complete.
+/// Returns the data of a chunked body (RFC 9112, section 7.1), if the body is complete.
 fn chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
     fn line<'d>(rest: &mut &'d [u8]) -> Option<&'d [u8]> {
         let at = memchr::memmem::find(rest, b"\r\n")?;
@@ -156,8 +157,8 @@ fn chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Checks a head, without the empty line that ends it, by RFC 9112 as it stands there, sharing
-/// nothing with the parsers that have accepted it.
+/// Checks a head, without the empty line at its end, by the rules of RFC 9112. The check shares no
+/// code with the parsers that have accepted the head.
 fn strict(head: &[u8], target: &str) -> Result<(), &'static str> {
     let text: String = head.iter().map(|byte| char::from(*byte)).collect();
     let mut lines = text.split("\r\n");
@@ -201,7 +202,8 @@ fn strict(head: &[u8], target: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A connection on which these bytes are sent, and nothing after them; of how many, that were read.
+/// A connection that provides these bytes and nothing after them, with the number of bytes that
+/// were read.
 #[derive(Debug)]
 struct Sent(Vec<u8>, usize);
 

@@ -1,4 +1,5 @@
-//! Accepting connections, and letting them end: TLS on our own configuration, then pingora's proxy.
+//! Accepts connections and shuts them down. Each connection has TLS with Narthex's own
+//! configuration, then pingora's proxy.
 
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
@@ -32,34 +33,35 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long a TLS handshake may take.
+/// The timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long connections may go on after a stop was asked for.
+/// The time for which connections may continue after a stop was requested.
 const STOP_GRACE: Duration = Duration::from_secs(8);
-/// How long they may go on after another process has taken over: whatever was begun ends by itself.
+/// The time for which connections may continue after another process has taken over: until their
+/// requests have ended.
 const HANDOVER_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// How many connections to upstreams are kept for the next request.
+/// The maximum number of pooled connections to upstreams.
 const MAX_POOLED_CONNECTIONS: usize = 512;
-/// Maximum number of open files of idle connections to upstreams, for two listeners: each keeps
+/// Maximum number of open files of idle connections to upstreams, for two listeners. Each keeps
 /// connections with one file for requests without a body, and with two files for the others.
 pub const MAX_IDLE_FILES: u64 = 2 * 3 * MAX_POOLED_CONNECTIONS as u64;
-/// How many connections may wait to be accepted.
+/// The maximum number of connections that wait to be accepted.
 const ACCEPT_BACKLOG: u32 = 1024;
 
-/// A socket that is bound, and will listen.
+/// A bound, listening socket.
 pub struct Listener {
     socket: L4,
     copy: OwnedFd,
-    /// None where it is a Unix socket.
+    /// `None` for a Unix socket.
     address: Option<SocketAddr>,
     tls: Option<Acceptor>,
 }
 
 impl Listener {
-    /// Binds `address`; with a TLS configuration it speaks TLS.
+    /// Binds `address`; uses TLS if there is a TLS configuration.
     ///
     /// # Errors
-    /// Where the address is taken or not ours.
+    /// The address is in use, or does not belong to this machine.
     pub fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
@@ -67,10 +69,10 @@ impl Listener {
         Self::of(socket.listen(ACCEPT_BACKLOG)?, tls)
     }
 
-    /// The same with a socket that listens already.
+    /// Uses a socket that already listens.
     ///
     /// # Errors
-    /// Where it is none.
+    /// The socket is not a listening TCP socket.
     pub fn inherit(
         socket: std::net::TcpListener,
         tls: Option<Arc<rustls::ServerConfig>>,
@@ -79,11 +81,11 @@ impl Listener {
         Self::of(TcpListener::from_std(socket)?, tls)
     }
 
-    /// Makes a Unix socket at `path` that its owner and group may connect to, in the place of one
-    /// that was left there. The process that used the old one goes on with its connections.
+    /// Creates a Unix socket at `path` to which its owner and group may connect, and replaces an
+    /// existing socket. A process with the old socket keeps its connections.
     ///
     /// # Errors
-    /// Where something else is at `path`, or no socket can be made there.
+    /// Another kind of file is at `path`, or the socket cannot be created.
     pub fn bind_unix(path: &Path) -> std::io::Result<Self> {
         match std::fs::symlink_metadata(path) {
             Ok(there) if !there.file_type().is_socket() => {
@@ -97,7 +99,7 @@ impl Listener {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // The socket must be its owner's and group's alone from its first moment on.
+        // The umask restricts the socket to its owner and group from the moment of its creation.
         let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
         let socket = std::os::unix::net::UnixListener::bind(&temporary);
         rustix::process::umask(before);
@@ -116,10 +118,10 @@ impl Listener {
         Ok(Self { socket, copy, address: Some(address), tls: tls.map(Acceptor::from_server_config) })
     }
 
-    /// A copy of the socket, for a process that takes it over.
+    /// Returns a copy of the socket, for a process that takes it over.
     ///
     /// # Errors
-    /// Where there are no file descriptors left.
+    /// No file descriptors are left.
     pub fn copy(&self) -> std::io::Result<OwnedFd> {
         self.copy.try_clone()
     }
@@ -132,27 +134,27 @@ impl Listener {
         }
     }
 
-    /// The address that it is bound to; none for a Unix socket.
+    /// Returns the address to which the socket is bound; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 }
 
-/// Why a listener ends.
+/// The reason for which a listener ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// The process is to stop, within seconds.
+    /// The process must stop within seconds.
     Stop,
-    /// Another process serves in its place; what was begun here goes on to its end.
+    /// Another process takes over; requests in progress continue here until they end.
     HandOver,
 }
 
-/// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way
-/// need, within the grace.
+/// Serves the gateway on `listener` until `ending` changes, then waits for requests in progress
+/// within the grace period.
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Shutdown>>) {
     let face = listener.kind();
     let bodyless = Arc::new(BodylessForwarder::new(MAX_POOLED_CONNECTIONS));
-    // It ends with the listener.
+    // Dropping the set ends the loop together with the listener.
     let mut tidying = JoinSet::new();
     tidying.spawn(bodyless.clone().run_eviction_loop());
     let (stop, shutdown) = watch::channel(false);
@@ -173,14 +175,15 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                 connections.spawn(server.clone().serve_connection(stream, place, catalogue));
             }
             Err(error) => {
-                // Out of file descriptors, most likely: accepting again at once would spin.
+                // Most likely no file descriptors are left. Accepting again at once would be a busy
+                // loop.
                 tracing::error!(%error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
     drop((listener.socket, listener.copy));
-    // From now on every answer says that its connection ends.
+    // From now on every response closes its connection.
     stop.send_replace(true);
     drain(&server.proxy, &mut connections, &mut ending).await;
 }
@@ -191,15 +194,15 @@ type Proxy = RequestTimeouts<GatewayProxy>;
 /// Returns the proxy of a listener.
 fn proxy(gateway: Arc<Gateway>, listener: ListenerKind, bodyless: Arc<BodylessForwarder>) -> Arc<Proxy> {
     let conf = ServerConf {
-        // A retry on a kept connection takes that one away; others are bounded by the number of
-        // servers.
+        // A retry on a pooled connection removes that connection from the pool. Other retries are
+        // limited by the number of endpoints.
         max_retries: MAX_POOLED_CONNECTIONS + bodyless::MAX_ATTEMPTS,
         upstream_keepalive_pool_size: MAX_POOLED_CONNECTIONS,
         ..ServerConf::default()
     };
     let inner = GatewayProxy { gateway: gateway.clone(), listener, bodyless };
     let mut proxy = HttpProxy::new(inner, Arc::new(conf));
-    // Refused by the gateway, as other requests are; pingora's own response has no request id.
+    // The gateway refuses CONNECT itself, because pingora's own response has no request id.
     let mut options = HttpServerOptions::default();
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
@@ -207,7 +210,7 @@ fn proxy(gateway: Arc<Gateway>, listener: ListenerKind, bodyless: Arc<BodylessFo
     Arc::new(RequestTimeouts::new(proxy, gateway))
 }
 
-/// What each connection of a listener is served with.
+/// The shared state with which the connections of a listener are served.
 #[derive(Clone)]
 struct ConnectionServer {
     face: ListenerKind,
@@ -239,7 +242,7 @@ impl ConnectionServer {
         if let Some(digest) = connection.into_digest() {
             stream.set_proxy_digest(digest);
         }
-        // A connection must not keep a catalogue of long ago.
+        // A long connection must not keep an old catalogue in memory.
         drop(catalogue);
         let stream = handshake(stream, credit.clone(), tls.as_deref(), gateway, signals).await;
         let Some(stream) = stream else { return };
@@ -250,10 +253,10 @@ impl ConnectionServer {
             }
         };
         tokio::select! {
-            // Each wake is for the work.
+            // The work is polled first, because nearly every wake is for it.
             biased;
             () = work => {}
-            // pingora waits for the end of a first head, or for HTTP/2's preface, without end.
+            // pingora has no timeout for the first request head, or for HTTP/2's preface.
             () = credit.unused_for(timeouts::HEAD_TIMEOUT) => {}
         }
     }
@@ -279,7 +282,8 @@ async fn drain(
     }
 }
 
-/// Waits until all connections have ended, within a time, and until the ending changes.
+/// Waits until all connections have ended, at most for the time `within`, or until `ending`
+/// changes.
 async fn wait_until_drained(
     connections: &mut JoinSet<()>,
     within: Duration,
@@ -293,8 +297,9 @@ async fn wait_until_drained(
     }
 }
 
-/// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are
-/// many people's, and are not limited by its address.
+/// Determines the client's address and binds the permit to it. Returns `None` if the connection
+/// must be closed. Connections of a trusted proxy serve many clients, so they are not limited by
+/// the proxy's address.
 async fn identify_peer(
     stream: &mut L4Stream,
     face: ListenerKind,
@@ -302,7 +307,7 @@ async fn identify_peer(
     listen: &Listen,
 ) -> Option<(ConnectionPermit, Option<ProxyHeader>)> {
     let trusted = |ip: IpAddr| listen.trusted_proxies.iter().any(|network| network.contains(&ip));
-    // Who may connect to a Unix socket is what its permissions say.
+    // The file permissions of a Unix socket control access to it.
     if face != ListenerKind::UnixSocket {
         let digest = stream.get_socket_digest()?;
         let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
@@ -326,7 +331,7 @@ async fn identify_peer(
     }
 }
 
-/// The client's address, as far as the connection alone shows it.
+/// Returns the client's address, as determined by the connection alone.
 fn peer_address(stream: &L4Stream) -> Option<IpAddr> {
     let digest = stream.get_proxy_digest();
     let proxy_header =

@@ -1,6 +1,6 @@
-//! The response to a request that never reaches the HTTP parser, or that the parser refused:
-//! status, request id and security headers are the same as in every other response of ours. The
-//! connection is closed after it.
+//! The response to a request that does not reach the HTTP parser, or that the parser refused.
+//! Status, request id and security headers are the same as in other responses of Narthex. The
+//! connection is closed after the response.
 
 use crate::base::Duration;
 use crate::gateway::access_log::AccessRecord;
@@ -18,13 +18,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// For how long, and for how many bytes, what the client still sends is discarded. A connection
-/// that is closed with unread bytes is reset, and the reset may reach the client before the
-/// response does.
+/// The timeout for writing the response and discarding received bytes. A connection that is closed
+/// with unread bytes is reset, and the reset may reach the client before the response does.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
-/// Writes the response, ends the writing side, and discards what still arrives.
+/// A response after which the writing side is closed, and received bytes are discarded.
 #[derive(Debug)]
 pub struct MalformedRequestResponse {
     response: Vec<u8>,
@@ -37,7 +36,8 @@ pub struct MalformedRequestResponse {
 }
 
 impl MalformedRequestResponse {
-    /// Refuses the request that begins with the bytes of `head`.
+    /// Creates the response to a request that begins with the bytes of `head`, and logs the
+    /// refusal.
     pub fn new(gateway: &Gateway, ambiguity: FramingError, head: &[u8], client: Option<IpAddr>) -> Self {
         let request_id = gateway.request_id();
         let reason = format!("the framing is ambiguous: {ambiguity:?}");
@@ -87,7 +87,7 @@ impl MalformedRequestResponse {
         }
     }
 
-    /// Ready once the response was sent and the connection can be closed.
+    /// Completes when the response was sent and the connection can be closed.
     pub fn poll(
         &mut self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
@@ -96,7 +96,7 @@ impl MalformedRequestResponse {
         if !self.over {
             let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_TIMEOUT)));
             if linger.as_mut().poll(cx).is_pending() {
-                // The connection ends either way.
+                // An error is ignored, because the connection is closed either way.
                 drop(ready!(self.poll_send(stream, cx)));
             }
             self.over = true;
@@ -141,7 +141,7 @@ fn status_line(status: StatusCode) -> String {
     format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default())
 }
 
-/// Whether the head, which may be malformed or incomplete, looks like a browser's.
+/// Returns whether the head, which may be malformed or incomplete, looks like a browser's.
 fn accepts_html(head: &[u8]) -> bool {
     let accept = |line: &[u8]| {
         line.get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"accept:"))

@@ -1,10 +1,11 @@
-//! A client's HTTP/1.1 connection as the HTTP parser sees it: head by head and body by body, and
-//! only what has one reading.
+//! A stream between a client's HTTP/1.1 connection and the HTTP parser, which passes only
+//! unambiguous messages on.
 //!
-//! The parser repairs a target with a space in it, reads up to 1 MB of an unfinished head, takes an
-//! empty chunk size for the last chunk, and answers what it refuses with a page of its own. So a
-//! head is handed to it in whole, once it was checked, a chunked body is checked on its way, and
-//! what the parser writes before the gateway has seen a request is replaced.
+//! The parser repairs a target with a space in it, and reads up to 1 MB of an unfinished head. It
+//! reads an empty chunk size as the last chunk, and responds to a refused request with its own
+//! page. Therefore a head is passed on only when it is complete and checked, and a chunked body is
+//! checked as it is read. Bytes that the parser writes before the gateway has seen a request are
+//! replaced.
 
 use crate::gateway::connection::Signals;
 use crate::gateway::framing::FramingError;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// How many bytes of an unfinished head are read at once.
+/// The number of bytes per read of an unfinished head.
 const READ_BYTES: usize = 4096;
 
 /// A connection whose requests are checked.
@@ -35,9 +36,10 @@ pub struct StrictStream<S> {
     gateway: Arc<Gateway>,
     signals: Arc<Signals>,
     message: MessageReader,
-    /// Bytes that were read and not handed on: of a head, and of what came with its end.
+    /// Bytes that were read and not passed on: those of a head, and those read together with its
+    /// end.
     held: Vec<u8>,
-    /// How many of them may be handed on.
+    /// The number of held bytes that may be passed on.
     checked: usize,
     refusal: Option<MalformedRequestResponse>,
     /// The client's address, for the access log.
@@ -51,7 +53,7 @@ impl<S> fmt::Debug for StrictStream<S> {
 }
 
 impl<S> StrictStream<S> {
-    /// Checks the requests that come by `stream`.
+    /// Creates a stream that checks the requests on `stream`.
     pub fn new(stream: S, gateway: Arc<Gateway>, signals: Arc<Signals>, client: Option<IpAddr>) -> Self {
         Self {
             stream,
@@ -71,7 +73,7 @@ impl<S> StrictStream<S> {
         self.refusal = Some(MalformedRequestResponse::new(&self.gateway, ambiguity, head, self.client));
     }
 
-    /// Hands on what was checked.
+    /// Passes checked bytes on.
     fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) {
         let count = self.checked.min(buffer.remaining());
         buffer.put_slice(&self.held[..count]);
@@ -84,12 +86,13 @@ impl<S> StrictStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> StrictStream<S> {
-    /// Reads on in a head of which something is held. Ready with whether anything came.
+    /// Reads more of a head that is partly held. Returns whether any bytes were received.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         let mut bytes = [0; READ_BYTES];
         let mut buffer = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        // Not doubled, as it would be by itself: many connections may hold an unfinished head.
+        // The buffer grows in fixed steps instead of doubling, because many connections may hold an
+        // unfinished head.
         if self.held.capacity() - self.held.len() < buffer.filled().len() {
             self.held.reserve_exact(READ_BYTES);
         }
@@ -97,8 +100,7 @@ impl<S: AsyncRead + Unpin> StrictStream<S> {
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
 
-    /// Reads what the parser wants straight into its buffer; what may not be handed on is taken out
-    /// again.
+    /// Reads directly into the parser's buffer, and removes bytes again that must not be passed on.
     fn poll_into(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
@@ -138,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for StrictStream<S> {
         }
         loop {
             if let Some(refusal) = &mut this.refusal {
-                // Nothing more is read: for the parser the connection has ended.
+                // The parser gets the end of the stream instead of further bytes.
                 return refusal.poll(&mut this.stream, cx).map(Ok);
             }
             if this.checked > 0 {
@@ -176,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictStream<S> {
             if this.signals.is_seen() {
                 return Pin::new(&mut this.stream).poll_write(cx, bytes);
             }
-            // The parser's own page for a request that it refused.
+            // The bytes are the parser's own page for a request that it refused.
             this.refuse(FramingError::Malformed, &[]);
         }
         Poll::Ready(Ok(bytes.len()))
@@ -202,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictStream<S> {
 #[async_trait]
 impl<S: IO> Shutdown for StrictStream<S> {
     async fn shutdown(&mut self) {
-        // The other side may be gone already, which is what a shutdown is for.
+        // The other side may have closed the connection already.
         drop(AsyncWriteExt::shutdown(self).await);
     }
 }

@@ -1,4 +1,4 @@
-//! Counters of the request path: taken once by name, then only added to.
+//! Counters of the request path. Each is looked up by name once, then only incremented.
 
 use crate::base::metrics;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
@@ -26,22 +26,22 @@ static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::CONNECTIONS_
 static REQUESTS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::REQUESTS_REFUSED.counters());
 static DENIED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::ACCESS_DENIED.counters());
 
-/// Counts a request that policies did not let pass.
+/// Counts a request that a policy or an allow list denied.
 pub fn denied(decision: &str) {
     DENIED.with_label_values(&[decision]).inc();
 }
 
-/// Counts a connection that was closed unheard.
+/// Counts a connection that was closed before its first request.
 pub fn refused_connection(reason: &str) {
     REFUSED.with_label_values(&[reason]).inc();
 }
 
-/// Counts a request that was refused since too many are in progress.
+/// Counts a request that was refused because too many are in progress.
 pub fn refused_request(reason: &str) {
     REQUESTS_REFUSED.with_label_values(&[reason]).inc();
 }
 
-/// Counts an answer; `status` 0 is none.
+/// Counts a response; `status` 0 means no response.
 pub fn response(proxied: bool, status: u16) {
     let of = if proxied { &RESPONSES.proxied } else { &RESPONSES.own };
     if let Some(counter) = of.get(usize::from(status / 100)) {
@@ -49,7 +49,7 @@ pub fn response(proxied: bool, status: u16) {
     }
 }
 
-/// Something that is counted as long as it lives.
+/// A guard that decrements a gauge when it is dropped.
 pub struct GaugeGuard(&'static IntGauge);
 
 impl GaugeGuard {
@@ -65,12 +65,12 @@ impl Drop for GaugeGuard {
     }
 }
 
-/// Counts a connection.
+/// Counts an open connection until the guard is dropped.
 pub fn connection() -> GaugeGuard {
     GaugeGuard::new(&CONNECTIONS)
 }
 
-/// Counts a request that goes on for long.
+/// Counts a long-lived request until the guard is dropped.
 pub fn stream() -> GaugeGuard {
     GaugeGuard::new(&STREAMS)
 }

@@ -1,5 +1,5 @@
 //! Counts and durations of requests by route. Labels are routes of the configuration, a few methods
-//! and known status codes, so that no client can make series.
+//! and known status codes, so that clients cannot create series.
 
 use crate::base::metrics;
 use http::Method;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// Methods that have a label of their own, as far as they are in use.
+/// The methods with a label of their own. Their series are created on first use.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
 /// Status codes that have a label of their own; others have that of their class.
 const CODES: [u16; 44] = [
@@ -25,16 +25,16 @@ static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| metrics::REQUEST_DUR
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::ROUTE_REQUESTS.counters());
 
-/// The metrics of one route: looked up by name once, then only added to.
+/// The metrics of one route. Each is looked up by name once, then only updated.
 pub struct RouteMetrics {
     route: String,
     duration: Histogram,
-    /// By method, then by status code; made as they are needed.
+    /// By method, then by status code; created on first use.
     counts: [OnceLock<Box<[OnceLock<IntCounter>; SLOTS]>>; METHODS.len()],
 }
 
 impl RouteMetrics {
-    /// The metrics of the route of this name.
+    /// Creates the metrics of the route with this name.
     pub fn new(route: &str) -> Self {
         Self {
             route: route.to_owned(),
@@ -43,7 +43,7 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts a request and its response; `status` 0 is none.
+    /// Counts a request and its response; `status` 0 means no response.
     pub fn observe(&self, method: &Method, status: u16, duration: Duration) {
         self.duration.observe(duration.as_secs_f64());
         let others = METHODS.len() - 1;
@@ -58,7 +58,7 @@ impl RouteMetrics {
     }
 }
 
-/// The place of a status code among the labels.
+/// Returns the index of a status code's label.
 fn slot(status: u16) -> usize {
     CODES.binary_search(&status).unwrap_or_else(|_| {
         let class = usize::from(status / 100);

@@ -1,4 +1,5 @@
-//! The `Authorization` header: a bearer token, also as the password of Basic credentials.
+//! The `Authorization` header: a bearer token, or Basic credentials with the token as their
+//! password.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,12 +8,12 @@ use http::header::AUTHORIZATION;
 use pingora_proxy::Session;
 use std::borrow::Cow;
 
-/// The bearer token of a request (RFC 6750, section 2.1); where `by_password`, also one that comes
-/// as the password of Basic credentials (RFC 7617), whose user name says nothing.
+/// Returns the bearer token of a request (RFC 6750, section 2.1). If `by_password` is set, also
+/// accepts the token as the password of Basic credentials (RFC 7617) and ignores the user name.
 ///
 /// # Errors
-/// The reason, where Authorization comes twice or cannot be read, or has a password in a request of
-/// another origin's page.
+/// The reason: `Authorization` is repeated or malformed, or a browser sent a password for a page of
+/// another origin.
 pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str>>, &'static str> {
     const UNREADABLE: &str = "Authorization is not to be read, or comes twice";
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
@@ -25,26 +26,29 @@ pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str
             }
             token => token.map_err(|()| UNREADABLE),
         },
-        // Another server could take the other one.
+        // Another server could use the other one.
         (Some(_), Some(_)) => Err(UNREADABLE),
     }
 }
 
-/// Whether a browser sends the request for a page of another origin (Fetch Metadata, section 2.4).
-/// It adds a Basic password that it remembers to such a request by itself, and the person may not
-/// have meant it.
+/// Returns whether a browser sends the request for a page of another origin (Fetch Metadata,
+/// section 2.4). Browsers add a stored Basic password to such requests automatically, possibly
+/// against the user's intention.
 fn is_from_other_site(session: &Session) -> bool {
     let mut sites = session.req_header().headers.get_all("sec-fetch-site").iter();
     sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
-/// The token of an Authorization header.
+/// Returns the token of an `Authorization` header; `None` for another scheme.
+///
+/// # Errors
+/// The value is not ASCII, or its credentials are malformed.
 pub fn token_from_header(value: &HeaderValue, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
-    // Not `to_str`, which looks at one letter after another: a token has many. What is a space for
-    // some servers must not hide a token from us.
+    // `to_str` is slower, because it checks byte after byte. Some servers read certain non-ASCII
+    // characters as a space, so a value with any such character is refused.
     let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
-    // RFC 9110, section 11.1: a scheme is a token. What separates it for some servers must not hide
-    // a token from us.
+    // RFC 9110, section 11.1: a scheme is a token. It ends here at any other byte, because some
+    // servers accept other separators than a space.
     let end = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
     let (scheme, rest) = text.split_at(end.unwrap_or(text.len()));
     let credentials = rest.trim_start_matches([' ', '\t']);
@@ -66,9 +70,10 @@ pub fn token_from_header(value: &HeaderValue, by_password: bool) -> Result<Optio
     Ok(Some(Cow::Owned(password.to_owned())))
 }
 
-/// The challenge for a request whose token is missing, or is not believed where `error` says so
-/// (RFC 6750, section 3). Clients of git, WebDAV and Docker send a password to a Basic challenge
-/// alone; a browser's script must not be sent one, for which browsers ask the person.
+/// Returns the challenge for a request without a token, or with a token that was rejected with the
+/// parameters `error` (RFC 6750, section 3). Clients of git, WebDAV and Docker send a password only
+/// after a Basic challenge. Scripts in browsers never get one, because browsers would prompt the
+/// user for a password.
 pub fn challenge(session: &Session, by_password: bool, error: &str) -> String {
     let headers = &session.req_header().headers;
     let scheme = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);

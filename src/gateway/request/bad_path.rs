@@ -1,18 +1,18 @@
-//! Why a path is refused.
+//! The reasons for refusing a path.
 
-/// Why a path is refused.
+/// The reason for which a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadPath {
-    /// It does not begin with a slash, or has a space in it.
+    /// The path does not begin with a slash, or contains a space.
     Form,
-    /// A `%` that two hexadecimal digits do not follow, or bytes that are no UTF-8.
+    /// A `%` without two hexadecimal digits after it, or bytes that are not UTF-8.
     Escape,
-    /// Escapes in escapes in escapes.
+    /// Escapes that remain after decoding twice.
     NestedEscape,
-    /// `.` or `..`, in whatever spelling.
+    /// `.` or `..`, in any spelling.
     DotSegment,
-    /// A backslash, which some servers take for a slash.
+    /// A backslash, which some servers read as a slash.
     Backslash,
-    /// A control character or a line separator, at which a path ends for some.
+    /// A control character or a line separator, at which some servers end the path.
     Control,
 }

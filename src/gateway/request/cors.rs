@@ -12,7 +12,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
 
-/// The time for which browsers cache the response to a preflight; some accept at most ten minutes.
+/// The time in seconds for which browsers cache the response to a preflight; some accept at most
+/// ten minutes.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// Returns the response to a preflight, which has no credentials: it depends on the origin alone.
@@ -54,7 +55,7 @@ pub fn add_headers_if_absent(headers: &mut HeaderMap, requested: &HeaderMap, rou
     }
 }
 
-/// Sets the headers whatever the app has set. Returns whether the origin is listed.
+/// Sets the headers, regardless of the app's own. Returns whether the origin is listed.
 fn add_headers(headers: &mut HeaderMap, requested: &HeaderMap, route: &Route) -> bool {
     if route.cors_origins.is_empty() {
         return false;
@@ -67,7 +68,7 @@ fn add_headers(headers: &mut HeaderMap, requested: &HeaderMap, route: &Route) ->
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     match route.cors_credentials {
         true => drop(headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"))),
-        // The app's own, which it did not mean for this origin.
+        // The app did not intend its own header for this origin.
         false => drop(headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS)),
     }
     true

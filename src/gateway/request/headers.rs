@@ -1,5 +1,5 @@
-//! Strip, then set: what a client says of itself never reaches the upstream, and what we say always
-//! does.
+//! Rewriting of request and response headers. Headers that only Narthex may set are first removed
+//! from a client's request, then set.
 
 use crate::authn::{Assertion, Principal, SessionPrincipal, sets_own_cookie, without_own_cookies};
 use crate::base::Timestamp;
@@ -28,17 +28,17 @@ use std::net::IpAddr;
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// The headers that clients may not send: those of [`meaning_of`], and those that a route sets.
-/// What one route's upstream trusts may be the upstream of another route too, so none of them is
-/// let through anywhere.
+/// They are reserved on all routes, because the upstream that trusts one route's headers may also
+/// serve another route.
 pub struct ReservedHeaders {
-    /// The routes' own, in the spelling that [`normalize_name`] gives.
+    /// The headers that routes set, normalized by [`normalize_name`].
     of_routes: HashSet<String>,
     filter: NameFilter,
 }
 
 impl ReservedHeaders {
-    /// The reserved names, with those of these headers. `Authorization` is none of them: what a
-    /// client sends there proves itself, and other routes' apps want it.
+    /// Returns the reserved names, including those of `headers`. `Authorization` is not reserved:
+    /// its credentials are verifiable, and apps of other routes need them.
     pub fn new<'h>(headers: impl Iterator<Item = &'h HeaderTemplate>) -> Self {
         let headers = headers.filter(|header| header.name != AUTHORIZATION);
         let of_routes: HashSet<String> =
@@ -47,7 +47,7 @@ impl ReservedHeaders {
         Self { of_routes, filter }
     }
 
-    /// Whether a client's header `name` would pass for one of ours.
+    /// Returns whether an upstream could read a client's header `name` as a reserved one.
     fn contains(&self, name: &str) -> bool {
         if !self.filter.may_contain(name) {
             return false;
@@ -58,17 +58,17 @@ impl ReservedHeaders {
 }
 
 impl ReservedHeaders {
-    /// Whether a client's header `name` would pass for one of ours only where a server takes its
-    /// marks for others: a server that replaces headers by their exact name leaves it in.
+    /// Returns whether a client's header `name` equals a reserved one only after normalization. A
+    /// server that replaces headers by their exact name does not replace such a header.
     pub fn is_lookalike(&self, name: &str) -> bool {
         matches!(normalize_name(name), Cow::Owned(_)) && self.contains(name)
     }
 }
 
-/// Changes the head of a request on its way to the upstream.
+/// Changes the head of a request before it is sent to the upstream.
 ///
-/// pingora keeps a second table with the spelling of every name, and each change through its own
-/// methods is made twice. Names have no case (RFC 9110, section 5.1), so that table is let go.
+/// pingora keeps a second table with the spelling of each name, so its own methods apply each
+/// change twice. Names have no case (RFC 9110, section 5.1), so this function drops that table.
 pub fn rewrite_request(
     request: &mut RequestHeader,
     change: impl FnOnce(&mut http::request::Parts) -> Result<()>,
@@ -84,7 +84,10 @@ pub fn rewrite_request(
     Ok(())
 }
 
-/// Takes everything out of a request that only we may say, and our cookies.
+/// Removes reserved headers and Narthex's own cookies from a request.
+///
+/// # Errors
+/// The other cookies are not a valid header value.
 pub fn strip_request(headers: &mut HeaderMap, reserved: &ReservedHeaders) -> Result<()> {
     let posing: Vec<HeaderName> =
         headers.keys().filter(|name| reserved.contains(name.as_str())).cloned().collect();
@@ -105,7 +108,10 @@ pub fn strip_request(headers: &mut HeaderMap, reserved: &ReservedHeaders) -> Res
     Ok(())
 }
 
-/// Says in a request where it came from.
+/// Sets the host, the request id and the forwarded headers of a request.
+///
+/// # Errors
+/// A value is not a valid header value.
 pub fn set_request(
     headers: &mut HeaderMap,
     route: &Route,
@@ -113,7 +119,7 @@ pub fn set_request(
     server: Option<&Upstream>,
 ) -> Result<()> {
     let no_value = |what: &'static str| Error::explain(ErrorType::InternalError, what);
-    // The host as we know it, not as the client spelt it: apps make links of it.
+    // The host is sent in its configured spelling, not the client's, because apps use it in links.
     let host = match server {
         Some(server) if !route.config.preserve_host => HeaderValue::try_from(server.authority())
             .map_err(|_| no_value("the upstream's authority is no header value"))?,
@@ -133,7 +139,8 @@ pub fn set_request(
     Ok(())
 }
 
-/// An address as a header's value; the common ones by hand, since the formatter is dear.
+/// Returns an address as a header value. IPv4 addresses are formatted by hand, because the
+/// formatter is slow.
 fn address(address: IpAddr) -> Result<HeaderValue, InvalidHeaderValue> {
     let IpAddr::V4(v4) = address.to_canonical() else {
         return HeaderValue::try_from(address.to_canonical().to_string());
@@ -158,7 +165,11 @@ fn address(address: IpAddr) -> Result<HeaderValue, InvalidHeaderValue> {
     HeaderValue::from_bytes(&text[..length])
 }
 
-/// Says in a request, or to a proxy that asks about one, who it speaks for.
+/// Sets the headers that identify the principal, in a request or in the response to a forward-auth
+/// request.
+///
+/// # Errors
+/// A claim or the access token is not a valid header value.
 pub fn set_identity(
     headers: &mut HeaderMap,
     route: &Route,
@@ -171,7 +182,7 @@ pub fn set_identity(
     };
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
-    // The token was for Narthex; the app gets the assertion.
+    // The token is intended for Narthex; the app gets the assertion instead.
     if matches!(principal, Principal::Bearer(_))
         && let Some(authorization) = headers.remove(AUTHORIZATION)
         && route.config.access_token
@@ -190,8 +201,9 @@ pub fn set_identity(
     Ok(())
 }
 
-/// Sets the headers that the route names: fixed ones always, those made from claims where they can
-/// be filled. A guest is no person: apps take the person in such a header for signed in.
+/// Sets the headers that the route configures: fixed ones always, those with claims only if all
+/// claims are present. Guests have no claims, because apps treat the user in such a header as
+/// signed in.
 fn set_route_headers(
     headers: &mut HeaderMap,
     route: &Route,
@@ -206,8 +218,8 @@ fn set_route_headers(
             HeaderText::Fixed(value) => Some(value.clone()),
             HeaderText::Claims(pieces) => {
                 let text = render(pieces, person, route);
-                // A value that is no header value must fail the request: without it, the upstream
-                // would take the person for nobody.
+                // An invalid value must fail the request: without the header, the upstream would
+                // treat the user as anonymous.
                 let value = text.map(|text| HeaderValue::from_bytes(text.as_bytes())).transpose();
                 value.map_err(|_| Error::explain(ErrorType::InternalError, "a claim is no header value"))?
             }
@@ -220,7 +232,7 @@ fn set_route_headers(
     Ok(())
 }
 
-/// Hands the provider's access token on, while there is a valid one.
+/// Sets the provider's access token, if it is still valid.
 fn set_access_token(headers: &mut HeaderMap, who: &SessionPrincipal, now: Timestamp) -> Result<()> {
     let Some(token) = who.access_token(now) else { return Ok(()) };
     let mut value = HeaderValue::from_str(token.expose())
@@ -230,12 +242,12 @@ fn set_access_token(headers: &mut HeaderMap, who: &SessionPrincipal, now: Timest
     Ok(())
 }
 
-/// Claims by which nobody is recognised: white space around them is of no matter.
+/// Claims that do not identify a user, so the white space around them is insignificant.
 const DISPLAY_CLAIMS: [&str; 5] = ["name", "given_name", "family_name", "middle_name", "nickname"];
 
-/// A group's name in a list that commas separate. A name with a comma in it, as distinguished names
-/// of LDAP have them, would pass for two, and one with a space at an end for another: these and `%`
-/// are percent-encoded.
+/// Returns a group's name as an item of a comma-separated list. Commas, `%`, and white space at an
+/// end are percent-encoded. Otherwise a name with a comma, such as an LDAP distinguished name,
+/// would be read as two groups.
 fn list_item(group: &str) -> Cow<'_, str> {
     let is_odd = |(at, character): (usize, char)| {
         let at_an_end = at == 0 || at + character.len_utf8() == group.len();
@@ -258,7 +270,8 @@ fn list_item(group: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// A header's value with its claims filled in; `None` where one of them is absent.
+/// Returns a header's value with its claims filled in. Returns `None` if a claim is absent, has
+/// several values, or begins or ends with white space.
 fn render<'p>(
     pieces: &[Piece],
     person: impl Fn() -> Option<&'p Person<'p>>,
@@ -274,12 +287,12 @@ fn render<'p>(
                     let groups = groups.into_iter().filter(|group| route.config.passes_group(group));
                     text.push_str(&groups.map(list_item).collect::<Vec<_>>().join(","));
                 }
-                // A plain header does not show whether an address is verified: only verified ones
+                // A plain header cannot show whether an address is verified, so only verified ones
                 // are sent.
                 name => match person()?.claim(name).ok()?.as_slice() {
                     [value] if DISPLAY_CLAIMS.contains(&name) => text.push_str(value.trim()),
-                    // Servers read a header's value without the white space around it: as another
-                    // person's.
+                    // Servers trim header values, so a value with outer white space could identify
+                    // another user.
                     [value] if value.trim().len() == value.len() => text.push_str(value),
                     _ => return None,
                 },
@@ -289,9 +302,9 @@ fn render<'p>(
     Some(text)
 }
 
-/// Removes the fields that are for the upstream's connection alone (RFC 9110, section 7.6.1),
-/// except those of a change of protocol, and the framing of a body that the status does not allow
-/// (RFC 9110, section 8.6; RFC 9112, section 6.1).
+/// Removes the fields that concern the upstream's connection only (RFC 9110, section 7.6.1), except
+/// in a response that switches protocols. Also removes the framing of a body that the status does
+/// not allow (RFC 9110, section 8.6; RFC 9112, section 6.1).
 fn strip_connection_fields(status: StatusCode, headers: &mut HeaderMap) {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return;
@@ -306,7 +319,7 @@ fn strip_connection_fields(status: StatusCode, headers: &mut HeaderMap) {
     if status.is_informational() {
         headers.remove(CONNECTION);
     }
-    // RFC 9110, section 15.5.22: a 426 names there what the client must change to.
+    // RFC 9110, section 15.5.22: a 426 response names the required protocol in `Upgrade`.
     if status != StatusCode::UPGRADE_REQUIRED {
         headers.remove(UPGRADE);
     }
@@ -318,7 +331,8 @@ fn strip_connection_fields(status: StatusCode, headers: &mut HeaderMap) {
     }
 }
 
-/// Returns the fields that `Connection` names, without those by which the message is framed.
+/// Returns the fields that `Connection` names, except itself, `Upgrade` and the framing of the
+/// message.
 fn nominated_fields(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(CONNECTION).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -328,9 +342,12 @@ fn nominated_fields(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter(|name| !is_framing(name)).collect()
 }
 
-/// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
-/// request's id, the cookie of a guest who is new, what the route sets (`own`), and what `cors`
-/// adds.
+/// Rewrites the head of an upstream's response. Removes cookies with names that only Narthex sets.
+/// Adds the request's id, the cookie of a new guest, the route's headers (`own`) and the CORS
+/// headers (`cors`).
+///
+/// # Errors
+/// The guest's cookie or the reason phrase is invalid.
 pub fn rewrite_response(
     response: &mut ResponseHeader,
     incoming: &RequestInfo,
@@ -357,9 +374,10 @@ pub fn rewrite_response(
             .map_err(|_| Error::explain(ErrorType::InternalError, "a cookie is no header value"))?;
         headers.append(SET_COOKIE, cookie);
         // RFC 9111, section 7.3: caches store responses with cookies, too, unless a directive
-        // forbids it: another client would become the same guest.
+        // forbids it. Another client would then get the same guest's cookie.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-        // RFC 9213: these take precedence.
+        // RFC 9213: targeted fields take precedence over `Cache-Control`. `Expires` would
+        // contradict it.
         for name in ["cdn-cache-control", "surrogate-control", "expires"] {
             headers.remove(name);
         }

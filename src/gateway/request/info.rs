@@ -1,5 +1,5 @@
-//! A request as the gateway reads it, once: where it wants to go and whose connection it came by.
-//! Who looks at an answer of ours is asked only when there is one.
+//! The head of a request, parsed once: its host, its sender and its kind. The client's kind is
+//! determined only if Narthex itself responds.
 
 use crate::base::Moment;
 use crate::catalogue::Catalogue;
@@ -20,52 +20,53 @@ use pingora_proxy::Session;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// How long a path and query may be.
+/// The maximum length of path and query in bytes.
 const MAX_TARGET_LENGTH: usize = 8 * 1024;
 
-/// A body of this many bytes is there in a moment, wherever its reader is.
+/// The maximum length in bytes of a body that is always transferred in a short time.
 const LONG_BODY_BYTES: u64 = 1024 * 1024;
 
-/// What a listener speaks.
+/// The kind of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {
     /// TLS.
     Tls,
     /// Plain HTTP.
     Plain,
-    /// Plain HTTP of a trusted proxy on this machine.
+    /// Plain HTTP from a trusted proxy on this machine.
     UnixSocket,
 }
 
-/// What each step needs of a request beside its path.
+/// The properties of a request that its steps need, except the path.
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
-    /// When it came.
+    /// The time of its receipt.
     pub received: Moment,
-    /// The request's id, as log lines and answers carry it.
+    /// The request's id in log lines and responses.
     pub request_id: String,
-    /// The host it wants, in the one spelling.
+    /// The requested host, normalized.
     pub host: Host,
-    /// Whether it came by TLS, to us or to a trusted proxy.
+    /// Whether it was sent over TLS, to Narthex or to a trusted proxy.
     pub secure: bool,
     /// The method.
     pub method: Method,
-    /// How it goes on.
+    /// The kind of exchange.
     pub kind: RequestKind,
     /// Whether a trusted proxy sent it.
     pub from_trusted_proxy: bool,
     /// The client's address.
     pub client: Option<IpAddr>,
-    /// Whether it is judged for another proxy, which forwards it itself (forward authentication).
+    /// Whether it is authorized for another proxy, which forwards it itself (forward
+    /// authentication).
     pub is_forward_auth: bool,
-    /// What becomes of it where nobody is signed in, if that is not the route's to say.
+    /// The action for an unauthenticated request, if it does not depend on the route.
     pub on_unauthenticated: Option<OnUnauthenticatedRequest>,
     /// Whether the host's certificate is one that browsers trust.
     strict_transport: bool,
-    /// The pages of the host, for links on pages of failures.
+    /// The pages of the host, for links on error pages.
     pub site: Site,
-    /// Whether the address is the client's: a trusted proxy that does not say whose request it is
-    /// speaks for anybody.
+    /// Whether the address is the client's. A trusted proxy that does not name the client sends
+    /// requests of many clients.
     client_ip_trusted: bool,
 }
 
@@ -73,7 +74,7 @@ impl RequestInfo {
     /// Reads the head of a request.
     ///
     /// # Errors
-    /// An answer, where the request is malformed, ambiguous or too large.
+    /// The response, where the request is malformed, ambiguous or too large.
     pub fn read(
         session: &Session,
         face: ListenerKind,
@@ -106,12 +107,12 @@ impl RequestInfo {
         })
     }
 
-    /// The request's id as a header's value.
+    /// Returns the request's id as a header value.
     pub fn id_header(&self) -> HeaderValue {
         HeaderValue::from_str(&self.request_id).expect("invariant: an id is hexadecimal digits")
     }
 
-    /// The client's address, where it is known.
+    /// Returns the client's address, if it is known.
     pub fn source_ip(&self) -> Option<IpAddr> {
         self.client.filter(|_| self.client_ip_trusted)
     }
@@ -122,7 +123,7 @@ impl RequestInfo {
         tracing::info!(target: "audit", event = "request_refused", request_id = self.request_id, client, reason);
     }
 
-    /// The request that a trusted proxy asks about, which came by it.
+    /// Returns the original request of a forward-auth request from a trusted proxy.
     pub fn for_forward_auth(
         &self,
         site: Site,
@@ -147,12 +148,12 @@ impl RequestInfo {
         }
     }
 
-    /// Whether the browser can be sent away to sign in and come back.
+    /// Returns whether the client can be redirected to the sign-in pages and back.
     pub fn may_redirect(&self, visitor: &ResponseContext) -> bool {
         visitor.client == ClientKind::Browser && visitor.is_get
     }
 
-    /// Who is answered.
+    /// Returns the context of a response that Narthex generates.
     pub fn response_context(&self, session: &Session) -> ResponseContext {
         ResponseContext {
             request_id: self.request_id.clone(),
@@ -164,7 +165,7 @@ impl RequestInfo {
     }
 }
 
-/// Why a request is refused for its head.
+/// A refusal of a request because of its head.
 struct HeadRefusal {
     failure: fn() -> ErrorResponse,
     reason: Cow<'static, str>,
@@ -201,11 +202,11 @@ impl HeadRefusal {
 /// Checks the parts of a head that do not depend on the configuration.
 fn check_head(session: &Session) -> Result<(), HeadRefusal> {
     let header = session.req_header();
-    // By HTTP/1.1, its framing was checked before it was parsed.
+    // The framing of an HTTP/1.1 request was checked before the head was parsed.
     if session.is_http2() {
         check_http2_head(header)?;
     }
-    // RFC 9110, section 9.3.6: CONNECT asks for a tunnel, and there is none here.
+    // RFC 9110, section 9.3.6: CONNECT requests a tunnel, which Narthex does not provide.
     if header.method == Method::CONNECT {
         let refusal = HeadRefusal::new(ErrorResponse::method_not_allowed, "the method is CONNECT");
         return Err(HeadRefusal { close: true, ..refusal });
@@ -238,7 +239,7 @@ fn check_http2_head(header: &RequestHeader) -> Result<(), HeadRefusal> {
 /// Returns the host that the request names.
 fn requested_host(session: &Session, catalogue: &Catalogue) -> Result<Host, HeadRefusal> {
     let header = session.req_header();
-    // Load balancers ask by HTTP/1.0 without a host.
+    // Load balancers send health checks by HTTP/1.0 without a host.
     let names_none = header.version == Version::HTTP_10 && !header.headers.contains_key(HOST);
     let any = || (names_none && is_health_check(session)).then(|| catalogue.config.public_url.host());
     let host = authority(session).and_then(Host::from_authority).or_else(|| any().cloned());
@@ -247,7 +248,8 @@ fn requested_host(session: &Session, catalogue: &Catalogue) -> Result<Host, Head
     })
 }
 
-/// People and their browsers navigate; programs and scripts do not, and say so.
+/// Returns the kind of the client. Browsers navigate and accept HTML. Scripts send
+/// `X-Requested-With` or another `Sec-Fetch-Mode`.
 fn reader(session: &Session) -> ClientKind {
     let headers = &session.req_header().headers;
     let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
@@ -263,10 +265,10 @@ fn reader(session: &Session) -> ClientKind {
     }
 }
 
-/// Where load balancers ask whether this node serves, by any host, with TLS or without.
+/// The path of health checks by load balancers, on any host, with or without TLS.
 const HEALTH_PATH: &str = "/.narthex/healthz";
 
-/// Whether a load balancer asks whether this node serves.
+/// Returns whether the request is a health check by a load balancer.
 pub fn is_health_check(session: &Session) -> bool {
     let head = session.req_header();
     head.raw_path() == HEALTH_PATH.as_bytes() && is_get(&head.method)
@@ -276,8 +278,8 @@ fn is_get(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// The host that a request names. HTTP/2 names it in `:authority`; where both are there they must
-/// agree (RFC 9113, section 8.3.1).
+/// Returns the host that a request names. HTTP/2 names it in `:authority`; if `Host` is also
+/// present, both must agree (RFC 9113, section 8.3.1).
 fn authority(session: &Session) -> Option<&str> {
     let header = session.req_header();
     let named = header.uri.authority().map(|authority| authority.as_str());
@@ -288,24 +290,25 @@ fn authority(session: &Session) -> Option<&str> {
     }
 }
 
-/// The raw path and query of a request, where they are text.
+/// Returns the raw path and query of a request, if they are plain text.
 pub fn target(session: &Session) -> Option<&str> {
     let header = session.req_header();
     let raw = std::str::from_utf8(header.raw_path()).ok()?;
-    // A fragment has no business in a request line; what the parser made of one is not judged.
+    // A target must not contain a fragment. A target that the parser has changed is refused,
+    // because the raw one was not evaluated.
     let same = header.uri.path_and_query().is_some_and(|known| known.as_str() == raw);
     (same && memchr::memchr(b'#', raw.as_bytes()).is_none()).then_some(raw)
 }
 
-/// The part of a target that is its path.
+/// Returns the path of a target, without the query.
 pub fn path_part(target: &str) -> &str {
     &target[..memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len())]
 }
 
-/// The target, which is to be judged.
+/// Returns the target that routes and policies evaluate.
 ///
 /// # Errors
-/// A 400, where it is no plain text.
+/// A 400 response, if the target is not plain text.
 pub fn plain_target<'s>(session: &'s Session, incoming: &RequestInfo) -> Result<&'s str, LocalResponse> {
     target(session).ok_or_else(|| {
         incoming.audit_refusal("the target is no plain text");
@@ -313,14 +316,14 @@ pub fn plain_target<'s>(session: &'s Session, incoming: &RequestInfo) -> Result<
     })
 }
 
-/// The request's `Cookie` headers.
+/// Returns the values of the request's `Cookie` headers.
 pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
     session.req_header().headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
 }
 
-/// Whether a request of this method is a CORS preflight (Fetch, section 4.8): `OPTIONS`, without
-/// credentials, a body, or another protocol. The method is the judged request's: a subrequest of
-/// forward authentication has another.
+/// Returns whether a request of this method is a CORS preflight (Fetch, section 4.8): `OPTIONS`,
+/// without credentials, a body, or `Upgrade`. In forward authentication, `method` is that of the
+/// original request, not of the subrequest.
 pub fn is_preflight(session: &Session, method: &Method) -> bool {
     let header = session.req_header();
     if *method != Method::OPTIONS {
@@ -335,8 +338,8 @@ pub fn is_preflight(session: &Session, method: &Method) -> bool {
     bare && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Whether the request asks for a WebSocket, the one protocol that pingora lets a connection change
-/// to.
+/// Returns whether the request asks for a WebSocket, the only protocol to which pingora upgrades a
+/// connection.
 fn is_websocket(session: &Session) -> bool {
     let headers = &session.req_header().headers;
     // RFC 9110, section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
@@ -349,9 +352,8 @@ fn is_websocket(session: &Session) -> bool {
         && is_nominated()
 }
 
-/// How the request goes on by its nature: a WebSocket and a gRPC call may be silent for long.
-/// Whether a response is an event stream is recognised by the response alone: clients of many APIs
-/// do not announce one.
+/// Returns the kind of exchange: WebSockets and gRPC calls may be silent for long. Event streams
+/// are recognized by the response alone, because clients of many APIs do not announce them.
 fn request_kind(session: &Session) -> RequestKind {
     match () {
         () if is_websocket(session) => RequestKind::WebSocket,
@@ -360,24 +362,24 @@ fn request_kind(session: &Session) -> RequestKind {
     }
 }
 
-/// Whether it is a gRPC call: it exists over HTTP/2 only, and says `application/grpc`, or that with
-/// `+` and an encoding. By HTTP/1.1 these words must not lift the deadlines.
+/// Returns whether the request is a gRPC call: over HTTP/2, with a content type that begins with
+/// `application/grpc`. By HTTP/1.1 this content type must not lift the deadlines.
 fn is_grpc(session: &Session) -> bool {
     session.is_http2() && value_starts_with(&session.req_header().headers, CONTENT_TYPE, b"application/grpc")
 }
 
-/// What a client expects before it sends its body.
+/// A client's expectation before it sends its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expectation {
     Nothing,
     /// `100-continue`.
     Continue,
-    /// Something that nobody knows.
+    /// An unknown expectation.
     Unknown,
 }
 
-/// RFC 9110, section 10.1.1: `100-continue` is the one expectation, and a server "MUST ignore" it
-/// in an HTTP/1.0 request.
+/// Returns the expectation of a request. RFC 9110, section 10.1.1: `100-continue` is the one
+/// expectation, and a server "MUST ignore" it in an HTTP/1.0 request.
 fn expectation(header: &RequestHeader) -> Expectation {
     let mut all = header.headers.get_all(EXPECT).iter();
     match (all.next(), all.next()) {
@@ -388,18 +390,18 @@ fn expectation(header: &RequestHeader) -> Expectation {
     }
 }
 
-/// Answers `100 Continue` where the client waits for it; called when the request is authorised and
-/// its body is about to be read. The upstream never sees the expectation.
+/// Sends `100 Continue` if the client waits for it, after authorization and before the body is
+/// read. The upstream never receives the expectation.
 ///
 /// # Errors
-/// Where the connection is gone.
+/// The connection is closed.
 pub async fn send_continue(session: &mut Session) -> PingoraResult<()> {
     let waits = expectation(session.req_header()) == Expectation::Continue;
     if !waits || session.is_http2() || session.is_body_empty() {
         return Ok(());
     }
     let downstream = &mut session.downstream_session;
-    // That the body is unread does not end the connection: it comes now.
+    // The client sends the body now, so the connection stays open although the body is unread.
     downstream.set_close_on_response_before_downstream_finish(false);
     let written = downstream.write_continue_response().await;
     downstream.set_close_on_response_before_downstream_finish(true);
@@ -410,8 +412,8 @@ fn value_starts_with(headers: &HeaderMap, name: HeaderName, with: &[u8]) -> bool
     headers.get(name).is_some_and(|value| value.as_bytes().starts_with(with))
 }
 
-/// Whether a response with these headers is an event stream (HTML, section 9.2.5: "its MIME type is
-/// text/event-stream").
+/// Returns whether a response with these headers is an event stream (HTML, section 9.2.5: "its MIME
+/// type is text/event-stream").
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
     let essence = |value: &HeaderValue| {
         let end = memchr::memchr(b';', value.as_bytes()).unwrap_or(value.len());
@@ -420,7 +422,8 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(essence)
 }
 
-/// Whether a message with these headers may take long: its body's end is unknown, or far away.
+/// Returns whether a message with these headers may take long: its body's length is unknown or
+/// above `LONG_BODY_BYTES`.
 pub fn may_take_long(headers: &HeaderMap) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     length.is_none_or(|length| length > LONG_BODY_BYTES)

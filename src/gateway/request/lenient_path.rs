@@ -1,36 +1,35 @@
-//! How a server that is less exact than the gateway may read a path.
+//! Readings of a path by servers that parse less strictly than the gateway.
 //!
-//! Each liberty is one that some server takes. A server takes some of them and not others, so a
-//! Deny is compared with every combination that reads the path at hand differently.
+//! Each leniency is that of some server. A server may have any subset of them, so a Deny is
+//! compared with every combination that changes the reading of a path.
 
 use crate::base::{fold, is_control};
 use crate::gateway::request::bad_path::BadPath;
 
-/// A path's segments; the last is empty where the path ends with a slash.
+/// The segments of a path; the last is empty if the path ends with a slash.
 pub type Segments = Vec<String>;
 
-/// Reads segments with one liberty more; none where that changes nothing.
+/// A function that applies one leniency; returns `None` if that changes nothing.
 type Leniency = fn(&[String]) -> Option<Segments>;
 
-/// The liberties, in the order in which a server takes them. That letters are folded is always
-/// assumed.
+/// The leniencies, in the order in which servers apply them. Case folding is always assumed.
 const LENIENCIES: &[Leniency] =
     &[decoded_again, split_at_slashes, without_parameters, trimmed, without_empty, without_closing_slash];
 
-/// A path as less exact servers may read it.
+/// A path as less strict servers may read it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LenientPath {
-    /// The segments, folded.
+    /// The case-folded segments.
     base: Segments,
-    /// The segments with every liberty taken.
+    /// The segments with all leniencies applied.
     pub all: Segments,
 }
 
 impl LenientPath {
-    /// Reads the decoded segments of a path.
+    /// Parses the decoded segments of a path.
     ///
     /// # Errors
-    /// Returns the reason where a reading is one that no honest path has.
+    /// The reason, if a reading contains something that no legitimate path contains.
     pub fn parse(segments: &[impl AsRef<str>]) -> Result<Self, BadPath> {
         let base: Segments = segments.iter().map(|segment| fold(segment.as_ref()).into_owned()).collect();
         check(&base)?;
@@ -50,7 +49,7 @@ impl LenientPath {
         Ok(Self { base, all })
     }
 
-    /// Returns each different reading of the path, whatever liberties are taken.
+    /// Returns each distinct reading of the path, by any combination of leniencies.
     pub fn readings(&self) -> Vec<Segments> {
         let mut readings = vec![self.base.clone()];
         for liberty in LENIENCIES {
@@ -63,24 +62,25 @@ impl LenientPath {
     }
 }
 
-/// Whether some server could read `segment` differently than the gateway does.
+/// Returns whether some server could read `segment` differently than the gateway does.
 pub fn is_inexact(segment: &str) -> bool {
     let odd = |byte: u8| byte.is_ascii_uppercase() || !byte.is_ascii() || matches!(byte, b'%' | b'/' | b'\\');
     segment.bytes().any(odd) || end_of_name(segment).is_some() || trim(segment).len() < segment.len()
 }
 
-/// Returns the segments as a server reads them that drops parameters and stops at an encoded `?`,
-/// if that is different: by such an ending, a path must not pass for one that is open.
+/// Returns the segments as read by a server that drops parameters and stops at an encoded `?`;
+/// `None` if they are the same. Such an ending must not make a path match a statement for public
+/// paths.
 pub fn without_ending(segments: &[impl AsRef<str>]) -> Option<Segments> {
     let segments: Segments = segments.iter().map(|segment| segment.as_ref().to_owned()).collect();
     without_parameters(&decoded_again(&segments).unwrap_or(segments))
 }
 
-/// Refuses control characters and line separators, which some servers strip or stop at, and
-/// segments that some servers take for `.` or `..`.
+/// Rejects control characters and line separators, which some servers strip or stop at, and
+/// segments that some servers read as `.` or `..`.
 ///
 /// # Errors
-/// Returns the reason.
+/// The reason.
 pub fn check(segments: &[impl AsRef<str>]) -> Result<(), BadPath> {
     for segment in segments {
         let segment = segment.as_ref();
@@ -100,9 +100,9 @@ pub fn check(segments: &[impl AsRef<str>]) -> Result<(), BadPath> {
     Ok(())
 }
 
-/// Where the name ends that a segment begins with, and whether the path ends there, too: at
-/// parameters (RFC 3986, section 3.3), at an encoded query or fragment, at a stream of a file
-/// (NTFS).
+/// Returns the end of the name at the beginning of a segment, and whether the path ends there, too.
+/// A name ends at parameters (RFC 3986, section 3.3), at an encoded query or fragment, or at an
+/// NTFS stream.
 fn end_of_name(segment: &str) -> Option<(usize, bool)> {
     let mark = segment.find([';', '?', '#']).map(|at| (at, segment.as_bytes()[at] != b';'));
     let stream = segment.find("::$").or_else(|| segment.find(":$")).map(|at| (at, false));
@@ -113,7 +113,7 @@ fn trim(segment: &str) -> &str {
     segment.trim_start().trim_end_matches(|c: char| c == '.' || c.is_whitespace())
 }
 
-/// The escapes (`%41`) in a text: where each begins, and its byte.
+/// Returns the escapes (`%41`) in a text: the offset and the byte of each.
 fn escapes(text: &str) -> impl Iterator<Item = (usize, u8)> {
     memchr::memchr_iter(b'%', text.as_bytes()).filter_map(|at| {
         let digits = text.get(at + 1..at + 3).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))?;
@@ -121,8 +121,8 @@ fn escapes(text: &str) -> impl Iterator<Item = (usize, u8)> {
     })
 }
 
-/// Decodes what is still encoded in a decoded segment; none where nothing is, or where it is no
-/// text.
+/// Decodes the escapes in a decoded segment; `None` if there are none, or if the result is not
+/// UTF-8.
 fn decoded(segment: &str) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::new(), 0);
     for (at, byte) in escapes(segment) {
@@ -137,7 +137,7 @@ fn decoded(segment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Refuses escapes in a decoded segment that decode to no text, and those of ASP (`%u0041`).
+/// Rejects escapes in a decoded segment that do not decode to UTF-8, and those of ASP (`%u0041`).
 fn check_escapes(segment: &str) -> Result<(), BadPath> {
     let of_asp = |at: usize| {
         let rest = segment.as_bytes().get(at + 1..at + 6);
@@ -150,7 +150,7 @@ fn check_escapes(segment: &str) -> Result<(), BadPath> {
     }
 }
 
-/// Maps each segment; none where none changes.
+/// Maps each segment; `None` if none changes.
 fn each(segments: &[String], change: impl Fn(&str) -> Option<String>) -> Option<Segments> {
     let changed: Vec<Option<String>> = segments.iter().map(|segment| change(segment)).collect();
     changed.iter().any(Option::is_some).then(|| {

@@ -1,4 +1,4 @@
-//! A request that goes no further: the answer it gets.
+//! Responses that Narthex generates instead of the upstream.
 
 use crate::pages::HttpResponse;
 use http::HeaderMap;
@@ -7,14 +7,14 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-/// Returns whether a final response was begun; an informational one may be followed by another.
+/// Returns whether a final response has begun. Another response may follow an informational one.
 pub fn is_answered(session: &Session) -> bool {
     session.response_written().is_some_and(|response| {
         !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS
     })
 }
 
-/// An answer of our own, instead of the upstream's.
+/// A response that Narthex generates instead of the upstream.
 #[derive(Debug)]
 pub struct LocalResponse {
     response: Box<HttpResponse>,
@@ -28,22 +28,23 @@ impl From<HttpResponse> for LocalResponse {
 }
 
 impl LocalResponse {
-    /// The same, with the connection closed after it: what follows on it cannot be trusted.
+    /// Closes the connection after the response, because later bytes on the connection cannot be
+    /// trusted.
     pub fn close_connection(mut self) -> Self {
         self.close = true;
         self
     }
 
-    /// The same, with what `change` makes of its headers.
+    /// Applies `change` to the headers of the response.
     pub fn map_headers(mut self, change: impl FnOnce(&mut HeaderMap)) -> Self {
         change(self.response.headers_mut());
         self
     }
 
-    /// Sends the answer.
+    /// Sends the response.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// The connection is closed.
     pub async fn send(self, session: &mut Session) -> Result<()> {
         let (parts, body) = self.response.into_parts();
         let mut header = ResponseHeader::build(parts.status, Some(parts.headers.len() + 2))?;
@@ -56,8 +57,8 @@ impl LocalResponse {
         }
         let head = session.req_header().method == http::Method::HEAD;
         let empty = head || body.is_empty();
-        // gRPC knows an outcome by the headers that also end the stream. pingora's own way for both
-        // versions of HTTP would end it by a frame of its own.
+        // gRPC clients read the status from the header frame that ends the stream. pingora's method
+        // for all versions of HTTP would end the stream with a separate frame.
         if empty && let ServerSession::H2(http2) = session.as_downstream_mut() {
             return http2.write_response_header(Box::new(header), true);
         }

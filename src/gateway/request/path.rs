@@ -1,29 +1,28 @@
-//! The path that routes and policies judge: split at literal slashes, each segment decoded. The
-//! bytes that go to the upstream stay as they came, so whatever an upstream could read differently
-//! is refused here.
+//! The path that routes and policies evaluate: split at literal slashes, each segment decoded. The
+//! upstream receives the original bytes, so a path with dangerously different readings is refused.
 
 pub use crate::gateway::request::bad_path::BadPath;
 use crate::gateway::request::lenient_path::{self, LenientPath};
 use http::Uri;
 use std::borrow::Cow;
 
-/// A path, decoded.
+/// A decoded path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Path<'r> {
-    /// The decoded segments; the last is empty where the path ends with a slash.
+    /// The decoded segments; the last is empty if the path ends with a slash.
     pub segments: Vec<Cow<'r, str>>,
-    /// Whether only a route with opaque paths may serve it: it has an empty segment or an encoded
-    /// slash.
+    /// Whether only a route with opaque paths may serve it, because it has an empty segment or an
+    /// encoded slash.
     pub opaque: bool,
-    /// How less exact servers may read it; none where every server reads it as we do.
+    /// The readings of less strict servers; `None` if every server reads the path like the gateway.
     pub lenient: Option<Box<LenientPath>>,
 }
 
 impl<'r> Path<'r> {
-    /// Reads a raw path.
+    /// Parses a raw path.
     ///
     /// # Errors
-    /// Where servers could disagree on what it names.
+    /// The reason, if the path is malformed or could be another resource for some servers.
     pub fn parse(raw: &'r str) -> Result<Self, BadPath> {
         let rest = raw.strip_prefix('/').ok_or(BadPath::Form)?;
         if let Some(segments) = plain_segments(rest) {
@@ -48,7 +47,8 @@ impl<'r> Path<'r> {
         Ok(Self { segments, opaque, lenient })
     }
 
-    /// Whether the least exact server would take it to lie below a route with this folded path.
+    /// Returns whether the least strict server would find the path below the case-folded path
+    /// `folded` of a route.
     pub fn may_start_with(&self, folded: &[String]) -> bool {
         fn starts(segments: &[impl AsRef<str>], prefix: &[String]) -> bool {
             segments.len() >= prefix.len() && segments.iter().zip(prefix).all(|(a, b)| a.as_ref() == b)
@@ -59,13 +59,14 @@ impl<'r> Path<'r> {
         }
     }
 
-    /// Whether the path begins with `prefix`, segment by segment.
+    /// Returns whether the path begins with `prefix`, segment by segment.
     pub fn starts_with(&self, prefix: &[String]) -> bool {
         self.segments.len() >= prefix.len() && self.segments.iter().zip(prefix).all(|(a, b)| a == b)
     }
 }
 
-/// `uri` without the first `count` segments of its path, and with `base` in front.
+/// Returns `uri` without the first `count` segments of its path, and with `base` in front; `None`
+/// if the result is not a URI.
 pub fn uri_for_upstream(uri: &Uri, count: usize, base: &str) -> Option<Uri> {
     let rest = without_prefix(uri.path_and_query()?.as_str(), count);
     let slash = if rest.starts_with('/') { "" } else { "/" };
@@ -75,7 +76,8 @@ pub fn uri_for_upstream(uri: &Uri, count: usize, base: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// `raw` without its first `count` segments: what is left begins with a slash.
+/// Returns `raw` without its first `count` segments. The rest is empty, or begins with a slash or a
+/// question mark.
 pub fn without_prefix(raw: &str, count: usize) -> &str {
     let mut rest = raw;
     for _ in 0..count {
@@ -88,8 +90,8 @@ pub fn without_prefix(raw: &str, count: usize) -> &str {
     rest
 }
 
-/// The bytes of paths that every server reads alike: small letters, digits, and marks that have a
-/// meaning for nobody.
+/// The bytes that every server reads alike in a path: visible ASCII, except capital letters and the
+/// marks `%`, `\`, `;`, `?` and `#`.
 const PLAIN: [bool; 256] = {
     let (mut plain, mut byte) = ([false; 256], 0x21);
     while byte < 0x7f {
@@ -100,9 +102,9 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-/// The segments of a path that every server reads alike: its bytes are plain, no segment but the
-/// last is empty, none begins or ends with a dot, and none names a stream of a file. `rest` stands
-/// behind the first slash.
+/// Returns the segments of a path that every server reads alike; `None` for other paths. Such a
+/// path has only plain bytes, and no empty segment except the last one. No segment begins or ends
+/// with a dot, or names an NTFS stream. `rest` is the path after its first slash.
 fn plain_segments(rest: &str) -> Option<Vec<Cow<'_, str>>> {
     let (mut segments, mut begin, mut previous) = (Vec::with_capacity(8), 0, b'/');
     for (at, byte) in rest.bytes().enumerate() {

@@ -8,20 +8,20 @@ use http::{HeaderMap, HeaderValue};
 use pingora_proxy::Session;
 use std::net::{IpAddr, SocketAddr};
 
-/// The sender of a request, by its connection and by the headers of a trusted proxy.
+/// The sender of a request, determined by its connection and by the headers of a trusted proxy.
 pub struct Sender {
     /// Whether a trusted proxy sent it.
     pub is_trusted_proxy: bool,
-    /// Whether it came by TLS, to us or to a trusted proxy.
+    /// Whether it was sent over TLS, to Narthex or to a trusted proxy.
     pub secure: bool,
     /// The client's address.
     pub client: Option<IpAddr>,
-    /// Whether the address is the client's: a trusted proxy may not name its client.
+    /// Whether the address is the client's. A trusted proxy may not name its client.
     pub client_ip_trusted: bool,
 }
 
 impl Sender {
-    /// Returns the sender of `session`, of a listener of the kind `face`.
+    /// Returns the sender of `session`, which a listener of the kind `face` accepted.
     pub fn of(session: &Session, face: ListenerKind, catalogue: &Catalogue) -> Self {
         let headers = &session.req_header().headers;
         let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(SocketAddr::ip);
@@ -29,7 +29,7 @@ impl Sender {
             catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
         };
         let proxy_header = ConnectionInfo::of(session).and_then(|connection| connection.proxy_header);
-        // The address in a PROXY header is the client's, whatever it is.
+        // The address in a PROXY header is always the client's, even that of a trusted proxy.
         let behind =
             proxy_header.is_none() && (face == ListenerKind::UnixSocket || peer.is_some_and(trusted));
         let secure = match (face, proxy_header) {
@@ -51,8 +51,8 @@ impl Sender {
     }
 }
 
-/// The address that the nearest proxy which is not trusted saw: reading all lines from the right,
-/// the first that is no trusted proxy.
+/// Returns the first address from the right that is not a trusted proxy, or the leftmost if all are
+/// trusted. Returns `None` if an address cannot be parsed.
 fn client_address(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let lines: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
     let mut client = None;

@@ -10,9 +10,10 @@ use crate::model::CookieScope;
 use crate::pages::ErrorResponse;
 use crate::token::TokenError;
 
-/// RFC 6750, section 3.1: "The access token provided is expired, revoked, malformed, or invalid".
+/// The challenge for an invalid token. RFC 6750, section 3.1: "The access token provided is
+/// expired, revoked, malformed, or invalid".
 pub const INVALID_TOKEN: &str = "Bearer realm=\"narthex\", error=\"invalid_token\"";
-/// The same beside the realm.
+/// The parameters of that challenge, without the realm.
 const INVALID_TOKEN_PARAMETERS: &str = ", error=\"invalid_token\"";
 
 impl RequestContext<'_> {
@@ -20,9 +21,9 @@ impl RequestContext<'_> {
     /// cookie.
     ///
     /// # Errors
-    /// A 401 where the token is not believed, a 403 where it lacks a scope; a 400 for both at once.
-    /// RFC 6750, section 2: "Clients MUST NOT use more than one method to transmit the token in
-    /// each request."
+    /// 401 if the token is invalid, 403 if it lacks a scope, 503 if it cannot be verified now. 400
+    /// if the request also has a session's cookie. RFC 6750, section 2: "Clients MUST NOT use more
+    /// than one method to transmit the token in each request."
     pub async fn authenticate(&self, route: &Route) -> Result<Option<Principal>, LocalResponse> {
         let (session, incoming) = (self.session, self.incoming);
         let token = match route.config.bearer {
@@ -68,10 +69,10 @@ impl RequestContext<'_> {
         self.refusal(failure, &format!("the bearer token: {error}"))
     }
 
-    /// Returns the principal of the session whose cookie the request has.
+    /// Returns the principal of the request's session cookie.
     ///
     /// # Errors
-    /// A 503 where the database is needed and unavailable.
+    /// A 503 response, if the database is needed and unavailable.
     pub async fn session_principal(&self) -> Result<Option<SessionPrincipal>, LocalResponse> {
         let Some(cookie) = cookie_value(request::cookies(self.session), APP_COOKIE) else { return Ok(None) };
         let sessions = &self.gateway.pool.sessions;
@@ -82,7 +83,7 @@ impl RequestContext<'_> {
     /// Returns the guest of the request, and the cookie of a new guest.
     ///
     /// # Errors
-    /// A 503 where the database is needed and unavailable.
+    /// A 503 response, if the database is needed and unavailable.
     pub async fn guest(&self, pool: &IdentityPool) -> Result<(Principal, Option<String>), LocalResponse> {
         let (host, catalogue, guests) = (&self.incoming.host, self.catalogue(), &self.gateway.guests);
         let region = &catalogue.config.region;

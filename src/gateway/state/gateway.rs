@@ -1,4 +1,4 @@
-//! The gateway: what every request through it works with, whichever listener it came by.
+//! The gateway: the state that all requests share, whichever listener received them.
 
 use crate::authn::{BearerAuthenticator, GuestAuthenticator, Minter};
 use crate::base::{Duration, MonotonicTime};
@@ -17,28 +17,28 @@ use http::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How long a new catalogue waits for the addresses of new upstreams.
+/// The maximum time for which a new catalogue waits for the addresses of new upstreams.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the gateway is made of.
+/// The dependencies of the gateway.
 pub struct GatewayDeps {
-    /// The pool: its pages and endpoints, and what they work with.
+    /// The user pool: the state of its pages and endpoints.
     pub pool: Arc<AppState>,
     /// The pool's router.
     pub router: axum::Router,
-    /// Makes assertions.
+    /// The issuer of assertions.
     pub minter: Minter,
-    /// Seals the app hosts' login attempts.
+    /// The seal of the app hosts' login attempts.
     pub attempts: LoginAttempts,
     /// The identities of users.
     pub identities: Arc<IdentityDirectory>,
-    /// Who is not signed in.
+    /// The authenticator of guests.
     pub guests: GuestAuthenticator,
-    /// Who comes with tokens.
+    /// The authenticator of bearer tokens.
     pub bearers: BearerAuthenticator,
 }
 
-/// The gateway, whichever listener a request came by.
+/// The gateway, which all listeners share.
 pub struct Gateway {
     pub(in crate::gateway) pool: Arc<AppState>,
     pub(in crate::gateway) router: axum::Router,
@@ -47,13 +47,13 @@ pub struct Gateway {
     pub(in crate::gateway) identities: Arc<IdentityDirectory>,
     pub(in crate::gateway) guests: GuestAuthenticator,
     pub(in crate::gateway) bearers: BearerAuthenticator,
-    /// The connections that are open.
+    /// The limiter of open connections.
     pub(in crate::gateway) admission: Arc<ConnectionLimiter>,
-    /// The requests that are in progress at upstreams.
+    /// The limiter of requests in progress at upstreams.
     pub(in crate::gateway) request_limiter: Arc<RequestLimiter>,
-    /// Requests that go on for long.
+    /// The long-lived requests.
     pub(in crate::gateway) streams: Arc<LongLivedRequests>,
-    /// The access log, where there is one.
+    /// The access log, if it is enabled.
     pub(in crate::gateway) access_log: ArcSwapOption<AccessLog>,
     route_table: ArcSwap<RouteTable>,
     node: u64,
@@ -61,7 +61,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that serves what the pool's catalogue says.
+    /// Creates a gateway that serves the catalogue of the user pool.
     pub fn new(parts: GatewayDeps) -> Self {
         let GatewayDeps { pool, router, minter, attempts, identities, guests, bearers } = parts;
         let route_table = ArcSwap::from_pointee(RouteTable::build(pool.catalogue.load(), None));
@@ -85,13 +85,13 @@ impl Gateway {
         }
     }
 
-    /// Applies the current catalogue, once its upstreams have addresses.
+    /// Applies the current catalogue after its upstreams have addresses, or after `LOOKUP_TIMEOUT`.
     pub async fn apply(&self) {
         let catalogue = self.pool.catalogue.load();
         self.apply_issuers().await;
         let table = RouteTable::build(catalogue, Some(&self.route_table.load()));
-        // Side by side and not for long: one name that is not found must not hold up what else has
-        // changed.
+        // Names are resolved concurrently and with a timeout. A name that cannot be resolved must
+        // not delay other changes.
         let without = table.clusters().filter(|group| group.count() == 0);
         let look_ups = futures_util::future::join_all(without.map(|group| group.resolve()));
         if tokio::time::timeout(LOOKUP_TIMEOUT, look_ups).await.is_err() {
@@ -100,10 +100,10 @@ impl Gateway {
         self.route_table.store(Arc::new(table));
     }
 
-    /// Opens the access log that `settings` describe, unless it is open.
+    /// Opens the access log of `settings`, unless it is already open.
     ///
     /// # Errors
-    /// Where its file cannot be written.
+    /// Its file cannot be written.
     pub fn open_access_log(&self, settings: &AccessLogSettings) -> std::io::Result<Option<Arc<AccessLog>>> {
         match &*self.access_log.load() {
             Some(log) if log.settings == *settings => Ok(Some(log.clone())),
@@ -111,26 +111,26 @@ impl Gateway {
         }
     }
 
-    /// Writes to this access log from now on, in the place of the one before.
+    /// Replaces the access log.
     pub fn install_access_log(&self, log: Option<Arc<AccessLog>>) {
         self.access_log.store(log);
     }
 
-    /// Waits until the access log is written.
+    /// Waits until all records of the access log are written, within its timeout.
     pub async fn close_access_log(&self) {
         if let Some(log) = self.access_log.load_full() {
             log.close().await;
         }
     }
 
-    /// Whether anybody wants to know of each request.
+    /// Returns whether requests are recorded in the access log, or in the log at debug level.
     pub(in crate::gateway) fn records_requests(&self) -> bool {
         self.access_log.load().is_some()
             || tracing::enabled!(target: "narthex::request", tracing::Level::DEBUG)
     }
 
-    /// Records a request that was cut from outside of the proxy: its stream outlived its session,
-    /// or its response did not begin in time.
+    /// Records a request that was ended outside of pingora's proxy: its stream outlived its
+    /// session, or its upstream was silent for too long.
     pub(in crate::gateway) fn record_cut(
         &self,
         record: Option<Box<AccessRecord>>,
@@ -140,7 +140,8 @@ impl Gateway {
         let Some(begun) = begun else { return };
         let duration = self.pool.clock.monotonic().since(begun);
         if let (Some(entry), Some(record)) = (&route, &record) {
-            // Without a record the method is not known any more; such requests are few.
+            // Without a record the method is unknown, so the request is missing from the route's
+            // metrics; such requests are few.
             let method = Method::from_bytes(record.method.as_bytes()).unwrap_or_default();
             entry.metrics.observe(&method, record.status, duration);
         }
@@ -150,7 +151,7 @@ impl Gateway {
         }
     }
 
-    /// Writes a record to the access log and, where that is wanted, to the log.
+    /// Writes a record to the access log and, at debug level, to the log.
     pub(in crate::gateway) fn record(
         &self,
         record: Box<AccessRecord>,
@@ -177,20 +178,23 @@ impl Gateway {
         }
     }
 
-    /// The routes with their upstreams.
+    /// Returns the routes with their upstreams.
     pub fn route_table(&self) -> Arc<RouteTable> {
         self.route_table.load_full()
     }
 
-    /// A request's id: random for the process, counted within it. It is no secret.
+    /// Returns a new request id: a random number of the process, combined with a counter. It is not
+    /// secret.
     pub(in crate::gateway) fn request_id(&self) -> String {
         let count = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        // By hand, since the formatter is the dearest step of most requests.
+        // The id is formatted by hand, because the formatter is the most expensive step of most
+        // requests.
         id.to_be_bytes().iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
     }
 
-    /// Fetches again what verifies bearer tokens, where it is old; our own keys may have turned.
+    /// Refreshes old verification keys of bearer tokens, and applies the current catalogue, because
+    /// Narthex's own keys may have been rotated.
     pub async fn refresh_issuers(&self) {
         self.apply_issuers().await;
         self.bearers.refresh().await;
@@ -202,7 +206,7 @@ impl Gateway {
         self.bearers.apply(&self.pool.catalogue, &pools);
     }
 
-    /// Has everything that was judged by the wall clock judged again: that has jumped.
+    /// Invalidates all cached decisions that depend on the wall clock, after the clock has jumped.
     pub fn distrust_caches(&self) {
         self.pool.sessions.distrust_cache();
         self.pool.access_tokens.revocations.distrust_cache();
@@ -211,8 +215,8 @@ impl Gateway {
         self.guests.distrust_cache();
     }
 
-    /// Forgets tokens that nobody brought for long, and sessions that memory has no room for; takes
-    /// long where there are many of them.
+    /// Evicts tokens that were unused for long, and sessions beyond the cache's capacity. This
+    /// takes long if there are many of them.
     pub fn evict(&self) {
         self.bearers.evict_idle();
         self.pool.sessions.evict_dropped();

@@ -1,6 +1,6 @@
-//! Requests that go on for long: WebSockets, event streams, calls that stream, large bodies. A
-//! session is judged when a request begins; these are judged again and again, so that none outlives
-//! it.
+//! Long-lived requests: WebSockets, event streams, streaming calls, large bodies. Other requests
+//! are authorized once, when they begin. Long-lived requests are authorized repeatedly, so that
+//! none outlives its session.
 
 use crate::authn::Guest;
 use crate::base::Secret;
@@ -13,45 +13,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// How many requests are looked at side by side.
+/// The number of requests that are revalidated concurrently.
 const CONCURRENCY: usize = 16;
 
-/// The long requests of this node that speak for somebody.
+/// The long-lived requests of this node.
 #[derive(Default)]
 pub struct LongLivedRequests {
     open: Mutex<HashMap<u64, Watched>>,
     next: AtomicU64,
 }
 
-/// A long request.
+/// A long-lived request, with the channel that ends it.
 struct Watched {
     request: Arc<LongRequest>,
     end: oneshot::Sender<()>,
 }
 
-/// What a long request was when it began.
+/// The properties of a long-lived request when it began.
 pub struct LongRequest {
-    /// What it speaks with.
+    /// Its credential.
     pub credential: Credential,
-    /// Its head, as it was read.
+    /// Its parsed head.
     pub info: RequestInfo,
-    /// Its path, as it came.
+    /// Its path, unchanged.
     pub path: String,
-    /// Those of its headers that policies may ask for.
+    /// The headers that policies may evaluate.
     pub headers: HeaderMap,
 }
 
-/// What a long request speaks with.
+/// The credential of a long-lived request.
 pub enum Credential {
     /// None: the route is public.
     None,
     /// A session.
     Session {
-        /// The text of its cookie.
+        /// The value of its cookie.
         cookie: String,
-        /// Where that is valid.
+        /// The scope of the cookie.
         scope: CookieScope,
-        /// The session that it stood for when the request began.
+        /// The id of the cookie's session when the request began.
         id: String,
     },
     /// A bearer token.
@@ -60,7 +60,7 @@ pub enum Credential {
     Guest(Guest),
 }
 
-/// A long request, as long as it lives.
+/// A guard that removes a long-lived request when the request ends.
 pub struct StreamGuard {
     streams: Arc<LongLivedRequests>,
     id: u64,
@@ -74,7 +74,7 @@ impl Drop for StreamGuard {
 }
 
 impl LongLivedRequests {
-    /// Watches over a request. The receiver says when it must end.
+    /// Registers a request for revalidation. The receiver completes when the request must end.
     pub fn watch(self: &Arc<Self>, request: LongRequest) -> (StreamGuard, oneshot::Receiver<()>) {
         let (end, ended) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -82,14 +82,14 @@ impl LongLivedRequests {
         (StreamGuard { streams: self.clone(), id, _counted: metrics::stream() }, ended)
     }
 
-    /// Those that are open, in parts that can be looked at side by side: each may cost a read of
-    /// the store.
+    /// Returns the open requests in groups that can be revalidated concurrently. Each request may
+    /// cost a read of the database.
     pub fn all(&self) -> Vec<Vec<(u64, Arc<LongRequest>)>> {
         let all: Vec<_> = self.lock().iter().map(|(id, watched)| (*id, watched.request.clone())).collect();
         all.chunks(CONCURRENCY).map(<[_]>::to_vec).collect()
     }
 
-    /// Ends one of them.
+    /// Ends a request, and writes the reason to the audit log.
     pub fn end(&self, id: u64, why: &'static str) {
         let Some(Watched { request, end }) = self.lock().remove(&id) else { return };
         let sid = match &request.credential {
@@ -98,12 +98,12 @@ impl LongLivedRequests {
         };
         let request_id = request.info.request_id.as_str();
         tracing::info!(target: "audit", event = "stream_ended", request_id, sid, reason = why);
-        // Nobody listens where it ended by itself just now.
+        // The receiver no longer exists if the request has just ended.
         _ = end.send(());
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Watched>> {
-        // What this lock guards is whole after every statement.
+        // The map is consistent after every statement, even after a panic.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

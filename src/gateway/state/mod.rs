@@ -1,4 +1,4 @@
-//! What every request works with: the gateway, its routes, credentials, and long-lived requests.
+//! The state that requests share: the gateway, its routes, credentials, and long-lived requests.
 
 pub mod credentials;
 pub mod gateway;

@@ -1,4 +1,4 @@
-//! What the steps of a request share.
+//! The context that the steps of a request share.
 
 use crate::catalogue::Catalogue;
 use crate::gateway::request::RequestInfo;
@@ -9,7 +9,7 @@ use crate::pages::{ErrorResponse, ResponseContext};
 use crate::store::StoreError;
 use pingora_proxy::Session;
 
-/// A request, the gateway, and the routes of the moment at which the request was received.
+/// A request, the gateway, and the routes at the time of the request's receipt.
 #[derive(Clone, Copy)]
 pub struct RequestContext<'a> {
     /// The gateway.
@@ -18,7 +18,7 @@ pub struct RequestContext<'a> {
     pub session: &'a Session,
     /// The routes and the configuration.
     pub table: &'a RouteTable,
-    /// The request as the gateway reads it.
+    /// The request as the gateway parsed it.
     pub incoming: &'a RequestInfo,
 }
 
@@ -28,7 +28,7 @@ impl<'a> RequestContext<'a> {
         &self.table.catalogue
     }
 
-    /// Returns what a local response depends on.
+    /// Returns the context of a local response.
     pub fn response_context(&self) -> ResponseContext {
         self.incoming.response_context(self.session)
     }

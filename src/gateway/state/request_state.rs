@@ -1,4 +1,5 @@
-//! What a request's filters leave for the deadlines around pingora's proxy, and for the access log.
+//! The state that a request's filters set for the deadlines around pingora's proxy, and for the
+//! access log.
 
 use crate::base::{Duration, MonotonicTime};
 use crate::gateway::access_log::AccessRecord;
@@ -11,32 +12,32 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
-/// What the outside of a request waits for.
+/// The event to which the current deadline applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// The end of the client's head.
+    /// The end of the request's head.
     #[default]
     RequestHead,
-    /// The upstream, which must not be silent for longer than its route's timeout.
+    /// Activity of the upstream, which must not be silent for longer than its route's timeout.
     Upstream,
-    /// Nothing that has a deadline here.
+    /// No event: no deadline applies.
     NoDeadline,
 }
 
 /// The state of a request that its filters set and its deadlines read.
 #[derive(Default)]
 pub struct RequestState {
-    /// The deadline that applies now.
+    /// The current phase, which determines the deadline.
     pub phase: Cell<Phase>,
     /// The limit on the upstream's silence.
     pub silence: RefCell<Option<UpstreamSilence>>,
-    /// Ends the request.
+    /// The signal that ends the request.
     pub end: RefCell<Option<oneshot::Receiver<()>>>,
-    /// When the request's head was read.
+    /// The time at which the request's head was read.
     pub started_at: Cell<Option<MonotonicTime>>,
     /// The route of the request.
     pub route: RefCell<Option<Arc<RouteEntry>>>,
-    /// What the access log is to hold of the request.
+    /// The record of the request for the access log.
     pub record: RefCell<Option<Box<AccessRecord>>>,
 }
 
@@ -45,18 +46,17 @@ tokio::task_local! {
     pub static CURRENT: RequestState;
 }
 
-/// Says that the current request's head was read.
+/// Records that the current request's head was read.
 pub fn on_request_head() {
-    // Outside of a connection, as in a test of one filter, there is no deadline either.
+    // Outside of a connection, as in a test of one filter, there is no state and no deadline.
     _ = CURRENT.try_with(|current| current.phase.set(Phase::NoDeadline));
 }
 
-/// Limits how long the upstream of the current request may be silent. Only the head of its response
-/// shows whether it may be silent for longer, and pingora's own read timeout cannot be changed by
-/// then.
+/// Limits the silence of the current request's upstream. Only the response head shows whether the
+/// upstream may be silent for longer, and then pingora's read timeout cannot be changed any more.
 ///
-/// `connection` is the upstream's connection where it carries no other request: it is ended, and
-/// pingora answers 502. Without one the request itself is ended.
+/// `connection` is the upstream's connection if it carries no other request. After the timeout it
+/// is shut down, and pingora responds with 502. Without it, the request itself is ended.
 pub fn limit_silence(timeout: Duration, connection: Option<ConnectionMark>) {
     _ = CURRENT.try_with(|current| {
         current.silence.replace(Some(UpstreamSilence::new(timeout, connection)));
@@ -64,7 +64,7 @@ pub fn limit_silence(timeout: Duration, connection: Option<ConnectionMark>) {
     });
 }
 
-/// Notes that a piece of a body passed in either direction.
+/// Records that a body chunk was transferred in either direction.
 pub fn record_upstream_activity() {
     _ = CURRENT.try_with(|current| {
         if let Some(silence) = &mut *current.silence.borrow_mut() {
@@ -73,7 +73,7 @@ pub fn record_upstream_activity() {
     });
 }
 
-/// Notes that the upstream's response began.
+/// Records that the upstream's response began.
 pub fn on_response_head() {
     _ = CURRENT.try_with(|current| {
         if let Some(silence) = &mut *current.silence.borrow_mut() {
@@ -90,22 +90,22 @@ pub fn allow_silence() {
     });
 }
 
-/// Ends the current request when `end` says so.
+/// Ends the current request when a message arrives on `end`.
 pub fn cancel_on(end: oneshot::Receiver<()>) {
     _ = CURRENT.try_with(|current| current.end.replace(Some(end)));
 }
 
-/// Notes when the current request's head was read.
+/// Records the time at which the current request's head was read.
 pub fn set_started_at(at: MonotonicTime) {
     _ = CURRENT.try_with(|current| current.started_at.set(Some(at)));
 }
 
-/// Notes the route of the current request.
+/// Records the route of the current request.
 pub fn set_route(entry: &Arc<RouteEntry>) {
     _ = CURRENT.try_with(|current| current.route.replace(Some(entry.clone())));
 }
 
-/// When the current request's head was read, and its route.
+/// Returns the time at which the current request's head was read, and takes its route.
 pub fn started_at_and_route() -> (Option<MonotonicTime>, Option<Arc<RouteEntry>>) {
     CURRENT.try_with(|current| (current.started_at.get(), current.route.take())).unwrap_or_default()
 }
@@ -115,7 +115,7 @@ pub fn set_record(record: Box<AccessRecord>) {
     _ = CURRENT.try_with(|current| current.record.replace(Some(record)));
 }
 
-/// Changes the record of the current request, where there is one.
+/// Changes the record of the current request, if it has one.
 pub fn with_record(change: impl FnOnce(&mut AccessRecord)) {
     _ = CURRENT.try_with(|current| current.record.borrow_mut().as_deref_mut().map(change));
 }
@@ -126,7 +126,7 @@ pub fn take_record() -> Option<Box<AccessRecord>> {
 }
 
 impl RequestState {
-    /// Ready where the upstream was silent for too long and the request must end.
+    /// Completes when the upstream was silent for too long and the request must end.
     pub fn poll_silence(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut silence = self.silence.borrow_mut();
         let Some(current) = &mut *silence else { return Poll::Pending };
@@ -140,13 +140,13 @@ impl RequestState {
         }
     }
 
-    /// Ready where the request was ended by [`cancel_on`].
+    /// Completes when the request is ended through [`cancel_on`].
     pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut end = self.end.borrow_mut();
         let Some(receiver) = &mut *end else { return Poll::Pending };
         match Pin::new(receiver).poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(()),
-            // Nobody is left who could end it.
+            // The sender was dropped, so the request can no longer be ended.
             Poll::Ready(Err(_)) => {
                 *end = None;
                 Poll::Pending

@@ -1,4 +1,5 @@
-//! Where a request goes: the pool's pages, an address of our own on an app host, or a route.
+//! Routing of requests to the user pool's pages, to one of Narthex's own addresses on an app host,
+//! or to a route.
 
 use crate::base::fold;
 use crate::catalogue::{Catalogue, Route};
@@ -16,22 +17,24 @@ use std::sync::Arc;
 pub struct RouteEntry {
     /// The route.
     pub route: Arc<Route>,
-    /// Where its requests go.
+    /// The upstreams of its requests.
     pub cluster: Arc<UpstreamCluster>,
-    /// Counts its requests.
+    /// The metrics of its requests.
     pub metrics: Arc<RouteMetrics>,
-    /// The route's path in the folded spelling.
+    /// The case-folded path of the route.
     casefolded_path: Vec<String>,
-    /// Whether a route of its host has capital letters or others that fold in its path.
+    /// Whether some route with the same host pattern has a path with capital letters, or others
+    /// that case folding changes.
     sibling_has_uppercase: bool,
-    /// The same for the single hosts that its wildcard means, where it has one.
+    /// The entries of single hosts that match the route's wildcard; `None` without a wildcard.
     instances: Option<Cache<Host, Arc<RouteEntry>>>,
 }
 
-/// How many hosts of a wildcard are remembered: what they need is worked out anew for others.
+/// The maximum number of cached hosts of a wildcard. The entries of other hosts are created again
+/// for each request.
 const MAX_WILDCARD_HOSTS: u64 = 1024;
 
-/// An address of an app host that Narthex answers itself.
+/// An address on an app host that Narthex itself serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Builtin {
     /// The style sheet of the pages.
@@ -66,14 +69,14 @@ impl Builtin {
         BUILTINS.iter().find(|(name, _)| *name == segment).map(|(_, builtin)| *builtin)
     }
 
-    /// Returns whether hosts without a route have the address: each page links to it, and an
-    /// unknown host has an error page.
+    /// Returns whether hosts without a route have the address, too. Every page links to it,
+    /// including the error page of an unknown host.
     fn is_on_every_host(self) -> bool {
         matches!(self, Self::Style | Self::Icon)
     }
 }
 
-/// What a request is for.
+/// The target of a request.
 pub enum Target {
     /// A page or endpoint of the pool.
     UserPool,
@@ -83,9 +86,9 @@ pub enum Target {
     Route(Arc<RouteEntry>),
 }
 
-/// The configuration and the routes of one moment.
+/// A snapshot of the configuration and its routes.
 pub struct RouteTable {
-    /// The snapshot that this table was made of.
+    /// The catalogue from which this table was built.
     pub catalogue: Arc<Catalogue>,
     /// Header names that clients may not send.
     pub reserved: ReservedHeaders,
@@ -93,12 +96,12 @@ pub struct RouteTable {
     clusters: HashMap<String, Arc<UpstreamCluster>>,
     metrics: HashMap<String, Arc<RouteMetrics>>,
     by_host: HashMap<Host, Vec<Arc<RouteEntry>>>,
-    /// By the domain behind the star.
+    /// The routes with a wildcard, by the domain after the star.
     by_domain: HashMap<Host, Vec<Arc<RouteEntry>>>,
 }
 
 impl RouteTable {
-    /// The table of `catalogue`; upstreams that did not change keep their state.
+    /// Builds the table of `catalogue`. Unchanged upstreams keep their state.
     pub fn build(catalogue: Arc<Catalogue>, old: Option<&RouteTable>) -> Self {
         let mut clusters: HashMap<String, Arc<UpstreamCluster>> = HashMap::new();
         let mut metrics: HashMap<String, Arc<RouteMetrics>> = HashMap::new();
@@ -111,7 +114,7 @@ impl RouteTable {
                     .filter(|group| group.matches_config(&route.config));
                 kept.cloned().unwrap_or_else(|| Arc::new(UpstreamCluster::new(&route.config)))
             });
-            // Its counters go by its name.
+            // The metrics depend on the route's name only.
             let metrics = metrics.entry(name.clone()).or_insert_with(|| {
                 let kept = old.and_then(|table| table.metrics.get(name)).cloned();
                 kept.unwrap_or_else(|| Arc::new(RouteMetrics::new(name)))
@@ -143,13 +146,13 @@ impl RouteTable {
         Self { catalogue, reserved, pool_path, clusters, metrics, by_host, by_domain }
     }
 
-    /// The upstreams of each route.
+    /// Returns the upstreams of each route.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<UpstreamCluster>> {
         self.clusters.values()
     }
 
-    /// The routes of `host`, those with the longest paths first, as [`Catalogue::routes_of`] has
-    /// them.
+    /// Returns the routes of `host`, those with the longest paths first, like
+    /// [`Catalogue::routes_of`].
     fn entries(&self, host: &Host) -> &[Arc<RouteEntry>] {
         if let Some(entries) = self.by_host.get(host) {
             return entries;
@@ -161,12 +164,12 @@ impl RouteTable {
         domain.map_or(&[], Vec::as_slice)
     }
 
-    /// Whether anything is served for `host`.
+    /// Returns whether `host` has a route or the user pool's pages.
     pub fn serves_host(&self, host: &Host) -> bool {
         host == self.catalogue.config.public_url.host() || !self.entries(host).is_empty()
     }
 
-    /// Returns the pages of `host` to which a page of a failure can link.
+    /// Returns the pages of `host` to which an error page can link.
     pub fn site(&self, host: &Host) -> Site {
         let public_url = &self.catalogue.config.public_url;
         // The routes with the longest paths come first, and the sign-in pages before them.
@@ -178,22 +181,22 @@ impl RouteTable {
         }
     }
 
-    /// Whether a server that is less exact than we are would take `path` to lie below another route
-    /// than `found`, by any of the liberties of [`crate::gateway::request::lenient_path`].
+    /// Returns whether a less strict server could find `path` below another route than `found`, by
+    /// any leniency of [`crate::gateway::request::lenient_path`].
     pub fn is_ambiguous(&self, host: &Host, path: &Path<'_>, found: &RouteEntry) -> bool {
-        // A path that all servers read alike may still be another route's, whose own path has
-        // capital letters.
+        // A path that all servers read alike may still match another route whose path has capital
+        // letters.
         if path.lenient.is_none() && !found.sibling_has_uppercase {
             return false;
         }
         let entries = self.entries(host);
-        // A route's path has nothing in it that a liberty concerns, so the reading with all of them
-        // finds each route that another finds.
+        // No leniency changes a route's path. Therefore the reading with all leniencies matches
+        // every route that any other reading matches.
         let below = |entry: &&Arc<RouteEntry>| path.may_start_with(&entry.casefolded_path);
         entries.iter().find(below).is_none_or(|entry| entry.casefolded_path != found.casefolded_path)
     }
 
-    /// What a request for `host` and `path` is for.
+    /// Returns the target of a request for `host` and `path`; `None` if there is none.
     pub fn target(&self, host: &Host, path: &Path<'_>) -> Option<Target> {
         let entries = self.entries(host);
         let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
@@ -213,10 +216,10 @@ impl RouteTable {
     }
 }
 
-/// The route that serves `path` on `host`, where nothing stops a request for it before.
+/// Returns the route that serves `path` on `host`.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason for which no route serves it.
 pub fn locate(catalogue: &Arc<Catalogue>, host: &Host, path: &Path<'_>) -> Result<Arc<Route>, &'static str> {
     let table = RouteTable::build(catalogue.clone(), None);
     match table.target(host, path) {
@@ -231,7 +234,7 @@ pub fn locate(catalogue: &Arc<Catalogue>, host: &Host, path: &Path<'_>) -> Resul
 }
 
 impl RouteEntry {
-    /// The same for one of the hosts that it is for.
+    /// Returns the entry for one of the hosts that match the route.
     fn for_host(self: &Arc<Self>, catalogue: &Catalogue, host: &Host) -> Arc<Self> {
         let Some(instances) = &self.instances else { return self.clone() };
         instances.get_with_by_ref(host, || {
@@ -246,7 +249,7 @@ impl RouteEntry {
         })
     }
 
-    /// Whether the route takes such a path.
+    /// Returns whether the route accepts the path.
     pub fn accepts_path(&self, path: &Path<'_>) -> bool {
         !path.opaque || self.route.config.path_handling == PathHandling::Opaque
     }

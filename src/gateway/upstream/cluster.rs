@@ -1,5 +1,4 @@
-//! The servers that requests go to: found by name, taken in turn, left out while they do not
-//! answer.
+//! Upstream clusters: name resolution, round-robin selection and health checks.
 
 use crate::base::Duration;
 use crate::config::{Endpoint, Route, Scheme, Upstream};
@@ -21,27 +20,31 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// How many requests share an HTTP/2 connection to an upstream.
+/// The maximum number of concurrent requests on an HTTP/2 connection to an upstream.
 const MAX_STREAMS_PER_CONNECTION: usize = 64;
-/// How many bytes of a response wait for a client that does not read.
+/// The flow-control window of a stream in bytes: the part of a response that is buffered for a
+/// client that does not read.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same of all streams of a connection: one that is not read leaves the others their share.
+/// The flow-control window of a connection in bytes. It suffices for all streams, so that a stream
+/// that is not read does not block the others.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS_PER_CONNECTION as u32;
-/// Sets the connections of gRPC apart from others to the same server.
+/// The part of pingora's pool key that separates gRPC connections from other connections to the
+/// same server.
 const GRPC_KEY: u64 = 0x6772_7063;
-/// How long an unused connection is kept.
+/// The time after which an unused connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 
-/// What a request asks for. That alone lifts no deadline.
+/// The kind of exchange that a request asks for. The request alone lifts no deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
-    /// A request, then its response. Only an event stream may be silent for long, once its head is
-    /// there.
+    /// A request, then its response. Only an event stream may be silent for long, after the
+    /// response head.
     Plain,
-    /// Either side may be silent for long, once the upstream has answered by HTTP/2 that it is
-    /// gRPC.
+    /// A gRPC call. Either side may be silent for long, after the upstream has sent a gRPC response
+    /// over HTTP/2.
     Grpc,
-    /// Either side may be silent for long, once the connection has changed its protocol.
+    /// A WebSocket. Either side may be silent for long, after the connection has switched
+    /// protocols.
     WebSocket,
 }
 
@@ -55,28 +58,28 @@ pub struct UpstreamCluster {
     next_index: AtomicUsize,
 }
 
-/// An address that requests go to.
+/// One address of an upstream, with its health.
 pub struct UpstreamEndpoint {
     upstream: Arc<Upstream>,
     backend: Backend,
     plain: HttpPeer,
-    /// Whether it answered when it was last tried.
+    /// Whether the last health check succeeded.
     healthy: AtomicBool,
 }
 
 impl UpstreamEndpoint {
-    /// What the file says of it.
+    /// Returns the upstream's configuration.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
     }
 
-    /// The peer of plain exchanges.
+    /// Returns the peer of plain exchanges.
     pub fn plain(&self) -> &HttpPeer {
         &self.plain
     }
 
-    /// The peer of exchanges of this kind by pingora's proxy. How long it may be silent is limited
-    /// from outside of that.
+    /// Returns the peer of exchanges of this kind through pingora's proxy. The peer has no read
+    /// timeout, because a separate timer limits the upstream's silence.
     pub fn peer(&self, exchange: RequestKind) -> HttpPeer {
         let mut peer = self.plain.clone();
         peer.options.custom_l4 = Some(Arc::new(MarkableConnector));
@@ -85,16 +88,16 @@ impl UpstreamEndpoint {
             peer.options.write_timeout = None;
         }
         if exchange == RequestKind::Grpc && self.upstream.scheme == Scheme::Https {
-            // gRPC exists over HTTP/2 only. Whatever else goes there has a connection of its own,
-            // which can be ended where the upstream is silent.
+            // gRPC requires HTTP/2. Other requests have HTTP/1.1 connections of their own, which
+            // can be closed if the upstream is silent.
             peer.options.alpn = ALPN::H2H1;
             peer.group_key ^= GRPC_KEY;
         }
         if exchange == RequestKind::WebSocket {
             peer.options.alpn = ALPN::H1;
             peer.options.custom_l4 = Some(Arc::new(DelayedReadConnector));
-            // Nor is a connection of another kind taken for it: those are pooled apart, and not
-            // kept.
+            // The group key excludes pooled connections of other kinds. Unused WebSocket
+            // connections are closed after one second.
             peer.options.idle_timeout = Some(Duration::from_secs(1));
             peer.group_key ^= u64::MAX;
         }
@@ -102,7 +105,7 @@ impl UpstreamEndpoint {
     }
 }
 
-/// Finds the addresses of upstreams by name, again and again: names move.
+/// Resolver of the upstreams' names. It runs repeatedly, because addresses change.
 struct DnsDiscovery(Vec<Upstream>);
 
 #[async_trait]
@@ -110,8 +113,9 @@ impl ServiceDiscovery for DnsDiscovery {
     async fn discover(&self) -> pingora_error::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let mut backends = BTreeSet::new();
         let mut failure = None;
-        // pingora takes backends for one that have the same address and weight, but upstreams may
-        // differ in their names and paths only. The weight is not used for the turns.
+        // pingora merges backends with the same address and weight, but upstreams may differ in
+        // name or path only. Distinct weights keep such upstreams apart; selection ignores the
+        // weight.
         for (weight, upstream) in (1..).zip(&self.0) {
             let (name, port) = match &upstream.endpoint {
                 Endpoint::Tcp(host, port) => (host.trim_matches(['[', ']']), *port),
@@ -147,7 +151,8 @@ impl ServiceDiscovery for DnsDiscovery {
 }
 
 impl UpstreamCluster {
-    /// The upstreams of `route`. They have no address until [`UpstreamCluster::resolve`] found one.
+    /// Creates the cluster of `route`, which has no address until [`UpstreamCluster::resolve`] has
+    /// found one.
     pub fn new(route: &Route) -> Self {
         let mut backends = Backends::new(Box::new(DnsDiscovery(route.upstreams.clone())));
         let mut check = TcpHealthCheck::new();
@@ -164,15 +169,15 @@ impl UpstreamCluster {
         }
     }
 
-    /// Whether these are the upstreams that `route` names, and their authorities and certificates
-    /// what its files hold.
+    /// Returns whether the upstreams, the timeout and the content of the TLS files equal those of
+    /// `route`.
     pub fn matches_config(&self, route: &Route) -> bool {
         self.upstreams == route.upstreams
             && self.timeout == route.timeout
             && self.identity == UpstreamIdentity::read(&route.upstream_tls)
     }
 
-    /// Looks the names up again.
+    /// Resolves the names again. The previous addresses remain in use if no name can be resolved.
     pub async fn resolve(&self) {
         if let Err(error) = self.backends.update(|_| ()).await {
             let names: Vec<String> = self.upstreams.iter().map(ToString::to_string).collect();
@@ -188,7 +193,7 @@ impl UpstreamCluster {
         self.endpoints.store(Arc::new(self.backends.get_backend().iter().filter_map(server).collect()));
     }
 
-    /// Tries every address, so that the dead are left out and the revived taken in again.
+    /// Checks the health of every address.
     pub async fn check_health(&self) {
         self.backends.run_health_check(true).await;
         for server in self.endpoints.load().iter() {
@@ -196,8 +201,9 @@ impl UpstreamCluster {
         }
     }
 
-    /// The next server in turn; any of them, where all seem dead: a wrong suspicion must not shut
-    /// an app out. Only a permitted request has a server.
+    /// Returns the next healthy endpoint in turn, or the next endpoint if none is healthy. A wrong
+    /// health check must not make an app unavailable. The permit shows that the request is
+    /// authorized.
     pub fn next(&self, _permit: &Permit) -> Option<Arc<UpstreamEndpoint>> {
         let servers = self.endpoints.load();
         let turn = self.next_index.fetch_add(1, Ordering::Relaxed);
@@ -206,13 +212,14 @@ impl UpstreamCluster {
         answering.or_else(|| in_turn().next()).cloned()
     }
 
-    /// The peer of plain exchanges with this server; `None` where it cannot be spoken to as the
-    /// file says.
+    /// Returns the peer of plain exchanges with this upstream; `None` if the configuration cannot
+    /// be applied to it.
     fn peer(&self, upstream: &Upstream, backend: &Backend) -> Option<HttpPeer> {
         let tls = upstream.scheme == Scheme::Https;
         let mut peer = match &upstream.endpoint {
             Endpoint::Unix(path) => HttpPeer::new_uds(path.to_str()?, false, String::new()).ok()?,
-            // Without a name pingora would verify nothing, so an address is its own name.
+            // Without a server name pingora would verify nothing, so an IP address is its own
+            // server name.
             Endpoint::Tcp(host, _) => {
                 let name = self.identity.server_name().unwrap_or_else(|| host.trim_matches(['[', ']']));
                 HttpPeer::new(backend.addr.as_inet()?, tls, if tls { name.to_owned() } else { String::new() })
@@ -238,12 +245,12 @@ impl UpstreamCluster {
         Some(peer)
     }
 
-    /// Whether every server of it speaks HTTP/1.1, and no other.
+    /// Returns whether all upstreams use HTTP/1.1 without TLS.
     pub fn is_http1_only(&self) -> bool {
         self.upstreams.iter().all(|upstream| upstream.scheme == Scheme::Http)
     }
 
-    /// How many addresses there are, which bounds how often connecting is tried.
+    /// Returns the number of addresses, which limits the attempts to connect.
     pub fn count(&self) -> usize {
         self.endpoints.load().len()
     }

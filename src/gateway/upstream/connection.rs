@@ -1,13 +1,13 @@
-//! Connections to upstreams by which requests with bodies go, and which of them must not carry
+//! Connections to upstreams for requests with bodies, and marks on those that must not carry
 //! another request.
 //!
-//! An upstream that answers before it has read the body may take the rest of the body for the next
+//! An upstream that responds before it has read the body may read the rest of the body as the next
 //! request. pingora's proxy sends the rest and returns the connection to its pool. A filter cannot
-//! keep it from that, but it can mark the connection, and refuse to send anything by a marked one.
+//! prevent this, but it can mark the connection and refuse to send requests on a marked one.
 //!
-//! Nor can a filter change pingora's read timeout once the head of a response has shown that it is
-//! an event stream. So none is set, and the mark has a second handle on the socket, by which an
-//! upstream that is silent for too long is ended.
+//! A filter also cannot change pingora's read timeout after a response head has announced an event
+//! stream. Therefore no read timeout is set. The mark contains a second handle of the socket,
+//! through which a silent upstream's connection is shut down.
 
 use crate::gateway::upstream::tcp::CONNECT_TIMEOUT;
 use async_trait::async_trait;
@@ -64,12 +64,12 @@ impl ConnectionMark {
         rustix::io::ioctl_fionread(&self.0.socket).is_ok_and(|bytes| bytes > 0)
     }
 
-    /// Ends the connection of an upstream that was silent for too long: what reads from it finds
-    /// its end.
+    /// Shuts down the connection of an upstream that was silent for too long. Pending reads then
+    /// return the end of the stream.
     pub fn end_silent(&self) {
         self.abandon();
         self.0.silent.store(true, Ordering::Relaxed);
-        // Fails only where the connection has ended by itself.
+        // The call fails only if the connection has already ended.
         _ = rustix::net::shutdown(&self.0.socket, rustix::net::Shutdown::Both);
     }
 
@@ -79,7 +79,10 @@ impl ConnectionMark {
     }
 }
 
-/// Waits for a connection, and not for long.
+/// Waits for a connection, at most [`CONNECT_TIMEOUT`].
+///
+/// # Errors
+/// `ConnectRefused` or `ConnectTimedout`.
 pub async fn within_connect_timeout<S>(connecting: impl Future<Output = std::io::Result<S>>) -> Result<S> {
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected.or_err(ErrorType::ConnectRefused, "while connecting"),
@@ -87,13 +90,16 @@ pub async fn within_connect_timeout<S>(connecting: impl Future<Output = std::io:
     }
 }
 
-/// The path of a Unix socket's address.
+/// Returns the path of a Unix socket's address.
+///
+/// # Errors
+/// The address has no path.
 pub fn unix_path(address: &std::os::unix::net::SocketAddr) -> Result<&Path> {
     let unnamed = || Error::explain(ErrorType::SocketError, "the upstream's socket has no path");
     address.as_pathname().ok_or_else(unnamed)
 }
 
-/// Makes connections that can be marked.
+/// A connector that adds a mark to each connection.
 #[derive(Debug)]
 pub struct MarkableConnector;
 
@@ -111,7 +117,7 @@ impl L4Connect for MarkableConnector {
             }
         };
         let socket = socket.or_err(ErrorType::SocketError, "while connecting")?;
-        // The one place in which pingora carries data of ours from a connection to its requests.
+        // Only the proxy digest carries custom data from a connection to its requests.
         let mark: Box<dyn std::any::Any + Send + Sync> = Box::new(ConnectionMark::new(socket));
         stream.set_proxy_digest(ProxyDigest::new(Box::new(ResponseHeader::build(200, None)?), Some(mark)));
         Ok(stream)

@@ -1,8 +1,8 @@
-//! Connections to servers that wait for the next request.
+//! A pool of idle connections to upstreams.
 //!
-//! pingora's pool gives each connection that waits a task of its own, with a timer, a lock and two
-//! channels, made anew for each request. Here nobody watches over one: whether it is still good is
-//! asked when it is wanted, and now and then.
+//! For each idle connection and each request, pingora's pool creates a task with a timer, a lock
+//! and two channels. This pool has no tasks for connections: it checks a connection when it is
+//! requested, and periodically.
 
 use crate::base::Duration;
 use foldhash::fast::RandomState;
@@ -15,27 +15,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt as _;
 use tokio::task::unconstrained;
 
-/// How often those are closed that are of no use any more.
+/// The interval between evictions of unusable connections.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(5);
-/// For how many rounds one is kept that nobody wants: up to 55 seconds.
+/// The number of evictions after which an unused connection is closed: up to 55 seconds.
 const MAX_IDLE_ROUNDS: u32 = 11;
-/// How many a worker may keep at least, however many workers there are: one that has none to spare
-/// closes what the next request wants.
+/// The minimum capacity of a worker's shard, however many workers there are. A full shard closes
+/// connections that the next requests need.
 const MIN_PER_SHARD: usize = 64;
 
-/// Connections without TLS that wait, each for the next request to its server.
+/// Idle connections without TLS, by server address.
 pub struct IdlePool {
-    /// One for each worker, which takes its own first: the worker that returns a connection mostly
-    /// needs the next one.
+    /// One shard for each worker. A worker tries its own shard first, because it mostly needs the
+    /// connection that it returned.
     shards: Box<[Mutex<Shard>]>,
-    /// How many a shard keeps at most.
+    /// The maximum number of connections in a shard.
     max_per_shard: usize,
     round: AtomicU32,
 }
 
 #[derive(Default)]
 struct Shard {
-    /// The one that was given back last stands last.
+    /// The idle connections of each server, in the order of their return.
     by_server: HashMap<SocketAddr, VecDeque<IdleConnection>, RandomState>,
     count: usize,
 }
@@ -46,7 +46,7 @@ struct IdleConnection {
 }
 
 impl IdlePool {
-    /// About so many are kept, by so many workers.
+    /// Creates a pool of about `most` connections for `workers` workers.
     pub fn new(most: usize, workers: usize) -> Self {
         let workers = workers.max(1);
         Self::of(most.div_ceil(workers).max(MIN_PER_SHARD), workers)
@@ -57,17 +57,17 @@ impl IdlePool {
         Self { shards, max_per_shard, round: AtomicU32::new(0) }
     }
 
-    /// A connection to `server` on which nothing has come since it was given back: neither its end,
-    /// nor what would be taken for the answer to the next request.
+    /// Returns a connection to `server` on which nothing was received since its return to the pool.
+    /// Received bytes would be read as the response to the next request.
     pub fn get(&self, server: &SocketAddr) -> Option<Stream> {
         let (own, others) = self.shards();
         let others = others.filter_map(|shard| shard.try_lock().ok());
         std::iter::once(lock(own)).chain(others).find_map(|mut shard| shard.pop_newest(server))
     }
 
-    /// Keeps a connection to `server` for the next request. Where enough are kept, the one goes
-    /// that nobody has wanted for the longest: of a server that was busy once, others have as many
-    /// as they need.
+    /// Returns a connection to `server` to the pool. A full shard first closes its connection that
+    /// was unused for the longest time, to any server. Connections to a server that was busy once
+    /// thus make room for those of other servers.
     pub fn put(&self, server: &SocketAddr, stream: Stream) {
         let since = self.round.load(Ordering::Relaxed);
         let mut shard = lock(self.shards().0);
@@ -82,13 +82,13 @@ impl IdlePool {
                 shard.by_server.insert(server.clone(), VecDeque::from([IdleConnection { stream, since }])),
             ),
         }
-        // It is closed by the system, which nobody need wait for.
+        // Closing needs a system call, so the lock is released before.
         drop(shard);
         drop(surplus);
     }
 
-    /// Closes, for ever, what is of no use any more: what its server has closed, and what nobody
-    /// wants.
+    /// Periodically closes connections that the server has closed or that were unused for too long.
+    /// Never returns.
     pub async fn run_eviction_loop(&self) {
         loop {
             tokio::time::sleep(EVICTION_INTERVAL).await;
@@ -110,7 +110,7 @@ impl IdlePool {
         }
     }
 
-    /// This worker's shard, and those of the others.
+    /// Returns this worker's shard, and those of the other workers.
     fn shards(&self) -> (&Mutex<Shard>, impl Iterator<Item = &Mutex<Shard>>) {
         static WORKERS: AtomicUsize = AtomicUsize::new(0);
         thread_local!(static WORKER: usize = WORKERS.fetch_add(1, Ordering::Relaxed));
@@ -120,7 +120,8 @@ impl IdlePool {
 }
 
 impl Shard {
-    /// The one that was given back last: it is the least likely to have been closed.
+    /// Removes the connection that was returned last, because it is the least likely to have been
+    /// closed.
     fn pop_newest(&mut self, server: &SocketAddr) -> Option<Stream> {
         let kept = self.by_server.get_mut(server)?;
         while let Some(IdleConnection { mut stream, .. }) = kept.pop_back() {
@@ -132,7 +133,7 @@ impl Shard {
         None
     }
 
-    /// The one that was given back first, whose server that may be, by the `round` that it is.
+    /// Removes the connection that was returned first, to any server. `round` is the current round.
     fn pop_oldest(&mut self, round: u32) -> Option<IdleConnection> {
         let age = |kept: &VecDeque<IdleConnection>| kept.front().map(|kept| round.wrapping_sub(kept.since));
         let oldest = self.by_server.values_mut().max_by_key(|kept| age(kept))?.pop_front()?;
@@ -141,7 +142,7 @@ impl Shard {
     }
 }
 
-/// Whether nothing has come, not even the end.
+/// Returns whether nothing was received, not even the end of the stream.
 fn is_reusable(stream: &mut Stream) -> bool {
     unconstrained(stream.read(&mut [0])).now_or_never().is_none()
 }
@@ -161,15 +162,15 @@ mod tests {
         SocketAddr::Inet(listener.local_addr().unwrap())
     }
 
-    /// A connection, and the server's end of it.
+    /// Returns a connection, and the server's end of it.
     async fn connected(listener: &TcpListener) -> (Stream, TcpStream) {
         let address = listener.local_addr().unwrap();
         let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
         (Box::new(L4Stream::from(ours.unwrap())), theirs.unwrap().0)
     }
 
-    /// Waits until nothing is to be had for `server` any more, as it is once the runtime has heard
-    /// what came.
+    /// Waits until the pool has no usable connection to `server`, which requires that the runtime
+    /// has processed the received bytes.
     async fn none_is_left(idle: &IdlePool, server: &SocketAddr) {
         let emptied = async {
             while let Some(silent) = idle.get(server) {

@@ -1,4 +1,4 @@
-//! The limit on how long an upstream may be silent.
+//! The limit on the silence of an upstream.
 
 use crate::base::Duration;
 use crate::gateway::upstream::connection::ConnectionMark;
@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-/// The least limit once a response has begun, where a slow client looks like a silent upstream.
+/// The minimum limit after a response has begun, because a slow client then looks like a silent
+/// upstream.
 const MIN_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long an upstream may be silent, and since when it is.
+/// A timer that limits the silence of an upstream.
 pub struct UpstreamSilence {
     timeout: Duration,
     since: Instant,
@@ -18,27 +19,28 @@ pub struct UpstreamSilence {
     sleep: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
-/// What follows where the limit is exceeded.
+/// The consequence of an exceeded limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing more: the upstream's connection was ended.
+    /// None, because the upstream's connection was shut down.
     ConnectionEnded,
     /// The request must end.
     EndRequest,
 }
 
 impl UpstreamSilence {
-    /// A limit of `timeout` from now on.
+    /// Starts a timer of `timeout`.
     pub fn new(timeout: Duration, connection: Option<ConnectionMark>) -> Self {
         Self { timeout, since: Instant::now(), connection, sleep: None }
     }
 
-    /// Restarts the time: a piece of a body passed.
+    /// Restarts the timer after a body chunk was forwarded.
     pub fn interrupt(&mut self) {
         self.since = Instant::now();
     }
 
-    /// Restarts the time: the head of the response is there, and its body is handed on.
+    /// Restarts the timer after the response head. Without a handle of the connection, raises the
+    /// limit to `MIN_RESPONSE_TIMEOUT`.
     pub fn on_response_head(&mut self) {
         self.interrupt();
         if self.connection.is_none() {
@@ -46,7 +48,7 @@ impl UpstreamSilence {
         }
     }
 
-    /// Ready once the limit is exceeded.
+    /// Completes when the limit is exceeded.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Verdict> {
         loop {
             let (now, end) = (Instant::now(), self.since + self.timeout);
@@ -57,14 +59,14 @@ impl UpstreamSilence {
             }
             self.sleep = None;
             if Instant::now() < end {
-                // Something passed while the timer ran.
+                // The timer was restarted in the meantime.
                 continue;
             }
             let Some(connection) = &self.connection else {
                 tracing::warn!(timeout = ?self.timeout, "an upstream was silent for longer than its route's timeout");
                 return Poll::Ready(Verdict::EndRequest);
             };
-            // What waits to be read is waiting for a client that reads slowly.
+            // Unread bytes mean that the client reads slowly, not that the upstream is silent.
             if connection.has_unread() {
                 self.since = Instant::now();
                 continue;

@@ -3,11 +3,11 @@
 use crate::base::Duration;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
 
-/// How long connecting may take.
+/// The timeout for connecting.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The same, with the TLS handshake.
+/// The timeout for connecting and the TLS handshake together.
 pub const TLS_CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
-/// How a connection is found dead on which both sides may be silent.
+/// The keepalive settings, which detect dead connections on which both sides may be silent.
 pub const TCP_KEEPALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_secs(60),
     interval: Duration::from_secs(15),

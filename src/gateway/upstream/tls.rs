@@ -1,4 +1,4 @@
-//! How https upstreams are verified, and which certificate Narthex presents to them.
+//! TLS to upstreams: verification of their certificates, and Narthex's client certificate.
 
 use crate::base::{MAX_SMALL_FILE, read_file, sha256};
 use crate::config::{ClientCertificate, Config, Route, UpstreamTls};
@@ -11,10 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// The files and the name that connections to a route's https upstreams are made with.
+/// The TLS settings of a route's https upstreams, with the content of the files.
 pub struct UpstreamIdentity {
     server_name: Option<String>,
-    /// What the files held: authorities, certificate, key.
+    /// The content of the files: authorities, certificate, key.
     files: [Option<Vec<u8>>; 3],
     ca: Option<Arc<[WrappedX509]>>,
     client: Client,
@@ -22,9 +22,9 @@ pub struct UpstreamIdentity {
 
 /// The client certificate.
 enum Client {
-    /// The file names none.
+    /// The configuration has none.
     None,
-    /// The file names one that cannot be used.
+    /// The configured certificate cannot be used.
     Unusable,
     Certificate(Arc<CertKey>),
 }
@@ -64,13 +64,13 @@ impl UpstreamIdentity {
         }
     }
 
-    /// The name that an upstream's certificate must have, where the file says one.
+    /// Returns the name that an upstream's certificate must have, if one is configured.
     pub fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
 
-    /// Has connections to `peer` verified by these authorities and made with this certificate;
-    /// `None` where that cannot be.
+    /// Sets the authorities and the client certificate of connections to `peer`; `None` if the
+    /// client certificate cannot be used.
     pub fn apply(&self, peer: &mut HttpPeer) -> Option<()> {
         peer.options.ca.clone_from(&self.ca);
         peer.client_cert_key = match &self.client {
@@ -78,9 +78,9 @@ impl UpstreamIdentity {
             Client::Unusable => return None,
             Client::Certificate(certificate) => Some(certificate.clone()),
         };
-        // pingora pools connections by address, name and the serial number of the certificate
-        // alone: one that was verified against other authorities, or made with another certificate,
-        // must not be taken.
+        // pingora's pool key contains only the address, the name and the certificate's serial
+        // number. A connection that was verified against other authorities, or made with another
+        // certificate, must not be reused.
         let mut text = Vec::new();
         for file in &self.files {
             text.extend(file.as_ref().map_or([0; 32], sha256));
@@ -91,7 +91,8 @@ impl UpstreamIdentity {
     }
 }
 
-/// The file's content; nothing where it cannot be read, so that no upstream is trusted by it.
+/// Returns the file's content; empty if the file cannot be read, so that no upstream is trusted by
+/// it.
 fn read_named(setting: &'static str, file: &Path) -> Vec<u8> {
     read_file(file, MAX_SMALL_FILE).unwrap_or_else(|error| {
         tracing::error!(file = %file.display(), %error, "{setting} cannot be read: no upstream is trusted by it");
@@ -100,11 +101,11 @@ fn read_named(setting: &'static str, file: &Path) -> Vec<u8> {
 }
 
 fn client_certificate(files: &ClientCertificate) -> Result<CertKey, String> {
-    // It checks that the two belong together.
+    // This function checks that the key belongs to the certificate.
     let loaded = LoadedCertificate::read(&files.cert, &files.key, &[]).map_err(|error| error.to_string())?;
     let key = read_file(&files.key, MAX_SMALL_FILE).map_err(|error| error.to_string())?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| error.to_string())?;
-    // pingora's reader panics on what is no certificate.
+    // pingora's parser panics on invalid certificates.
     if loaded.key.cert.iter().any(|der| X509Certificate::from_der(der).is_err()) {
         return Err(format!("{}: it holds something that is no certificate", files.cert.display()));
     }
@@ -112,7 +113,8 @@ fn client_certificate(files: &ClientCertificate) -> Result<CertKey, String> {
     Ok(CertKey::new(chain, key.secret_der().to_vec()))
 }
 
-/// What is wrong with the files that `config`'s routes name for their https upstreams, a line each.
+/// Returns the errors in the files that `config`'s routes name for their https upstreams, one per
+/// line.
 pub fn unusable_upstream_files(config: &Config) -> Vec<String> {
     let authorities = |route: &Route| {
         let file = route.upstream_tls.ca.as_deref()?;
@@ -139,7 +141,7 @@ pub fn unusable_upstream_files(config: &Config) -> Vec<String> {
 
 fn certificates(pem: &[u8]) -> Arc<[WrappedX509]> {
     let readable = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
-    // pingora's reader panics on what is no certificate.
+    // pingora's parser panics on invalid certificates.
     let sound = readable.filter(|der| X509Certificate::from_der(der).is_ok());
     sound.map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect()
 }

@@ -1,9 +1,9 @@
-//! Connections to upstreams that answer a WebSocket's request before pingora is ready for it.
+//! Connections to upstreams for WebSockets, with delayed reads.
 //!
-//! pingora informs the half that talks to the upstream that the request has no body by a message
-//! from the other half. An answer that is there sooner than this message lets it take the message
-//! for the end of the WebSocket, and tear the tunnel down (pingora #946). So what such an upstream
-//! answers is looked at some turns later.
+//! An upstream may respond before pingora is ready for the response (pingora #946). The downstream
+//! half of pingora's proxy informs the upstream half by a message that the request has no body. If
+//! the response arrives before this message, the upstream half reads the message as the end of the
+//! WebSocket and closes the tunnel. Reads after a write are therefore deferred by a few polls.
 
 use crate::gateway::upstream::connection::{unix_path, within_connect_timeout};
 use crate::gateway::upstream::tcp::TCP_KEEPALIVE;
@@ -20,12 +20,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// How many turns an answer waits: each lets the other half run once.
+/// The number of polls by which a read is deferred; each poll lets the other half run once.
 const DEFERRED_POLLS: u8 = 3;
-/// The writes after which that is so: a TLS handshake's few, and the request's own.
+/// The number of writes after which reads are deferred: a few of the TLS handshake, and the
+/// request's own.
 const WRITES: u8 = 8;
 
-/// Makes such connections.
+/// A connector whose connections defer reads.
 #[derive(Debug)]
 pub struct DelayedReadConnector;
 
@@ -48,7 +49,7 @@ impl L4Connect for DelayedReadConnector {
     }
 }
 
-/// What a connection to an upstream can be made of.
+/// A socket to an upstream.
 trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
 impl Connection for TcpStream {}
 impl Connection for UnixStream {}
@@ -57,12 +58,12 @@ impl Connection for UnixStream {}
 struct Socket<S> {
     stream: S,
     writes: u8,
-    /// How many turns reading has to wait.
+    /// The remaining number of polls by which a read is deferred.
     turns: u8,
 }
 
 impl<S: Connection> VirtualSocket for Socket<S> {
-    /// Set above, before there is a socket to be asked.
+    /// Does nothing, because the connector sets the options before it creates this socket.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
     }
