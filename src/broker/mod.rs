@@ -461,13 +461,14 @@ impl NewLogin<'_> {
         if let Some(other) = owner_conflict(tx, self.config, account, known.as_ref()).await? {
             return Ok(Err(other));
         }
+        // Before the user is updated: a refused login commits what it wrote.
+        if let Some(disabled) = known.as_ref().filter(|known| !known.enabled) {
+            return Ok(Err(LoginError::Disabled(disabled.username.clone())));
+        }
         if let Err(why) = mapping::check_required(self.config, account, known) {
             return Ok(Err(LoginError::Unmappable(why)));
         }
         let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
-        if !user.enabled {
-            return Ok(Err(LoginError::Disabled(user.username)));
-        }
         let (authentication, limits) = (self.authentication, self.catalogue.config.session);
         let session =
             directory::begin_session(tx, &user, authentication, self.earlier, limits, now, entropy).await?;
