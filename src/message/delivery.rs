@@ -192,7 +192,8 @@ impl Delivery {
                 let channel = state.channel.name();
                 tracing::warn!(channel, failures, "messages cannot be sent, and wait: {why}");
             }
-            Err(SendError::LeaseLost) => {}
+            // Neither says that the server works again.
+            Err(SendError::LeaseLost | SendError::Doubtful(_)) => {}
             _ => state.failures.store(0, Ordering::Release),
         }
     }
