@@ -101,7 +101,7 @@ impl ChunkReader {
 
     fn is_text(&mut self, byte: u8) -> bool {
         self.extension += 1;
-        self.extension < MAX_EXTENSION_BYTES && (byte == b'\t' || !byte.is_ascii_control())
+        self.extension <= MAX_EXTENSION_BYTES && (byte == b'\t' || !byte.is_ascii_control())
     }
 }
 
