@@ -1,7 +1,8 @@
 //! A call of an operation: the request's sender, and what handlers find their objects by.
 
 use super::error::ApiError;
-use crate::base::{Entropy, KeyRing, Secret, Timestamp};
+use crate::authn::rate_limit_key;
+use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp};
 use crate::catalogue::{Administrator, Catalogue};
 use crate::directory::pools::find_pool;
 use crate::directory::{Administration, Directory, DirectoryError, PoolOfClient, Sender, TokenUser};
@@ -26,6 +27,8 @@ pub struct Call {
     pub address: Option<IpAddr>,
     /// The language that the client asks for.
     pub language: Option<String>,
+    /// How long the client's address must wait after too many wrong guesses.
+    wait: Option<Duration>,
     /// Whether the client has proved that it is the app's server.
     confidential: AtomicBool,
 }
@@ -62,7 +65,20 @@ impl Call {
     /// Creates a call.
     pub fn new(app: Arc<AppState>, address: Option<IpAddr>, language: Option<String>) -> Self {
         let catalogue = app.catalogue.load();
-        Self { app, catalogue, address, language, confidential: AtomicBool::new(false) }
+        let wait = app.wrong_guesses.check(address.map(rate_limit_key).as_ref()).err();
+        Self { app, catalogue, address, language, wait, confidential: AtomicBool::new(false) }
+    }
+
+    /// Refuses an address with too many wrong guesses, before any work that costs much. The app's
+    /// server, whose address is that of all its users, is not limited.
+    ///
+    /// # Errors
+    /// Returns `TooManyRequestsException`.
+    pub fn admit(&self) -> Result<(), ApiError> {
+        match self.wait {
+            Some(wait) if !self.is_confidential() => Err(ApiError::too_many_requests(wait)),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the services of the user pools.
@@ -108,11 +124,7 @@ impl Call {
         usernames: &[&str],
         secret_hash: Option<&str>,
     ) -> Result<(), ApiError> {
-        of.check_secret_hash(usernames, secret_hash)?;
-        if !of.secrets.is_empty() {
-            self.confidential.store(true, Ordering::Relaxed);
-        }
-        Ok(())
+        self.admit_client(of, of.check_secret_hash(usernames, secret_hash).map_err(ApiError::from))
     }
 
     /// Checks `ClientSecret`, which a client with a secret sends.
@@ -120,11 +132,16 @@ impl Call {
     /// # Errors
     /// Returns `NotAuthorizedException`.
     pub fn check_secret(&self, of: &PoolOfClient, secret: Option<&Secret>) -> Result<(), ApiError> {
-        of.check_secret(secret)?;
-        if !of.secrets.is_empty() {
+        self.admit_client(of, of.check_secret(secret).map_err(ApiError::from))
+    }
+
+    /// Admits a client after the check of its secret.
+    fn admit_client(&self, of: &PoolOfClient, checked: Result<(), ApiError>) -> Result<(), ApiError> {
+        if checked.is_ok() && !of.secrets.is_empty() {
             self.confidential.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        self.admit()?;
+        checked
     }
 
     /// Returns whether the client has proved that it is the app's server, whose address is that of
@@ -150,6 +167,7 @@ impl Call {
     /// # Errors
     /// Returns `NotAuthorizedException` for a token that is not valid.
     pub async fn user(&self, access_token: &str) -> Result<TokenCall, ApiError> {
+        self.admit()?;
         let invalid = || ApiError::not_authorized("Invalid Access Token");
         let client_id = crate::token::client_of_access_token(access_token).ok_or_else(invalid)?;
         let of = self.directory().pools.client(&client_id).await?.ok_or_else(invalid)?;

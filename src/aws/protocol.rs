@@ -176,23 +176,18 @@ fn read_body(body: &[u8]) -> Result<Value, ApiError> {
         .map_err(|_| ApiError::serialization("Unexpected token or end of input in JSON."))
 }
 
-/// Runs a public operation, and counts a wrong guess against the client's address. An app's server
-/// is not limited: its address is that of all its users.
+/// Runs a public operation, and counts a wrong guess against the client's address.
 async fn limited(call: &Call, run: impl Future<Output = Result<Value, ApiError>>) -> Result<Value, ApiError> {
-    let (limiter, address) = (&call.app.wrong_guesses, call.address.map(rate_limit_key));
-    let wait = limiter.check(address.as_ref()).err();
     let result = run.await;
-    if call.is_confidential() {
-        return result;
+    // Of an operation without a client or a user.
+    call.admit()?;
+    if let Err(error) = &result
+        && WRONG_GUESSES.contains(&error.exception)
+        && !call.is_confidential()
+    {
+        call.app.wrong_guesses.record(call.address.map(rate_limit_key));
     }
-    match (wait, &result) {
-        (Some(wait), _) => Err(ApiError::too_many_requests(wait)),
-        (None, Err(error)) if WRONG_GUESSES.contains(&error.exception) => {
-            limiter.record(address);
-            result
-        }
-        (None, _) => result,
-    }
+    result
 }
 
 /// Returns the first language of `Accept-Language`.
