@@ -112,6 +112,8 @@ const EVERY_SECTION: &str = r#"public_url = "https://auth.example.com"
 [mail]
 smtp = "smtps://mail.example.com"
 from = "no-reply@example.com"
+[breached_passwords]
+url = "https://breaches.example.com/range/"
 [sms]
 shape = "json"
 url = "https://sms.example.com/"

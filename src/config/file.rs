@@ -7,13 +7,13 @@ use super::reader::{Invalid, Table};
 use super::route::Access;
 use super::types::OUTPUT_PATH;
 use super::{
-    AccessLogSettings, Administrator, Config, Files, IdentityPool, Listen, Mail, MailTransport,
-    MessageLimits, Provider, PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings, TlsCertificate,
-    TrustedIssuer, UserPool,
+    AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, Listen, Mail,
+    MailTransport, MessageLimits, Provider, PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings,
+    TlsCertificate, TrustedIssuer, UserPool,
 };
 use super::{
-    administrator, identity_pool, issuer, listen, log, mail, message, provider_keys, role, route_keys,
-    session, sms, store, tls, user_pool,
+    administrator, breached_passwords, identity_pool, issuer, listen, log, mail, message, provider_keys,
+    role, route_keys, session, sms, store, tls, user_pool,
 };
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ pub(super) const SECTION: Section = Section {
         &LOG,
         &MAIL,
         &SMS,
+        &BREACHED_PASSWORDS,
         &MESSAGES,
         &PROVIDERS,
         &ROUTES,
@@ -69,6 +70,7 @@ const SESSION: Key<Nested> = Key::table("session", &session::SECTION);
 const LOG: Key<Nested> = Key::table("log", &log::SECTION);
 const MAIL: Key<Nested> = Key::table("mail", &mail::SECTION);
 const SMS: Key<Nested> = Key::table("sms", &sms::SECTION);
+const BREACHED_PASSWORDS: Key<Nested> = Key::table("breached_passwords", &breached_passwords::SECTION);
 const MESSAGES: Key<Nested> = Key::table("messages", &message::LIMITS);
 const PROVIDERS: Key<Nested> = Key::tables("provider", &provider_keys::SECTION);
 const ROUTES: Key<Nested> = Key::tables("route", &route_keys::SECTION);
@@ -92,6 +94,8 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let mail = mail(table, public_url.as_ref());
     let sms = table.get(&SMS).and_then(|item| item.table(&sms::SECTION));
     let sms = sms.and_then(|table| Sms::read(&table, region.as_deref().unwrap_or_default()));
+    let breached = table.get(&BREACHED_PASSWORDS).and_then(|item| item.table(&breached_passwords::SECTION));
+    let breached_passwords = breached.and_then(|table| BreachedPasswords::read(&table));
     let message_limits = MessageLimits::read(&table.table(&MESSAGES)?);
     let roles = table.distinct(&ROLES, Role::read, |role| {
         (role.name.clone(), format!("two roles are named \"{}\"", role.name))
@@ -128,6 +132,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         session: session?,
         mail,
         sms,
+        breached_passwords,
         message_limits: message_limits?,
         signed_out_url,
         user_pool,

@@ -13,6 +13,7 @@ mod allow;
 mod app_client;
 mod attributes;
 mod authorities;
+mod breached_passwords;
 mod callback_url;
 mod client;
 mod client_keys;
@@ -71,6 +72,7 @@ pub use administrator::Administrator;
 pub use allow::Allow;
 pub use app_client::{AppClient, OAuthFlow};
 pub use attributes::STANDARD_ATTRIBUTES;
+pub use breached_passwords::BreachedPasswords;
 pub use callback_url::callback_url_fault;
 pub use client::{Client, ClientSecret, PrivateKey, SignedSecret};
 pub use client_sign_in::{AUTH_FLOWS, ClientSignIn};
@@ -149,6 +151,8 @@ pub struct Config {
     pub mail: Option<Mail>,
     /// The settings for text messages; none are sent if absent.
     pub sms: Option<Sms>,
+    /// The service that knows passwords of published breaches; none is asked if absent.
+    pub breached_passwords: Option<BreachedPasswords>,
     /// The limits on messages.
     pub message_limits: MessageLimits,
     /// The address to which browsers are redirected after a sign-out; a page of Narthex if absent.

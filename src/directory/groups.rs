@@ -164,8 +164,8 @@ pub async fn delete_group(tx: &mut Tx<'_>, pool: &Pool, name: &str, entropy: &dy
 /// Adds `user` to a group. A member stays one.
 ///
 /// # Errors
-/// Returns `ResourceNotFoundException` if there is no such group, `LimitExceededException` if the
-/// user is in too many.
+/// Returns `ResourceNotFoundException` if there is no such group, `UserNotFoundException` if the
+/// user was deleted since it was read, `LimitExceededException` if the user is in too many.
 pub async fn add_to_group(
     tx: &mut Tx<'_>,
     pool: &Pool,
@@ -175,6 +175,7 @@ pub async fn add_to_group(
     entropy: &dyn Entropy,
 ) -> Outcome<()> {
     let group = group(tx, pool, name).await?;
+    let user = tx.user_by_number(user.no).await?.ok_or(ErrorKind::UserNotFound)?;
     let quota = pool.settings.quotas.groups_of_user;
     if !tx.add_member(group.no, user.no, now).await? {
         return Ok(());
@@ -183,7 +184,7 @@ pub async fn add_to_group(
     if groups.len() > usize::try_from(quota).unwrap_or(usize::MAX) {
         return Err(too_many_groups_of_user());
     }
-    tx.publish(&Change::User(user.id.clone()), entropy).await?;
+    tx.publish(&Change::User(user.id), entropy).await?;
     Ok(())
 }
 

@@ -2,7 +2,9 @@
 //! commands.
 
 mod account_code;
+mod account_turns;
 mod accounts;
+mod answer_time;
 mod attributes;
 mod create;
 mod credential_events;
@@ -54,12 +56,11 @@ pub use linking::{LinkError, link, unlink};
 pub use list::{UsersPage, UsersQuery, list_users, select_attributes};
 pub use maintenance::{index_users, purge_pools};
 pub use names::Takeover;
-pub use new_password::{NewPassword, NewPasswordError, PreparedPassword, prepare_password};
+pub use new_password::{NewPassword, NewPasswordError, NewPasswords, PreparedPassword};
 pub use page_token::{Page, PageRequest};
 pub use password::{
-    Acceptance, Argon2Params, HashError, HashFormatError, Hasher, HasherSettings, Locked, Lockout, MAX_LOCK,
-    MAX_PASSWORD_CHARS, MAX_RANGE_BYTES, ParamsError, PasswordHash, RangeError, RangeQuery, Verdict,
-    Violation, accept_after_lookup, is_common_password,
+    Argon2Params, HashError, HashFormatError, Hasher, HasherSettings, Locked, Lockout, MAX_LOCK,
+    MAX_PASSWORD_CHARS, ParamsError, PasswordHash, Verdict, Violation, is_common_password,
 };
 pub use pool_cache::{PoolCache, PoolOfClient};
 pub use sender::Sender;

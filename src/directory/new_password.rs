@@ -1,8 +1,9 @@
 //! A new password: checked against the pool's policy and the user's earlier passwords, and hashed.
 
-use super::password::{HashError, Hasher, PasswordHash, Verdict};
+use super::password::{Acceptance, BreachLookup, HashError, Hasher, PasswordHash, Verdict};
 use super::srp::{Realm, Verifier};
 use crate::base::{Duration, Entropy, Secret, Timestamp};
+use crate::catalogue::CatalogueCell;
 use crate::model::{PasswordPolicy, User};
 use crate::store::{Result, Store, StoreError, StoredPassword, Tx};
 use std::sync::Arc;
@@ -10,6 +11,16 @@ use zeroize::Zeroizing;
 
 /// The prefix of AWS's words for a password that the policy refuses.
 const POLICY_PREFIX: &str = "Password did not conform with policy: ";
+/// The reason for a password that a published breach has.
+const BREACHED: &str = "Password has appeared in a data breach";
+
+/// Checks and hashes new passwords.
+pub struct NewPasswords {
+    store: Store,
+    /// The threads that hash passwords.
+    pub(super) hasher: Arc<Hasher>,
+    breaches: BreachLookup,
+}
 
 /// A password to set.
 #[derive(Clone, Copy)]
@@ -60,36 +71,47 @@ pub(super) fn temporary_end(policy: &PasswordPolicy, set_at: Timestamp) -> Times
     set_at.plus(Duration::from_secs(days * 86_400))
 }
 
-/// Checks and hashes a new password of `user`.
-///
-/// # Errors
-/// Returns the first reason of a refusal, or why the password could not be prepared.
-pub async fn prepare_password(
-    (store, hasher): (&Store, &Hasher),
-    policy: &PasswordPolicy,
-    user: &User,
-    new: NewPassword<'_>,
-) -> std::result::Result<PreparedPassword, NewPasswordError> {
-    let NewPassword { password, network, verifier_entropy } = new;
-    let attributes = ["email", "phone_number", "preferred_username"];
-    let mut names = vec![user.username.as_str()];
-    names.extend(attributes.into_iter().filter_map(|name| user.attributes.get(name)));
-    if let Err(violations) = policy.check(password.expose(), &names) {
-        let reason = violations.first().map(ToString::to_string).unwrap_or_default();
-        return Err(NewPasswordError::Policy(format!("{POLICY_PREFIX}{reason}")));
+impl NewPasswords {
+    /// Creates the checks of a deployment; `catalogue` has the address of the breached-password
+    /// service.
+    pub fn new(store: Store, hasher: Arc<Hasher>, catalogue: Arc<CatalogueCell>) -> Self {
+        Self { store, hasher, breaches: BreachLookup::new(catalogue) }
     }
-    for hash in remembered(store, user.no, policy.history_size).await? {
-        let verdict = hasher.verify(network, password.clone(), Arc::new(hash)).await?;
-        if matches!(verdict, Verdict::Match { .. }) {
-            return Err(NewPasswordError::Reused);
+
+    /// Checks and hashes a new password of `user`.
+    ///
+    /// # Errors
+    /// Returns the first reason of a refusal, or why the password could not be prepared.
+    pub async fn prepare(
+        &self,
+        policy: &PasswordPolicy,
+        user: &User,
+        new: NewPassword<'_>,
+    ) -> std::result::Result<PreparedPassword, NewPasswordError> {
+        let NewPassword { password, network, verifier_entropy } = new;
+        let attributes = ["email", "phone_number", "preferred_username"];
+        let mut names = vec![user.username.as_str()];
+        names.extend(attributes.into_iter().filter_map(|name| user.attributes.get(name)));
+        if let Err(violations) = policy.check(password.expose(), &names) {
+            let reason = violations.first().map(ToString::to_string).unwrap_or_default();
+            return Err(NewPasswordError::Policy(format!("{POLICY_PREFIX}{reason}")));
         }
+        if self.breaches.accept(password).await == Acceptance::Breached {
+            return Err(NewPasswordError::Policy(format!("{POLICY_PREFIX}{BREACHED}")));
+        }
+        for hash in remembered(&self.store, user.no, policy.history_size).await? {
+            let verdict = self.hasher.verify(network, password.clone(), Arc::new(hash)).await?;
+            if matches!(verdict, Verdict::Match { .. }) {
+                return Err(NewPasswordError::Reused);
+            }
+        }
+        let hash = self.hasher.hash(network, password.clone()).await?;
+        let verifier = match verifier_entropy {
+            Some(entropy) => derive_verifier(user, password, entropy).await,
+            None => None,
+        };
+        Ok(PreparedPassword { hash, verifier })
     }
-    let hash = hasher.hash(network, password.clone()).await?;
-    let verifier = match verifier_entropy {
-        Some(entropy) => derive_verifier(user, password, entropy).await,
-        None => None,
-    };
-    Ok(PreparedPassword { hash, verifier })
 }
 
 /// Derives the verifier of a password for Secure Remote Password. `None` for a pool without a

@@ -1,6 +1,7 @@
 //! The directory of a deployment.
 
 use super::accounts::AccountService;
+use super::new_password::NewPasswords;
 use super::password::{Hasher, HasherSettings};
 use super::pool_cache::PoolCache;
 use super::sign_in::SignInService;
@@ -37,7 +38,7 @@ pub struct DirectoryDeps {
     pub clock: Arc<dyn Clock>,
     /// The random number generator.
     pub entropy: Arc<dyn Entropy>,
-    /// The configuration, for the settings of messages.
+    /// The configuration, for the settings of messages and of the breached-password service.
     pub catalogue: Arc<CatalogueCell>,
 }
 
@@ -48,18 +49,19 @@ impl Directory {
     /// Returns an error if a thread cannot be started, or memory for one hash is missing.
     pub fn start(deps: DirectoryDeps, hashing: HasherSettings) -> std::io::Result<Self> {
         let hasher = Arc::new(Hasher::start(hashing, deps.entropy.clone())?);
-        let DirectoryDeps { store, ring, clock, entropy, .. } = deps.clone();
+        let DirectoryDeps { store, ring, clock, entropy, catalogue } = deps.clone();
+        let passwords = Arc::new(NewPasswords::new(store.clone(), hasher, catalogue));
         let keys = PoolKeys::new(store.clone(), clock.clone(), entropy.clone());
         Ok(Self {
             pools: PoolCache::new(store.clone(), clock.clone()),
             sign_in: SignInService::new(
                 store.clone(),
-                hasher.clone(),
+                passwords.clone(),
                 ring.clone(),
                 clock.clone(),
                 entropy.clone(),
             ),
-            accounts: AccountService::new(deps.clone(), hasher),
+            accounts: AccountService::new(deps.clone(), passwords),
             tokens: TokenService::new(store, ring, keys, clock, entropy),
             deps,
         })

@@ -31,6 +31,10 @@ const ATTACK: &str = "15";
 /// Requests a second of the others.
 const RATE: usize = 150;
 
+/// The pool at which passwords are guessed.
+const POOL: &str = "[[user_pool]]\nname = \"people\"\n[[user_pool.client]]\nname = \"web\"\nid = \"webclient\"\n\
+                    auth_flows = [\"ALLOW_USER_PASSWORD_AUTH\"]\n";
+
 /// A deployment with signed-in visitors, who come from another address than the attackers.
 struct Scene {
     _upstream: Upstream,
@@ -44,7 +48,8 @@ impl Scene {
         let upstream = Upstream::start().await;
         let builder = NarthexBuilder::new().listen("connections_per_address = 500");
         let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
-        let narthex = builder.tables(&provider.toml("\"anyone\"")).route("app", upstream.port, "").start();
+        let builder = builder.tables(&provider.toml("\"anyone\"")).tables(POOL);
+        let narthex = builder.route("app", upstream.port, "").start();
         let mut visitors = Vec::new();
         for _ in 0..10 {
             let address: std::net::IpAddr = [127, 0, 0, 50].into();
@@ -134,4 +139,34 @@ async fn others_go_on_while_attackers_wear_it_out() {
         refused.contains("narthex_connections_refused_total{reason=\"too_many_from_address\"}"),
         "{refused}"
     );
+}
+
+/// 37: a flood of sign-ins leaves the gateway its rate and its waiting times.
+#[tokio::test(flavor = "multi_thread")]
+async fn pain_37_others_go_on_while_passwords_are_guessed() {
+    let _alone = ALONE.lock().await;
+    let scene = Scene::set().await;
+    let before = scene.others(tokio::time::sleep(Duration::from_secs(15))).await;
+    let flood = async {
+        let mut command = attacker(parties().join("venv/bin/python"));
+        let port = scene.narthex.https.to_string();
+        command.arg(parties().join("password-flood.py")).args([&port, "webclient", "32", ATTACK]);
+        let said = run(command).await;
+        println!("guesses by answer: {said}");
+        assert!(said.contains("NotAuthorizedException"), "{said}");
+        assert!(!said.contains("InternalErrorException"), "{said}");
+    };
+    let during = scene.others(flood).await;
+    let (calm, median) = (before.percentile(0.5), during.percentile(0.5));
+    println!(
+        "{} requests before, {} during; median {calm:?} and {median:?}, p99 {:?} and {:?}",
+        before.good,
+        during.good,
+        before.percentile(0.99),
+        during.percentile(0.99)
+    );
+    assert!(during.bad.is_empty(), "{:?}", &during.bad[..during.bad.len().min(3)]);
+    // The hashing threads have a low priority: the rate stays, and most requests wait for nothing.
+    assert!(during.good * 10 >= before.good * 8, "{} requests, {} without a flood", during.good, before.good);
+    assert!(median <= (calm * 2).max(Duration::from_millis(15)), "{median:?}, {calm:?} without a flood");
 }

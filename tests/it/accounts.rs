@@ -32,6 +32,7 @@ on_both_engines! {
     an_immutable_address_is_verified
     an_address_gets_few_messages_from_many_accounts
     a_message_does_not_outlive_its_user
+    many_right_passwords_at_the_same_time_sign_in
 }
 
 fn email_alias() -> PoolSettings {
@@ -563,4 +564,15 @@ fn the_command_resets_a_password() {
     users(&["create", "bob"]);
     let (good, refused) = users(&["reset-password", "bob"]);
     assert!(!good && refused.contains("no registered/verified email or phone_number"), "{refused}");
+}
+
+/// Attempts count as failed until they are compared: they wait for each other.
+async fn many_right_passwords_at_the_same_time_sign_in(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    scene.user("ada", "ada@example.com").await;
+    let all = futures_util::future::join_all((0..30).map(|_| scene.password("ada", PASSWORD))).await;
+    assert_eq!(all.iter().filter(|tokens| tokens.is_some()).count(), 30);
+    let wrong = futures_util::future::join_all((0..30).map(|_| scene.password("ada", OTHER))).await;
+    assert!(wrong.iter().all(Option::is_none));
+    assert!(scene.password("ada", PASSWORD).await.is_none(), "guesses at the same time lock the user");
 }

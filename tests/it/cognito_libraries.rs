@@ -1,7 +1,7 @@
 //! AWS's own libraries, unchanged, against the Cognito API: the same life of an account with each.
 
 use crate::support::aws::{Api, KEY, OTHER, PASSWORD};
-use crate::support::orders::Orders;
+use crate::support::libraries;
 use crate::support::process::parties;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -19,24 +19,9 @@ id = "webclient"
 auth_flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"]
 "#;
 
-fn client(api: &Api, library: &str) -> Orders {
-    let authority = api.narthex.folder().join("certs/local-authority.pem");
-    let config = json!({
-        "endpoint": format!("{}/", api.narthex.origin("auth")),
-        "poolId": api.pool_id(),
-        "clientId": "webclient",
-        "region": "us-east-1",
-        "ca": authority,
-    });
-    if library == "pycognito" {
-        return Orders::python("pycognito-client.py", &[&config.to_string()]);
-    }
-    Orders::node("cognito-client.mjs", &[library, &config.to_string()], &authority)
-}
-
 /// Signs up, confirms, signs in, and so on to the deletion of the account.
 fn live(api: &Api, library: &str) {
-    let mut client = client(api, library);
+    let mut client = libraries::client(api, library, "webclient", None);
     let email = format!("{}@example.com", library.to_lowercase());
     let name = library;
     let attributes = json!({ "email": email });

@@ -76,14 +76,20 @@ impl Outbox {
 
     /// Waits until no message is pending.
     async fn wait(&self) {
-        for _ in 0..600 {
+        self.wait_for(Duration::from_secs(60)).await;
+    }
+
+    /// Waits until no message is pending, for at most this time.
+    async fn wait_for(&self, longest: Duration) {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < longest {
             let pending = [self.store.oldest_message("email").await, self.store.oldest_message("sms").await];
             if pending.into_iter().all(|oldest| oldest.unwrap().is_none()) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("messages are pending after a minute");
+        panic!("messages are pending after {longest:?}");
     }
 }
 
@@ -261,6 +267,45 @@ async fn messages_wait_for_a_server_that_is_down_and_expire_with_their_codes() {
     assert_eq!(accepted.len(), 20, "{accepted:?}");
     assert_eq!(accepted.iter().collect::<BTreeSet<_>>().len(), 20);
     assert_eq!(server.count("late@example.com"), 0);
+    outbox.stop().await;
+}
+
+/// 26: `NARTHEX_MESSAGES` is the number of messages.
+#[tokio::test(flavor = "multi_thread")]
+async fn pain_26_all_messages_leave_at_the_rate_of_the_file_and_none_is_lost_in_an_outage() {
+    const RATE: usize = 200;
+    let count: usize = std::env::var("NARTHEX_MESSAGES").map_or(600, |count| count.parse().unwrap());
+    let mut server = MailServer::start("starttls", &[]);
+    let tables = server.toml("").replace("rate = 1000", &format!("rate = {RATE}"));
+    let mut outbox = Outbox::new(&tables).await;
+    for number in 0..count {
+        let user = format!("user{number}");
+        outbox.add_with(&format!("{user}@example.com"), &user, &user, 3600).await.unwrap();
+    }
+    let begun = std::time::Instant::now();
+    outbox.deliver().await;
+    wait_until("a third of the messages", || server.accepted().len() >= count / 3);
+    server.stop();
+    let before = server.accepted().len();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.accepted().len(), before);
+    let resumed = std::time::Instant::now();
+    server.restart();
+    outbox.wait_for(Duration::from_secs(60 + (count / RATE) as u64)).await;
+    let accepted = server.accepted();
+    let recipients: BTreeSet<_> = accepted.iter().map(|message| message["to"].to_string()).collect();
+    assert_eq!(recipients.len(), count, "a message is lost");
+    // The server stopped between a message and its answer, which the sender cannot distinguish from
+    // a message that was lost. It is sent again with the same id.
+    let ids: BTreeSet<_> = accepted.iter().map(message_id).collect();
+    assert_eq!(ids.len(), count, "a message has two ids");
+    assert!(accepted.len() - count <= 4, "{} messages were sent twice", accepted.len() - count);
+    let (sent, seconds) = (accepted.len() - before, resumed.elapsed().as_secs_f64());
+    assert!(sent as f64 <= (RATE as f64) * (seconds + 2.0), "{sent} messages in {seconds} s");
+    println!(
+        "{count} messages in {:.1} s, {sent} of them in {seconds:.1} s after the outage",
+        begun.elapsed().as_secs_f64()
+    );
     outbox.stop().await;
 }
 

@@ -41,9 +41,8 @@ const OPERATIONS: [(Operation, &str); 8] = [
 /// A name without a user.
 const NOBODY: &str = "nobody";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_time_of_an_answer_does_not_reveal_a_user() {
-    let calls: usize = std::env::var("NARTHEX_TIMING").map_or(60, |calls| calls.parse().unwrap());
+/// A pool with [`OPERATIONS`]' users.
+async fn scene() -> AccountScene {
     let settings = PoolSettings {
         sign_in: SignInSettings { alias_attributes: vec![SignInAttribute::Email], ..Default::default() },
         auto_verified: vec![SignInAttribute::Email],
@@ -55,6 +54,24 @@ async fn the_time_of_an_answer_does_not_reveal_a_user() {
     let password = (&Secret::new(PASSWORD), true);
     scene.accounts.admin_set_password(administration, "confirmed", password).await.unwrap();
     scene.sign_up("signed-up", &[("email", "signed-up@example.com")]).await.unwrap();
+    scene
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_about_a_name_takes_an_interval() {
+    let scene = scene().await;
+    for (operation, user) in OPERATIONS {
+        for name in [user, NOBODY] {
+            let seconds = time(&scene, operation, name).await;
+            assert!(seconds >= 0.01, "{operation:?} of {name}: {seconds} s");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_an_answer_does_not_reveal_a_user() {
+    let calls: usize = std::env::var("NARTHEX_TIMING").map_or(60, |calls| calls.parse().unwrap());
+    let scene = scene().await;
     let mut revealing = Vec::new();
     for (operation, user) in OPERATIONS {
         let mut told_apart = 0;
@@ -71,7 +88,10 @@ async fn the_time_of_an_answer_does_not_reveal_a_user() {
                 }
             }
             let (p, medians) = (rank_test(&known, &unknown), median_difference(&known, &unknown));
-            println!("{operation:?}: p = {p:.6}, medians differ by {medians:.3} of the interquartile range");
+            println!(
+                "{operation:?}: p = {p:.6}, medians differ by {medians:.3} of the interquartile range, {:.1} ms",
+                quantile(&known, 0.5) * 1000.0
+            );
             told_apart += usize::from(match calls {
                 1000.. => p < 0.001 || medians > 0.1,
                 _ => p < 1e-6,
@@ -154,13 +174,14 @@ fn upper_tail(z: f64) -> f64 {
     polynomial * (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
+fn quantile(values: &[f64], part: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((sorted.len() - 1) as f64 * part) as usize]
+}
+
 /// Returns the difference of the medians, in interquartile ranges of both together.
 fn median_difference(one: &[f64], other: &[f64]) -> f64 {
-    let quantile = |values: &[f64], part: f64| {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted[((sorted.len() - 1) as f64 * part) as usize]
-    };
     let all = [one, other].concat();
     let range = quantile(&all, 0.75) - quantile(&all, 0.25);
     (quantile(one, 0.5) - quantile(other, 0.5)).abs() / range

@@ -198,11 +198,11 @@ impl AccountService {
     ) -> Outcome<CodeDelivery> {
         let (pool, entropy, now) = (administration.pool, &*self.entropy, self.clock.now());
         let user = self.admin_user(pool, name).await?;
-        let message = &self.code_message(MessageEvent::ForgotPassword, resettable(pool, &user)?);
         let reset = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
             Box::pin(async move {
                 let user = current(tx, no).await?;
+                let message = &self.code_message(MessageEvent::ForgotPassword, resettable(pool, &user)?);
                 let event = CredentialEvent::PasswordSetByAdministrator;
                 end_credentials(tx, &user, event, Current::default(), now, entropy).await?;
                 let (status, takeover) = (UserStatus::ResetRequired, Takeover::Refuse);

@@ -17,8 +17,7 @@ pub use code_delivery::CodeDelivery;
 pub use sign_up::{SignUp, SignedUp};
 
 use super::error::{ErrorKind, Outcome};
-use super::new_password::{NewPassword, PreparedPassword, prepare_password};
-use super::password::Hasher;
+use super::new_password::{NewPassword, NewPasswords, PreparedPassword};
 use super::password_attempts::account_no;
 use super::service::DirectoryDeps;
 use crate::base::{Clock, Entropy, KeyRing, Secret};
@@ -30,7 +29,7 @@ use std::sync::Arc;
 /// Changes accounts of user pools.
 pub struct AccountService {
     store: Store,
-    hasher: Arc<Hasher>,
+    passwords: Arc<NewPasswords>,
     ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -47,9 +46,9 @@ struct Account {
 
 impl AccountService {
     /// Creates the service of a deployment.
-    pub(super) fn new(deps: DirectoryDeps, hasher: Arc<Hasher>) -> Self {
+    pub(super) fn new(deps: DirectoryDeps, passwords: Arc<NewPasswords>) -> Self {
         let DirectoryDeps { store, ring, clock, entropy, catalogue } = deps;
-        Self { store, hasher, ring, clock, entropy, catalogue }
+        Self { store, passwords, ring, clock, entropy, catalogue }
     }
 
     /// Returns the account of a name at sign-in.
@@ -70,7 +69,7 @@ impl AccountService {
         let verifier_entropy = keeps_verifiers.then_some(&self.entropy);
         let new = NewPassword { password, network, verifier_entropy };
         let policy = &pool.settings.password_policy;
-        Ok(prepare_password((&self.store, &self.hasher), policy, user, new).await?)
+        Ok(self.passwords.prepare(policy, user, new).await?)
     }
 }
 

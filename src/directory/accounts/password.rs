@@ -68,7 +68,7 @@ impl AccountService {
             return Err(DirectoryError::new(ErrorKind::NotAuthorized, "Password attempts exceeded"));
         }
         let hash = Arc::new(parse_hash(&stored.hash)?);
-        match self.hasher.verify(sender.network, password.clone(), hash).await {
+        match self.passwords.hasher.verify(sender.network, password.clone(), hash).await {
             Ok(Verdict::Match { .. }) => Ok(stored.set_at),
             Ok(Verdict::Mismatch) | Err(HashError::TooLong) => {
                 attempts.fail(self.clock.now()).await?;

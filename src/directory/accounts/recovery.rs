@@ -8,6 +8,7 @@ use super::{Account, AccountService, audit};
 use crate::base::Secret;
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
+use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::credential_events::{CredentialEvent, Current, end_credentials};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::lifecycle::set_status;
@@ -27,6 +28,10 @@ impl AccountService {
     /// `InvalidParameterException` for a user without a verified address; `LimitExceededException`
     /// after too many messages.
     pub async fn forgot_password(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
+        in_whole_intervals(self.send_recovery_code(sender, name)).await
+    }
+
+    async fn send_recovery_code(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
         let (pool, now) = (sender.pool, self.clock.now());
         let Account { mut user, no } = self.account(pool, name).await?;
         let found = match &user {
@@ -61,6 +66,16 @@ impl AccountService {
     /// Returns `CodeMismatchException`, `ExpiredCodeException`, `InvalidPasswordException` or
     /// `PasswordHistoryPolicyViolationException`. A password that is refused leaves the code valid.
     pub async fn confirm_forgot_password(
+        &self,
+        sender: Sender<'_>,
+        name: &str,
+        code: &Secret,
+        password: &Secret,
+    ) -> Outcome<User> {
+        in_whole_intervals(self.recover(sender, name, code, password)).await
+    }
+
+    async fn recover(
         &self,
         sender: Sender<'_>,
         name: &str,

@@ -5,6 +5,7 @@ use super::{Account, AccountService, audit};
 use crate::base::Secret;
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
+use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::attributes::{Actor, check_writable};
 use crate::directory::create::{NewUser, Origin, add_user, draft_user};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
@@ -93,6 +94,16 @@ impl AccountService {
         code: &Secret,
         takeover: Takeover,
     ) -> Outcome<User> {
+        in_whole_intervals(self.confirm_with_code(sender, name, code, takeover)).await
+    }
+
+    async fn confirm_with_code(
+        &self,
+        sender: Sender<'_>,
+        name: &str,
+        code: &Secret,
+        takeover: Takeover,
+    ) -> Outcome<User> {
         let (pool, entropy, now) = (sender.pool, &*self.entropy, self.clock.now());
         let hides_users = sender.client.settings.hide_unknown_users;
         let Account { user, no } = self.account(pool, name).await?;
@@ -125,6 +136,10 @@ impl AccountService {
     /// hidden, for one who is confirmed, or `UserNotFoundException`; `LimitExceededException` after
     /// too many.
     pub async fn resend_sign_up_code(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
+        in_whole_intervals(self.resend_code(sender, name)).await
+    }
+
+    async fn resend_code(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
         let (pool, now) = (sender.pool, self.clock.now());
         let Account { mut user, no } = self.account(pool, name).await?;
         let recipient = match &user {

@@ -1,6 +1,6 @@
 //! Lookup of leaked passwords by k-anonymity: the service sees five hexadecimal digits of the SHA-1
-//! digest and answers with all suffixes that it knows. Only the pure parts: the caller sends the
-//! request.
+//! digest and answers with all suffixes that it knows. Only the pure parts: `breach_lookup` sends
+//! the request.
 //!
 //! A service that cannot be reached accepts the password. Sign-up and recovery must not depend on
 //! another organization's service, and the other rules of the policy still apply. The metric
@@ -18,16 +18,16 @@ const PREFIX_DIGITS: usize = 5;
 /// Hexadecimal digits of the digest in each line of the response.
 const SUFFIX_DIGITS: usize = 35;
 /// Longest response, in bytes. With padding the service sends about 40 kB.
-pub const MAX_RANGE_BYTES: usize = 256 * 1024;
+pub(super) const MAX_RANGE_BYTES: usize = 256 * 1024;
 
 /// A digest of a password, divided for the service.
-pub struct RangeQuery {
+pub(super) struct RangeQuery {
     digits: Zeroizing<String>,
 }
 
 /// A malformed or too long response of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RangeError;
+pub(super) struct RangeError;
 
 /// The decision on a password after the lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl RangeQuery {
 
 /// Decides on a password and counts the decision. `lookup` is the result of [`RangeQuery::count`],
 /// or `None` if the service could not be asked.
-pub fn accept_after_lookup(lookup: Option<Result<u64, RangeError>>) -> Acceptance {
+pub(super) fn accept_after_lookup(lookup: Option<Result<u64, RangeError>>) -> Acceptance {
     let (result, acceptance) = match lookup {
         Some(Ok(0)) => ("clean", Acceptance::Accepted),
         Some(Ok(_)) => ("breached", Acceptance::Breached),

@@ -10,6 +10,7 @@
 
 mod argon;
 mod bcrypt;
+mod breach_lookup;
 mod breached;
 mod common;
 mod foreign;
@@ -24,7 +25,8 @@ mod scrypt;
 mod worker;
 
 pub use argon::{Argon2Params, ParamsError};
-pub use breached::{Acceptance, MAX_RANGE_BYTES, RangeError, RangeQuery, accept_after_lookup};
+pub use breach_lookup::BreachLookup;
+pub use breached::Acceptance;
 pub use common::is_common_password;
 pub use foreign::HashFormatError;
 pub use hash::{PasswordHash, Verdict};

@@ -130,6 +130,13 @@ impl std::fmt::Display for SignInError {
 
 impl std::error::Error for SignInError {}
 
+impl SignInError {
+    /// Returns the error of work for which there is no place now.
+    pub(super) fn busy() -> Self {
+        Self::Busy { retry_after: Duration::from_secs(1) }
+    }
+}
+
 impl From<StoreError> for SignInError {
     fn from(error: StoreError) -> Self {
         Self::Directory(error.into())

@@ -8,10 +8,12 @@ use super::work::{NewCredentials, Workers};
 use super::{Attempt, ExchangeState, Refusal, SessionSealer};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
 use crate::directory::account_code::RightCode;
+use crate::directory::account_turns::AccountTurns;
+use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::lifecycle::confirm;
-use crate::directory::new_password::PreparedPassword;
+use crate::directory::new_password::{NewPasswords, PreparedPassword};
 use crate::directory::password_attempts::{Attempts, account_no};
-use crate::directory::{Actor, Hasher, Sender, Takeover, set_status, update_attributes};
+use crate::directory::{Actor, Sender, Takeover, set_status, update_attributes};
 use crate::model::{Attributes, User};
 use crate::store::{CheckedWork, Lookup, ReplayKey, Store, StoredPassword, Tx};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 pub struct SignInService {
     store: Store,
     workers: Workers,
+    turns: AccountTurns,
     ring: Arc<KeyRing>,
     sealer: SessionSealer,
     clock: Arc<dyn Clock>,
@@ -79,14 +82,15 @@ impl SignInService {
     /// Creates the service of a deployment.
     pub fn new(
         store: Store,
-        hasher: Arc<Hasher>,
+        passwords: Arc<NewPasswords>,
         ring: Arc<KeyRing>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         Self {
             store,
-            workers: Workers::new(hasher, ring.clone()),
+            workers: Workers::new(passwords, ring.clone()),
+            turns: AccountTurns::default(),
             sealer: SessionSealer::new(ring.clone()),
             ring,
             clock,
@@ -105,9 +109,12 @@ impl SignInService {
         name: &str,
         answer: &Answer,
     ) -> Result<Reply, SignInError> {
-        let user = self.store.find_user(sender.pool, name, Lookup::SignIn).await?;
-        let (name, secret_block) = (name.to_owned(), &[]);
-        self.run(sender, State::Begin(flow), answer, (name, user, None), secret_block).await
+        in_whole_intervals(async {
+            let user = self.store.find_user(sender.pool, name, Lookup::SignIn).await?;
+            let (name, secret_block) = (name.to_owned(), &[]);
+            self.run(sender, State::Begin(flow), answer, (name, user, None), secret_block).await
+        })
+        .await
     }
 
     /// Continues a sign-in with the answer to a challenge. `session` is the `Session` string.
@@ -175,10 +182,13 @@ impl SignInService {
         secret_block: &[u8],
         answer: &Answer,
     ) -> Result<Reply, SignInError> {
-        let user = self.store.user_by_number(attempt.user_no).await?;
-        let state = State::Challenged(attempt.challenge.clone());
-        let subject = (attempt.name.clone(), user, Some(attempt));
-        self.run(sender, state, answer, subject, secret_block).await
+        in_whole_intervals(async {
+            let user = self.store.user_by_number(attempt.user_no).await?;
+            let state = State::Challenged(attempt.challenge.clone());
+            let subject = (attempt.name.clone(), user, Some(attempt));
+            self.run(sender, state, answer, subject, secret_block).await
+        })
+        .await
     }
 
     /// Runs one step of the state machine to its end.
@@ -191,6 +201,13 @@ impl SignInService {
         secret_block: &[u8],
     ) -> Result<Reply, SignInError> {
         let account_no = account_no(&self.ring, sender.pool, &name, user.as_ref());
+        // Until the effects are applied, which forget the attempts that count as failed.
+        let _turn = match answer {
+            Answer::Password(_) | Answer::SrpProof { .. } => {
+                Some(self.turns.wait(account_no).await.ok_or_else(SignInError::busy)?)
+            }
+            _ => None,
+        };
         // A name without a user costs the same statements: the time must not depend on it.
         let password = self.store.password(account_no).await?;
         let input =
@@ -271,7 +288,7 @@ impl SignInService {
                 Ok(admitted.then_some(WorkResult::SrpProof(is_right)))
             }
             Work::PrepareNewPassword => {
-                let result = match self.workers.prepare((&self.store, &self.entropy), input).await? {
+                let result = match self.workers.prepare(&self.entropy, input).await? {
                     Ok(prepared) => {
                         products.password = Some(prepared);
                         Ok(())

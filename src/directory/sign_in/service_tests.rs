@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::base::{Clock as _, Duration, KeyRing, ManualClock, MasterKey, Secret, SystemEntropy, Timestamp};
-use crate::config::StoreUrl;
+use crate::catalogue::{Catalogue, CatalogueCell, Ids};
+use crate::config::{Config, StoreUrl};
 use crate::directory::srp::tests::{Client, NOW, POOL, TIMESTAMP, series};
 use crate::directory::{
-    Argon2Params, CodePurpose, Hasher, HasherSettings, NewPassword, NewUser, Origin, Sender, Takeover,
-    create_user, prepare_password, set_enabled,
+    Argon2Params, CodePurpose, Hasher, HasherSettings, NewPassword, NewPasswords, NewUser, Origin, Sender,
+    Takeover, create_user, set_enabled,
 };
 use crate::model::{
     AppClient, AppClientSettings, Attributes, PasswordPolicy, Pool, PoolSettings, SignInAttribute,
@@ -15,6 +16,7 @@ use crate::model::{
 use crate::store::{CheckedWork, Store};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
@@ -22,7 +24,7 @@ const OTHER: &str = "Another-Horse-8-Staple";
 
 struct Scene {
     store: Store,
-    hasher: Arc<Hasher>,
+    passwords: Arc<NewPasswords>,
     ring: Arc<KeyRing>,
     service: SignInService,
     clock: Arc<ManualClock>,
@@ -45,7 +47,14 @@ impl Scene {
         let hasher = Arc::new(Hasher::start(settings, Arc::new(SystemEntropy)).unwrap());
         let clock = Arc::new(ManualClock::new(NOW));
         let entropy = Arc::new(SystemEntropy);
-        let service = SignInService::new(store.clone(), hasher.clone(), ring.clone(), clock.clone(), entropy);
+        let config =
+            Config::parse("public_url = \"https://auth.localhost\"", "test", Path::new("."), &|_| None);
+        let config = config.unwrap();
+        let ids = Ids::unknown(&config);
+        let catalogue = Arc::new(CatalogueCell::new(Catalogue::of(config, ids, 1).unwrap()));
+        let passwords = Arc::new(NewPasswords::new(store.clone(), hasher, catalogue));
+        let service =
+            SignInService::new(store.clone(), passwords.clone(), ring.clone(), clock.clone(), entropy);
         let aliases = SignInSettings { alias_attributes: vec![SignInAttribute::Email], ..Default::default() };
         let settings = PoolSettings {
             sign_in: aliases,
@@ -67,7 +76,7 @@ impl Scene {
             settings: AppClientSettings { explicit_auth_flows: flows, ..Default::default() },
             ..Default::default()
         };
-        Self { store, hasher, ring, service, clock, pool, client, _folder: folder }
+        Self { store, passwords, ring, service, clock, pool, client, _folder: folder }
     }
 
     fn sender(&self) -> Sender<'_> {
@@ -97,7 +106,7 @@ impl Scene {
         let user = created.await.unwrap();
         let (policy, password) = (&self.pool.settings.password_policy, Secret::new(PASSWORD));
         let new = NewPassword { password: &password, network: 1, verifier_entropy: None };
-        let prepared = prepare_password((&self.store, &self.hasher), policy, &user, new).await.unwrap();
+        let prepared = self.passwords.prepare(policy, &user, new).await.unwrap();
         let set = self.store.transaction(|tx| {
             let prepared = &prepared;
             Box::pin(prepared.set(tx, user.no, policy, (now, expires_at), &SystemEntropy))

@@ -7,10 +7,10 @@ use super::state::{Answer, Challenge, PasswordCheck};
 use crate::base::{Duration, Entropy, KeyRing, Timestamp};
 use crate::directory::account_code::{CodePurpose, RightCode};
 use crate::directory::new_password::{
-    NewPassword, PreparedPassword, derive_verifier, parse_hash, prepare_password,
+    NewPassword, NewPasswords, PreparedPassword, derive_verifier, parse_hash,
 };
 use crate::directory::srp::{self, Claim, Realm, SessionKey, Simulator, Verifier};
-use crate::directory::{ErrorKind, HashError, Hasher, PasswordHash, Verdict};
+use crate::directory::{ErrorKind, HashError, PasswordHash, Verdict};
 use crate::model::{Pool, SignInAttribute, is_address, is_phone_number};
 use crate::store::{Result, Store, Tx};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const MAX_EXCHANGE_WAIT: Duration = Duration::from_secs(3);
 
 /// Threads and keys of the work.
 pub(super) struct Workers {
-    hasher: Arc<Hasher>,
+    passwords: Arc<NewPasswords>,
     simulator: Arc<Simulator>,
     ring: Arc<KeyRing>,
     exchanges: Arc<Semaphore>,
@@ -42,13 +42,13 @@ pub(super) struct NewCredentials {
 
 impl Workers {
     /// The simulated users follow from the master key: every node has the same ones.
-    pub(super) fn new(hasher: Arc<Hasher>, ring: Arc<KeyRing>) -> Self {
+    pub(super) fn new(passwords: Arc<NewPasswords>, ring: Arc<KeyRing>) -> Self {
         let mut key = [0; 32];
         key[..16].copy_from_slice(&ring.pseudonym(b"simulated SRP users, 1"));
         key[16..].copy_from_slice(&ring.pseudonym(b"simulated SRP users, 2"));
         let exchanges = Arc::new(Semaphore::new(MAX_EXCHANGES));
         let waiting = Arc::new(Semaphore::new(MAX_WAITING_EXCHANGES));
-        Self { hasher, simulator: Arc::new(Simulator::new(&key)), ring, exchanges, waiting }
+        Self { passwords, simulator: Arc::new(Simulator::new(&key)), ring, exchanges, waiting }
     }
 
     /// Compares the answer's password. A user without one gets the work of a wrong password.
@@ -60,13 +60,13 @@ impl Workers {
         let Answer::Password(password) = input.answer else { return Ok(PasswordCheck::Wrong) };
         let network = input.sender.network;
         let (Some(user), Some(stored)) = (&input.user, &input.password) else {
-            return match self.hasher.verify_unknown(network, password.clone()).await {
+            return match self.passwords.hasher.verify_unknown(network, password.clone()).await {
                 Ok(()) | Err(HashError::TooLong) => Ok(PasswordCheck::Wrong),
                 Err(error) => Err(error.into()),
             };
         };
         let hash = Arc::new(parse_hash(&stored.hash)?);
-        match self.hasher.verify(network, password.clone(), hash).await {
+        match self.passwords.hasher.verify(network, password.clone(), hash).await {
             Ok(Verdict::Match { needs_rehash }) => {
                 let lacks_verifier =
                     input.sender.keeps_verifiers && store.srp_verifier(user.no).await?.is_none();
@@ -85,7 +85,7 @@ impl Workers {
     ) -> std::result::Result<Option<BegunExchange>, SignInError> {
         let Answer::SrpA(client_public) = input.answer else { return Ok(None) };
         let verifier = store.srp_verifier(input.account_no).await?;
-        let busy = || SignInError::Busy { retry_after: Duration::from_secs(1) };
+        let busy = SignInError::busy;
         let place = self.waiting.clone().try_acquire_owned().map_err(|_| busy())?;
         let permit = tokio::time::timeout(MAX_EXCHANGE_WAIT, self.exchanges.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
@@ -139,7 +139,7 @@ impl Workers {
     /// Checks and hashes a new password.
     pub(super) async fn prepare(
         &self,
-        (store, entropy): (&Store, &Arc<dyn Entropy>),
+        entropy: &Arc<dyn Entropy>,
         input: &StepInput<'_>,
     ) -> std::result::Result<std::result::Result<PreparedPassword, Refusal>, SignInError> {
         let (Some(user), Answer::NewPassword { password, .. }) = (&input.user, input.answer) else {
@@ -149,7 +149,7 @@ impl Workers {
         let verifier_entropy = sender.keeps_verifiers.then_some(entropy);
         let new = NewPassword { password, network: sender.network, verifier_entropy };
         let policy = &sender.pool.settings.password_policy;
-        match prepare_password((store, &self.hasher), policy, user, new).await {
+        match self.passwords.prepare(policy, user, new).await {
             Ok(prepared) => Ok(Ok(prepared)),
             Err(error) => Refusal::try_from(error).map(Err),
         }
@@ -187,7 +187,7 @@ impl Workers {
         else {
             return Ok(None);
         };
-        let hash = match self.hasher.hash(input.sender.network, password.clone()).await {
+        let hash = match self.passwords.hasher.hash(input.sender.network, password.clone()).await {
             Ok(hash) => hash,
             // The next sign-in tries again: a right password is not refused for want of a better
             // hash.

@@ -8,6 +8,7 @@ pub mod documented;
 pub mod engine;
 pub mod json;
 pub mod lemonldap;
+pub mod libraries;
 pub mod load;
 pub mod mail;
 pub mod narthex;
