@@ -1,10 +1,11 @@
 //! A person who comes through two providers, and an administrator who knows that it is one.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::parties::OpenIdProvider;
+use crate::support::odd_provider::OddProvider;
+use crate::support::parties::{OpenIdProvider, provider_toml};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::Command;
 
 /// What `narthex users …` says, and whether it was content.
@@ -167,4 +168,31 @@ async fn two_accounts_of_one_provider_are_not_linked_and_a_name_of_two_is_no_nam
     let alice = told.lines().find(|line| line.ends_with("_alice")).unwrap().trim().to_owned();
     let (good, told) = users(&narthex, &["link", "bob@corp.example", &alice]);
     assert!(!good && told.contains("both have an account of corp"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_user_is_refused_and_stays_as_it_is() {
+    let (upstream, provider) = (Upstream::start().await, OddProvider::start().await);
+    let narthex = NarthexBuilder::new()
+        .tables(&provider_toml("corp", provider.port(), "\"anyone\""))
+        .route("app", upstream.port, "")
+        .start();
+    let named = |name: &'static str| {
+        provider.bend(|odd| odd.user_info = json!({ "name": name }));
+    };
+    named("Ann");
+    let app = format!("{}/", narthex.origin("app"));
+    is(&Visitor::new(&narthex).follow(&app).await, 200);
+    let claims = upstream.seen().last().unwrap().claims();
+    let (sub, name) = (claims["sub"].as_str().unwrap(), claims["cognito:username"].as_str().unwrap());
+    assert_eq!(narthex.attributes(sub).await.get("name"), Some("Ann"));
+    named("Bob");
+    let (good, told) = users(&narthex, &["disable", name]);
+    assert!(good, "{told}");
+    is(&Visitor::new(&narthex).follow(&app).await, 403);
+    assert_eq!(narthex.attributes(sub).await.get("name"), Some("Ann"), "a refused login changed the user");
+    let (good, told) = users(&narthex, &["enable", name]);
+    assert!(good, "{told}");
+    is(&Visitor::new(&narthex).follow(&app).await, 200);
+    assert_eq!(narthex.attributes(sub).await.get("name"), Some("Bob"));
 }
