@@ -102,6 +102,7 @@ impl Target {
         let response = match self.operation.handler {
             Handler::Public(run) => {
                 validate(&COGNITO_IDP, input, &request)?;
+                prune(&COGNITO_IDP, input, &mut request);
                 limited(&call, run(&call, request)).await?
             }
             Handler::Admin(run) => {

@@ -28,8 +28,9 @@ pub fn validate(model: &Model, shape: &str, request: &Value) -> Result<(), ApiEr
     }
 }
 
-/// Removes members that are `null` or that the model does not know. A handler may keep a structure
-/// as it was given, and a response must not repeat them.
+/// Removes members that are `null` or that the model does not know, and entries of maps that are
+/// `null`, as browsers send them. A handler may keep a structure as it was given, and a response
+/// must not repeat them.
 pub fn prune(model: &Model, shape: &str, request: &mut Value) {
     let of = model.shape(shape);
     let item = |name: &Option<String>| name.clone().unwrap_or_default();
@@ -45,6 +46,7 @@ pub fn prune(model: &Model, shape: &str, request: &mut Value) {
             items.iter_mut().for_each(|value| prune(model, &item(&of.member), value));
         }
         (Kind::Map, Value::Object(entries)) => {
+            entries.retain(|_, value| !value.is_null());
             entries.values_mut().for_each(|value| prune(model, &item(&of.value), value));
         }
         _ => {}
@@ -310,7 +312,7 @@ mod tests {
         let mut request = json!({
             "UserPoolId": "r_A", "MfaConfiguration": null, "Other": 1,
             "EmailConfiguration": { "From": "a@b.example", "Other": {}, "SourceArn": null },
-            "UserPoolTags": { "a": "b" },
+            "UserPoolTags": { "a": "b", "c": null },
         });
         prune(&COGNITO_IDP, "UpdateUserPoolRequest", &mut request);
         let pruned = json!({

@@ -1,7 +1,7 @@
 //! AWS's own libraries, unchanged, against the Cognito API: the same life of an account with each.
 
 use crate::support::aws::{Api, KEY, OTHER, PASSWORD};
-use crate::support::libraries;
+use crate::support::libraries::{self, InBrowser, Library};
 use crate::support::process::parties;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -20,8 +20,7 @@ auth_flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_ADMIN_US
 "#;
 
 /// Signs up, confirms, signs in, and so on to the deletion of the account.
-fn live(api: &Api, library: &str) {
-    let mut client = libraries::client(api, library, "webclient", None);
+fn live(api: &Api, library: &str, client: &mut impl Library) {
     let email = format!("{}@example.com", library.to_lowercase());
     let name = library;
     let attributes = json!({ "email": email });
@@ -60,24 +59,46 @@ fn live(api: &Api, library: &str) {
     assert!(tokens["access"].is_string(), "{library}");
 }
 
+fn in_a_process(library: &str) {
+    let api = Api::start(POOL);
+    live(&api, library, &mut libraries::client(&api, library, "webclient", None));
+}
+
+async fn in_chromium(library: &str) {
+    let api = Api::start(POOL);
+    let mut client = InBrowser::open(&api, library, "webclient").await;
+    live(&api, library, &mut client);
+    client.close().await;
+}
+
 #[test]
 fn amazon_cognito_identity_js_in_node() {
-    live(&Api::start(POOL), "identityJs");
+    in_a_process("identityJs");
 }
 
 #[test]
 fn the_aws_sdk_for_javascript_with_cognito_srp_helper() {
-    live(&Api::start(POOL), "sdk");
+    in_a_process("sdk");
 }
 
 #[test]
 fn aws_amplify_in_node() {
-    live(&Api::start(POOL), "amplify");
+    in_a_process("amplify");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amazon_cognito_identity_js_in_chromium() {
+    in_chromium("identityJs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_amplify_in_chromium() {
+    in_chromium("amplify").await;
 }
 
 #[test]
 fn pycognito() {
-    live(&Api::start(POOL), "pycognito");
+    in_a_process("pycognito");
 }
 
 /// AWS CLI: a command of `aws cognito-idp`, with the administrator's key.

@@ -282,16 +282,21 @@ async fn pain_26_all_messages_leave_at_the_rate_of_the_file_and_none_is_lost_in_
         let user = format!("user{number}");
         outbox.add_with(&format!("{user}@example.com"), &user, &user, 3600).await.unwrap();
     }
+    // On a machine that does other things, too.
+    let longest = Duration::from_secs(60 + count as u64 / 20);
     let begun = std::time::Instant::now();
     outbox.deliver().await;
-    wait_until("a third of the messages", || server.accepted().len() >= count / 3);
+    while server.accepted().len() < count / 3 {
+        assert!(begun.elapsed() < longest, "a third of the messages");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     server.stop();
     let before = server.accepted().len();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(server.accepted().len(), before);
     let resumed = std::time::Instant::now();
     server.restart();
-    outbox.wait_for(Duration::from_secs(60 + (count / RATE) as u64)).await;
+    outbox.wait_for(longest).await;
     let accepted = server.accepted();
     let recipients: BTreeSet<_> = accepted.iter().map(|message| message["to"].to_string()).collect();
     assert_eq!(recipients.len(), count, "a message is lost");

@@ -7,6 +7,7 @@ import {
 import { AuthenticationDetails, CognitoUser, CognitoUserAttribute, CognitoUserPool } from 'amazon-cognito-identity-js';
 import { Amplify } from 'aws-amplify';
 import * as auth from 'aws-amplify/auth';
+import { JwtVerifier } from 'aws-jwt-verify';
 import { createSrpSession, signSrpSession, wrapAuthChallenge, wrapInitiateAuth } from 'cognito-srp-helper';
 
 const list = (attributes) => Object.entries(attributes).map(([Name, Value]) => ({ Name, Value }));
@@ -123,11 +124,18 @@ function amplify({ endpoint, poolId, clientId }) {
   };
 }
 
+// aws-jwt-verify: both kinds of tokens, by the pool's own key set.
+function verify({ endpoint, poolId, clientId }, { token, use }) {
+  const issuer = `${endpoint.replace(/\/$/, '')}/${poolId}`;
+  const audience = use === 'id' ? clientId : null;
+  return JwtVerifier.create({ issuer, audience, jwksUri: `${issuer}/.well-known/jwks.json` }).verify(token);
+}
+
 const libraries = { identityJs, sdk, amplify };
 
 // Opens a library: a function of an order, which answers { ok } or { error, message }.
 export function open(library, config) {
-  const operations = libraries[library](config);
+  const operations = { ...libraries[library](config), verify: (order) => verify(config, order) };
   return async ({ do: name, ...order }) => {
     try {
       return { ok: (await operations[name](order)) ?? null };

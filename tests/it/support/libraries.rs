@@ -1,22 +1,113 @@
 //! Libraries for Cognito, driven by orders.
 
 use super::aws::Api;
+use super::browser::{self, DESK};
 use super::orders::Orders;
-use serde_json::json;
+use super::process::parties;
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Html;
+use axum::routing::get;
+use serde_json::{Value, json};
+use std::process::Command;
 
-/// A library that uses this app client: `identityJs`, `sdk`, `amplify` or `pycognito`.
-pub fn client(api: &Api, library: &str, client_id: &str, client_secret: Option<&str>) -> Orders {
-    let authority = api.narthex.folder().join("certs/local-authority.pem");
-    let config = json!({
+/// A library in a process or in a browser.
+pub trait Library {
+    /// Returns the answer to an order.
+    fn ask(&mut self, order: &Value) -> Value;
+
+    /// Returns the result of an order, which succeeds.
+    fn done(&mut self, order: Value) -> Value {
+        let answer = self.ask(&order);
+        answer.get("ok").unwrap_or_else(|| panic!("{order}: {answer}")).clone()
+    }
+
+    /// Returns the name of the error of an order, which fails.
+    fn refused(&mut self, order: Value) -> String {
+        let answer = self.ask(&order);
+        answer["error"].as_str().unwrap_or_else(|| panic!("{order}: {answer}")).to_owned()
+    }
+}
+
+impl Library for Orders {
+    fn ask(&mut self, order: &Value) -> Value {
+        Self::ask(self, order)
+    }
+}
+
+fn config(api: &Api, client_id: &str, client_secret: Option<&str>) -> Value {
+    json!({
         "endpoint": format!("{}/", api.narthex.origin("auth")),
         "poolId": api.pool_id(),
         "clientId": client_id,
         "clientSecret": client_secret,
         "region": "us-east-1",
-        "ca": authority,
-    });
+        "ca": api.narthex.folder().join("certs/local-authority.pem"),
+    })
+}
+
+/// A library that uses this app client: `identityJs`, `sdk`, `amplify` or `pycognito`.
+pub fn client(api: &Api, library: &str, client_id: &str, client_secret: Option<&str>) -> Orders {
+    let config = config(api, client_id, client_secret).to_string();
     if library == "pycognito" {
-        return Orders::python("pycognito-client.py", &[&config.to_string()]);
+        return Orders::python("pycognito-client.py", &[&config]);
     }
-    Orders::node("cognito-client.mjs", &[library, &config.to_string()], &authority)
+    let authority = api.narthex.folder().join("certs/local-authority.pem");
+    Orders::node("cognito-client.mjs", &[library, &config], &authority)
+}
+
+/// A library of JavaScript in Chromium, on the page of an app at another origin.
+pub struct InBrowser {
+    browser: fantoccini::Client,
+    library: String,
+    config: Value,
+}
+
+impl InBrowser {
+    /// Opens the app's page.
+    pub async fn open(api: &Api, library: &str, client_id: &str) -> Self {
+        let browser = browser::open(DESK).await;
+        browser.goto(&app().await).await.unwrap();
+        Self { browser, library: library.to_owned(), config: config(api, client_id, None) }
+    }
+
+    /// Closes the browser.
+    pub async fn close(self) {
+        self.browser.close().await.unwrap();
+    }
+}
+
+impl Library for InBrowser {
+    fn ask(&mut self, order: &Value) -> Value {
+        const SCRIPT: &str = "const [library, config, order, done] = arguments;\
+            window.run ??= libraries.open(library, config);\
+            window.run(order).then(done, (error) => done({ error: String(error), message: error.stack }))";
+        let arguments = vec![json!(self.library), self.config.clone(), order.clone()];
+        let answer = self.browser.execute_async(SCRIPT, arguments);
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(answer)).unwrap()
+    }
+}
+
+/// Starts an app whose page loads the libraries. Returns its address.
+async fn app() -> String {
+    let script = tokio::task::spawn_blocking(bundle).await.unwrap();
+    let page: Html<&str> = Html("<!doctype html><title>app</title><script src=/libraries.js></script>");
+    let script = get(async move || ([(CONTENT_TYPE, "text/javascript")], script));
+    let router = Router::new().route("/", get(async move || page)).route("/libraries.js", script);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    format!("http://127.0.0.1:{port}/")
+}
+
+/// Returns the libraries as one script for browsers.
+fn bundle() -> String {
+    let output = Command::new(parties().join("node_modules/.bin/esbuild"))
+        .current_dir(parties())
+        .args(["cognito-libraries.mjs", "--bundle", "--format=iife", "--global-name=libraries"])
+        .args(["--define:global=globalThis", "--log-level=error"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -55,12 +55,6 @@ impl Orders {
         let answer = self.ask(&order);
         answer.get("ok").unwrap_or_else(|| panic!("{order}: {answer}")).clone()
     }
-
-    /// The name of the error of an order, which fails.
-    pub fn refused(&mut self, order: Value) -> String {
-        let answer = self.ask(&order);
-        answer["error"].as_str().unwrap_or_else(|| panic!("{order}: {answer}")).to_owned()
-    }
 }
 
 impl Drop for Orders {
