@@ -1,7 +1,6 @@
 //! Existing apps behind Narthex, unchanged.
 
-use crate::browser::sees;
-use crate::support::browser::{self, DESK};
+use crate::support::browser::{self, DESK, sees};
 use crate::support::certificates;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;

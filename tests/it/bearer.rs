@@ -1,10 +1,12 @@
 //! API clients, who bring tokens of other issuers.
 
-use crate::check::each_is_told;
-use crate::roles::allows;
+use crate::support::config_errors::each_is_told;
 use crate::support::json::Json;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
+use crate::support::policies::allows;
+use crate::support::streams::{app, echoes, open_socket_with};
+use crate::support::time::now;
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is};
 use aws_lc_rs::rand::SystemRandom;
@@ -20,7 +22,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -180,10 +182,6 @@ async fn publish(
         }
         _ => (StatusCode::NOT_FOUND, Json(Value::Null)),
     }
-}
-
-pub fn now() -> u64 {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
 /// A deployment that takes `issuer`'s tokens.
@@ -608,14 +606,14 @@ async fn a_token_that_comes_once_takes_no_memory_and_one_that_came_twice_is_not_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websockets_token_is_verified_once_more_and_then_looked_at_from_memory() {
     let issuer = Issuer::start("EdDSA").await;
-    let port = crate::streams::app().await;
+    let port = app().await;
     let narthex = NarthexBuilder::new().tables(&issuer.toml("")).route("app", port, "bearer = true").start();
     let token = format!("Bearer {}", issuer.token(&json!({})));
-    let mut socket = crate::streams::open_socket_with(&narthex, "authorization", &token).await;
+    let mut socket = open_socket_with(&narthex, "authorization", &token).await;
     crate::support::process::wait_until("a look at it", || verified(&narthex, true) > 0);
     // Each second it is looked at.
     for _ in 0..15 {
-        assert!(crate::streams::echoes(&mut socket, "still here").await);
+        assert!(echoes(&mut socket, "still here").await);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!((verified(&narthex, false), verified(&narthex, true)), (1, 1));
@@ -624,15 +622,14 @@ async fn a_websockets_token_is_verified_once_more_and_then_looked_at_from_memory
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_ends_with_its_token() {
     let issuer = Issuer::start("ES256").await;
-    let port = crate::streams::app().await;
+    let port = app().await;
     let narthex = NarthexBuilder::new().tables(&issuer.toml("")).route("app", port, "bearer = true").start();
     // It has ended, and is forgiven that for a minute.
     let token = issuer.token(&json!({"exp": now() - 55}));
-    let mut socket =
-        crate::streams::open_socket_with(&narthex, "authorization", &format!("Bearer {token}")).await;
-    assert!(crate::streams::echoes(&mut socket, "one").await);
+    let mut socket = open_socket_with(&narthex, "authorization", &format!("Bearer {token}")).await;
+    assert!(echoes(&mut socket, "one").await);
     let begun = std::time::Instant::now();
-    while crate::streams::echoes(&mut socket, "two").await {
+    while echoes(&mut socket, "two").await {
         assert!(begun.elapsed() < Duration::from_secs(15), "it outlives its token");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -1,8 +1,9 @@
 //! A person with Chromium: the demo from its one command, and every page at every size.
 
-use crate::support::browser::{self, DESK, Look};
+use crate::support::browser::{self, DESK, Look, sees};
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
+use crate::support::policies::allows;
 use crate::support::process::{free_port, wait_until};
 use crate::support::saml_provider::SamlProvider;
 use crate::support::stand_in::ec_key;
@@ -48,23 +49,6 @@ impl Drop for Demo {
     fn drop(&mut self) {
         drop(Command::new("kill").arg(self.child.id().to_string()).status());
         drop(self.child.wait());
-    }
-}
-
-/// Waits until the page says `words`: a click may be answered before the page it leads to is there.
-pub async fn sees(browser: &Client, words: &str) {
-    let begun = std::time::Instant::now();
-    loop {
-        // Between two pages there may be none to read.
-        let page = match browser.find(Locator::Css("body")).await {
-            Ok(body) => body.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
-        };
-        if page.contains(words) {
-            return;
-        }
-        assert!(begun.elapsed().as_secs() < 20, "the page never said {words:?}, but:\n{page}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 
@@ -239,7 +223,7 @@ async fn a_person_who_is_refused_sees_who_they_are_and_comes_as_somebody_else() 
                  [[identity_pool.role_mapping]]\nprovider = \"corp\"\ntype = \"rules\"\nambiguous = \"deny\"\n\
                  rules = [{ claim = \"groups\", match = \"Equals\", value = \"ops\", role = \"ops\" }]\n";
     let narthex = builder
-        .file("ops.json", crate::roles::allows(&["GET/*"]).to_string())
+        .file("ops.json", allows(&["GET/*"]).to_string())
         .tables(&corp.toml("\"anyone\""))
         .tables(roles)
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")

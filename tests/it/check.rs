@@ -1,7 +1,8 @@
 //! `narthex check`: what a wrong file, certificate or provider is answered with.
 
 use crate::support::certificates;
-use crate::support::pages::block;
+use crate::support::config_errors::told_of;
+use crate::support::documentation::block;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::free_port;
 use std::path::Path;
@@ -32,23 +33,6 @@ allow = "anyone"
 host = "app.example.com"
 upstream = "http://127.0.0.1:3000"
 "#;
-
-/// What is said of the file `text`, if anything is wrong about it.
-pub fn told_of(text: &str) -> Option<String> {
-    let read = narthex::config::Config::parse(text, "narthex.toml", Path::new("/tmp"), &|_| None);
-    read.err().map(|mistakes| mistakes.to_string())
-}
-
-/// Asserts that each replacement in a good file is reported: from what, to what, and what is
-/// said.
-pub fn each_is_told(good: &str, mistakes: &[(&str, &str, &str)]) {
-    assert_eq!(told_of(good), None);
-    for (from, to, message) in mistakes {
-        assert!(good.contains(from), "{from}");
-        let told = told_of(&good.replacen(from, to, 1)).unwrap_or_else(|| panic!("{to} is taken"));
-        assert!(told.contains(message), "{message}:\n{told}");
-    }
-}
 
 #[test]
 fn the_documented_mistakes_are_reported_as_documented() {

@@ -1,38 +1,20 @@
 //! Programs that get access tokens of the user pool by their own credentials.
 
-use crate::check::{each_is_told, told_of};
-use crate::roles::allows;
+use crate::support::client_credentials::{GRANT, NEXT, SECRET, ask, bring, pool, post, token};
+use crate::support::config_errors::{each_is_told, told_of};
+use crate::support::documentation::block;
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::pages::block;
 use crate::support::parties::Postgres;
+use crate::support::policies::allows;
 use crate::support::process::{parties, wait_until};
+use crate::support::streams::{app, echoes, open_socket_with};
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// As chance makes them: with signs that mean something else in a form.
-const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
-pub const NEXT: &str = "the-one-that-follows-0123456789";
-
-/// A pool with three programs: one that may read and write, one that may read, and one that only
-/// asks about tokens.
-pub fn pool(algorithm: &str) -> String {
-    format!(
-        "[[user_pool]]\nname = \"people\"\nsigning_algorithm = \"{algorithm}\"\n\
-         [[user_pool.resource_server]]\nidentifier = \"photos\"\nscopes = [\"read\", \"write\"]\n\
-         [[user_pool.client]]\nname = \"reporter\"\nid = \"reporter\"\nsecret = [\"{SECRET}\", \"{NEXT}\"]\n\
-         allowed_oauth_flows = [\"client_credentials\"]\nallowed_oauth_scopes = [\"photos/read\", \"photos/write\"]\n\
-         access_token_validity = \"30m\"\n\
-         [[user_pool.client]]\nname = \"reader\"\nsecret = \"{NEXT}\"\nallowed_oauth_flows = [\"client_credentials\"]\n\
-         allowed_oauth_scopes = [\"photos/read\"]\n\
-         [[user_pool.client]]\nname = \"api\"\nid = \"api\"\nsecret = \"{NEXT}\"\n"
-    )
-}
 
 async fn deployment(algorithm: &str, of_route: &str) -> (Narthex, Upstream) {
     let upstream = Upstream::start().await;
@@ -54,28 +36,6 @@ fn told(narthex: &Narthex, what: &str) -> String {
     let line =
         text.lines().find_map(|line| line.trim().strip_prefix(what)?.strip_prefix("  ").map(str::trim));
     line.unwrap_or_else(|| panic!("{what}: {text}")).to_owned()
-}
-
-pub fn post(narthex: &Narthex, endpoint: &str) -> RequestBuilder {
-    Visitor::new(narthex).client.post(format!("{}/oauth2/{endpoint}", narthex.origin("auth")))
-}
-
-fn ask(narthex: &Narthex, form: &[(&str, &str)]) -> RequestBuilder {
-    post(narthex, "token").form(form)
-}
-
-const GRANT: (&str, &str) = ("grant_type", "client_credentials");
-
-/// A token of the program that may read and write.
-pub async fn token(narthex: &Narthex) -> String {
-    let answer = ask(narthex, &[GRANT]).basic_auth("reporter", Some(NEXT)).send().await.unwrap();
-    is(&answer, 200);
-    answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
-}
-
-pub async fn bring(narthex: &Narthex, token: &str) -> Response {
-    let client = Visitor::new(narthex).client;
-    client.get(format!("{}/", narthex.origin("app"))).bearer_auth(token).send().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,16 +301,16 @@ async fn a_token_is_revoked_by_whom_it_was_issued_to_and_nobody_learns_of_others
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_ends_when_its_token_is_revoked() {
-    let port = crate::streams::app().await;
+    let port = app().await;
     let narthex = NarthexBuilder::new().tables(&pool("EdDSA")).route("app", port, "bearer = true").start();
     let token = token(&narthex).await;
     let bearer = format!("Bearer {token}");
-    let mut socket = crate::streams::open_socket_with(&narthex, "authorization", &bearer).await;
-    assert!(crate::streams::echoes(&mut socket, "one").await);
+    let mut socket = open_socket_with(&narthex, "authorization", &bearer).await;
+    assert!(echoes(&mut socket, "one").await);
     let revoke = post(&narthex, "revoke").basic_auth("reporter", Some(SECRET)).form(&[("token", &token)]);
     is(&revoke.send().await.unwrap(), 200);
     let begun = Instant::now();
-    while crate::streams::echoes(&mut socket, "two").await {
+    while echoes(&mut socket, "two").await {
         assert!(begun.elapsed() < Duration::from_secs(5), "it outlives its token");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

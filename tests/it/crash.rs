@@ -1,6 +1,6 @@
 //! Killed in the middle of logins: whatever was answered is there.
 
-use crate::sign_in::deployment;
+use crate::support::deployment::deployment;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, next};
 use reqwest::Method;

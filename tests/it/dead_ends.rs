@@ -1,17 +1,16 @@
 //! Chromium at each page that ends a way: it has a link or a button, and that leads to a page that
 //! works.
 
-use crate::browser::sees;
-use crate::clock::WallClock;
-use crate::support::browser::{self, DESK, Look};
+use crate::support::browser::{self, DESK, Look, sees};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::odd_provider::OddProvider;
+use crate::support::pages::{at_the_provider, parameter};
 use crate::support::parties::{Postgres, provider_toml};
 use crate::support::process::{free_port, wait_until};
 use crate::support::saml_provider::{Asked, SamlProvider, Signed, base64};
+use crate::support::time::WallClock;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::Visitor;
-use crate::way_back::{at_the_provider, parameter};
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The documentation: every configuration is read, every command is accepted, every link leads
 //! somewhere, and the reference names what the program has.
 
-use crate::support::pages::{Block, block, blocks, files, is_accepted, name, pages, root, split};
+use crate::support::documentation::{Block, block, blocks, files, is_accepted, name, pages, root, split};
 use crate::support::stand_in::ec_key;
 use narthex::config::Config;
 use std::collections::BTreeSet;

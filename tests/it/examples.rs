@@ -1,7 +1,7 @@
 //! The examples beside the configurations, which `docs` reads: manifests and units name what there
 //! is, and policies decide as they should. nginx, Caddy and HAProxy are run by `beside`.
 
-use crate::support::pages::{block, blocks, files, is_accepted, name, root};
+use crate::support::documentation::{block, blocks, files, is_accepted, name, root};
 use crate::support::process::parties;
 use serde_json::Value;
 use std::process::Command;

@@ -1,10 +1,10 @@
 //! `narthex explain` and what `narthex check` says of policies: as a new user meets them, from the
 //! guide to policies.
 
-use crate::roles::{ROLES, Scene, allows};
+use crate::support::documentation::block;
 use crate::support::narthex::NarthexBuilder;
-use crate::support::pages::block;
 use crate::support::parties::OpenIdProvider;
+use crate::support::policies::{ROLES, Scene, allows};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is};
 use reqwest::Method;

@@ -1,7 +1,7 @@
 //! A disk that is full for a while: what needs it is refused meanwhile, and nothing is broken
 //! after.
 
-use crate::client_credentials::{NEXT, bring, pool, post, token};
+use crate::support::client_credentials::{NEXT, bring, pool, post, token};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::is;

@@ -1,7 +1,7 @@
 //! What the gateway does with requests: routes, headers, upstreams, TLS.
 
-use crate::sign_in::deployment;
 use crate::support::certificates;
+use crate::support::deployment::deployment;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::{Party, free_port, wait_for_port};

@@ -1,6 +1,6 @@
 //! Attackers, each by a published attack.
 
-use crate::sign_in::deployment;
+use crate::support::deployment::deployment;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;

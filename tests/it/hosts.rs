@@ -1,6 +1,6 @@
 //! Routes of several hosts and of wildcards, and the health answer of every host.
 
-use crate::check::each_is_told;
+use crate::support::config_errors::each_is_told;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::upstream::{Seen, Upstream};

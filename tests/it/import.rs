@@ -1,10 +1,11 @@
 //! Import and export of users: every kind of failure, compared with users that are created one by
 //! one; passwords of other systems; a process that is killed; memory.
 
-use crate::people::{ALIASES, add_pool, attributes, pool_settings};
+use crate::support::client_credentials::pool;
+use crate::support::documentation::{block, root};
 use crate::support::engine::Engine;
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::pages::{block, root};
+use crate::support::users::{ALIASES, add_pool, attributes, pool_settings};
 use narthex::base::{Entropy, ManualClock, Secret, SystemClock, SystemEntropy, Timestamp};
 use narthex::config::StoreUrl;
 use narthex::directory::{
@@ -488,8 +489,7 @@ async fn a_row_that_the_database_refuses_fails_alone(engine: Engine) {
 /// Starts a deployment, whose user pool exists then.
 fn deployment(url: Option<&StoreUrl>) -> Narthex {
     let name = "name = \"people\"\n";
-    let pool =
-        crate::client_credentials::pool("RS256").replace(name, &format!("{name}auto_verified = \"none\"\n"));
+    let pool = pool("RS256").replace(name, &format!("{name}auto_verified = \"none\"\n"));
     let mut builder = NarthexBuilder::new().tables(&pool).route("app", 9, "bearer = true\n");
     if let Some(StoreUrl::Postgres(url)) = url {
         builder = builder.postgres(url.expose());

@@ -1,8 +1,9 @@
 //! API clients with opaque tokens, and those that send a token as a password.
 
-use crate::check::each_is_told;
+use crate::support::config_errors::each_is_told;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::odd_provider::OddProvider;
+use crate::support::time::now;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is};
 use base64::Engine as _;
@@ -54,7 +55,7 @@ impl Scene {
 fn active(members: Value) -> Value {
     let mut answer = json!({
         "active": true, "sub": "ann", "aud": ["photos-api"], "scope": "photos:read", "client_id": "spa",
-        "exp": crate::bearer::now() + 300, "token_type": "Bearer",
+        "exp": now() + 300, "token_type": "Bearer",
     });
     answer.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     answer.as_object_mut().unwrap().retain(|_, value| !value.is_null());
@@ -65,7 +66,7 @@ fn active(members: Value) -> Value {
 async fn an_opaque_token_is_believed_as_far_as_its_issuer_says() {
     let scene =
         scene("client_id = \"gateway\"\nclient_secret = \"a b:c\"\nscopes = [\"photos:read\"]\n", "").await;
-    let now = crate::bearer::now();
+    let now = now();
     let at = scene.provider.address.clone();
     let cases = [
         ("good", active(json!({})), 200, ""),

@@ -4,11 +4,12 @@
 use crate::support::json::Json;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::provider_toml;
+use crate::support::policies::allows;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location, next};
 use axum::Router;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -722,7 +723,7 @@ async fn a_sign_in_is_refused_where_a_claim_that_decides_cannot_be_compared() {
     let upstream = Upstream::start().await;
     let (provider, port) = Provider::start().await;
     let narthex = NarthexBuilder::new()
-        .file("all.json", crate::roles::allows(&["*"]).to_string())
+        .file("all.json", allows(&["*"]).to_string())
         .tables(&provider_toml("corp", port, "\"anyone\""))
         .tables("[provider.attributes]\n\"custom:team\" = \"team\"\n\"custom:desk\" = \"desk\"\n")
         .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n[identity_pool.principal_tags]\nteam = \"custom:team\"\n[[identity_pool.role_mapping]]\nprovider = \"corp\"\ntype = \"rules\"\nambiguous = \"authenticated_role\"\nrules = [{ claim = \"groups\", match = \"Equals\", value = \"staff\", role = \"all\" }]\n")

@@ -1,6 +1,6 @@
 //! E-mail and text messages against a real mail server, and an SMS service of the test.
 
-use super::check::{each_is_told, told_of};
+use crate::support::config_errors::{each_is_told, told_of};
 use crate::support::mail::{MailServer, message_id};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::Postgres;

@@ -1,15 +1,18 @@
 //! Users, aliases and groups of user pools, on both engines. Time is a value, so nothing waits.
 
-use crate::support::engine::{Engine, ring};
+use crate::support::engine::{Engine, everything, occurrences, ring};
+use crate::support::users::{
+    ADDRESSES, ALIASES, add_pool, attributes, create, created, delete, federated, new_user, now,
+    pool_settings, status, update,
+};
 use narthex::base::{Duration, Entropy as _, KeyRing, SystemEntropy, Timestamp, sha256, uuid};
-use narthex::config::{SessionLimits, StoreUrl};
+use narthex::config::SessionLimits;
 use narthex::directory::{
-    self, Actor, Authentication, Browser, DirectoryError, ErrorKind, FederatedAccount, GroupChanges,
-    NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery,
+    self, Actor, Authentication, Browser, DirectoryError, ErrorKind, GroupChanges, NewGroup, NewUser, Origin,
+    PageRequest, Takeover, UsersQuery,
 };
 use narthex::model::{
-    AppClientSettings, Attributes, Identity, Pool, PoolSettings, PoolSource, PoolState, Quotas, Schema,
-    SchemaAttribute, SignInAttribute, SignInSettings, User, UserStatus,
+    AppClientSettings, Pool, PoolSettings, PoolState, Quotas, Schema, SchemaAttribute, User, UserStatus,
 };
 use narthex::store::{
     AccountCode, CheckedWork, CodeCheck, Counter, Lookup, PasswordFailures, RefreshFamily, Store,
@@ -41,136 +44,6 @@ on_both_engines! {
     a_refresh_family_is_rotated_once
     a_refused_operation_leaves_nothing
     every_statement_uses_an_index
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_seconds(1_800_000_000)
-}
-
-pub(crate) fn pool_settings(
-    username: &[SignInAttribute],
-    alias: &[SignInAttribute],
-    case_sensitive: bool,
-) -> PoolSettings {
-    PoolSettings {
-        sign_in: SignInSettings {
-            username_attributes: username.to_vec(),
-            alias_attributes: alias.to_vec(),
-            case_sensitive,
-        },
-        ..PoolSettings::default()
-    }
-}
-
-pub(crate) const ALIASES: &[SignInAttribute] =
-    &[SignInAttribute::Email, SignInAttribute::PhoneNumber, SignInAttribute::PreferredUsername];
-pub(crate) const ADDRESSES: &[SignInAttribute] = &[SignInAttribute::Email, SignInAttribute::PhoneNumber];
-
-/// Adds a pool with these settings.
-pub(crate) async fn add_pool(store: &Store, id: &str, settings: PoolSettings) -> Pool {
-    let mut random = [0; 4];
-    SystemEntropy.fill(&mut random);
-    let pool = Pool {
-        no: i64::from(u32::from_be_bytes(random)) + 1,
-        id: id.to_owned(),
-        source: PoolSource::Api,
-        settings,
-        created_at: now(),
-        updated_at: now(),
-        ..Pool::default()
-    };
-    let added = &pool;
-    assert!(store.transaction(|tx| Box::pin(async move { tx.add_pool(added).await })).await.unwrap());
-    assert_eq!(store.pool(id).await.unwrap().as_ref(), Some(added));
-    pool
-}
-
-pub(crate) fn attributes(of: &[(&str, &str)]) -> Attributes {
-    of.iter().copied().collect()
-}
-
-pub(crate) fn new_user(username: &str, of: &[(&str, &str)]) -> NewUser {
-    NewUser {
-        username: username.to_owned(),
-        attributes: attributes(of),
-        status: UserStatus::Confirmed,
-        origin: Origin::Administrator,
-        takeover: Takeover::Refuse,
-    }
-}
-
-pub(crate) async fn create(
-    store: &Store,
-    pool: &Pool,
-    new: &NewUser,
-    at: Timestamp,
-) -> Result<User, DirectoryError> {
-    store
-        .checked_transaction(|tx| -> CheckedWork<'_, User, _> {
-            Box::pin(async move { directory::create_user(tx, pool, new, at, &SystemEntropy).await })
-        })
-        .await
-}
-
-async fn created(store: &Store, pool: &Pool, username: &str, of: &[(&str, &str)]) -> User {
-    create(store, pool, &new_user(username, of), now()).await.unwrap()
-}
-
-pub(crate) async fn update(
-    store: &Store,
-    pool: &Pool,
-    user: &User,
-    changes: &[(&str, &str)],
-    actor: Actor<'_>,
-) -> Result<User, DirectoryError> {
-    let changes = &attributes(changes);
-    let update = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
-        Box::pin(async move {
-            directory::update_attributes(tx, pool, user, changes, actor, now(), &SystemEntropy).await
-        })
-    });
-    update.await.map(|update| update.user)
-}
-
-pub(crate) async fn delete(store: &Store, user: &User) {
-    let delete = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
-        Box::pin(async move { directory::delete_user(tx, user, now(), &SystemEntropy).await })
-    });
-    delete.await.unwrap();
-}
-
-pub(crate) async fn status(
-    store: &Store,
-    pool: &Pool,
-    user: &User,
-    next: UserStatus,
-    takeover: Takeover,
-) -> Result<User, DirectoryError> {
-    let change = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
-        Box::pin(
-            async move { directory::set_status(tx, pool, user, next, takeover, now(), &SystemEntropy).await },
-        )
-    });
-    change.await
-}
-
-/// The user of a provider's account.
-pub(crate) async fn federated(store: &Store, pool: &Pool, subject: &str, of: &[(&str, &str)]) -> User {
-    let account = &FederatedAccount {
-        identity: Identity {
-            issuer: "https://idp".into(),
-            subject: subject.into(),
-            provider: "corp".into(),
-            saml: false,
-        },
-        attributes: attributes(of),
-        groups: vec![],
-        first_login_attributes: &[],
-    };
-    let upsert = store.transaction(|tx| {
-        Box::pin(async move { directory::upsert(tx, &pool.id, account, now(), &SystemEntropy).await })
-    });
-    upsert.await.unwrap()
 }
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> (&'static str, String) {
@@ -710,39 +583,6 @@ async fn groups_have_members_and_quotas(engine: Engine) {
     add_group("four").await.unwrap();
     delete(&store, bob).await;
     assert!(members("two").await.is_empty());
-}
-
-/// Everything that the database holds, as bytes.
-pub(crate) async fn everything(engine: &Engine) -> Vec<u8> {
-    let mut connection = engine.connect().await;
-    if let StoreUrl::Sqlite(path) = &engine.url {
-        for statement in ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"] {
-            sqlx::query(statement).fetch_all(&mut connection).await.unwrap();
-        }
-        let mut all = std::fs::read(path).unwrap();
-        all.extend(std::fs::read(path.with_extension("db-wal")).unwrap_or_default());
-        return all;
-    }
-    let tables = "SELECT CAST(tablename AS TEXT) AS t FROM pg_tables WHERE schemaname = 'public'";
-    let mut all = Vec::new();
-    for table in sqlx::query(tables).fetch_all(&mut connection).await.unwrap() {
-        let table: String = table.get("t");
-        let rows = AssertSqlSafe(format!("SELECT CAST(t AS TEXT) AS r FROM {table} t"));
-        for row in sqlx::query(rows).fetch_all(&mut connection).await.unwrap() {
-            all.extend(row.get::<String, _>("r").into_bytes());
-            all.push(b'\n');
-        }
-    }
-    all
-}
-
-pub(crate) fn occurrences(haystack: &[u8], needle: &str) -> usize {
-    // PostgreSQL shows a BYTEA in hexadecimal digits.
-    let hex: String = needle.bytes().map(|byte| format!("{byte:02x}")).collect();
-    [needle, &hex]
-        .iter()
-        .map(|needle| haystack.windows(needle.len()).filter(|window| *window == needle.as_bytes()).count())
-        .sum()
 }
 
 async fn nothing_is_left_of_a_deleted_user(engine: Engine) {

@@ -1,8 +1,10 @@
 //! Users, aliases, groups and filters against a naive reference in memory, under random operations.
 //! `NARTHEX_DIFFERENTIAL=100000` sets the number of operations; the seed is printed.
 
-use crate::people::{ADDRESSES, ALIASES, add_pool, create, delete, federated, pool_settings, status, update};
 use crate::support::engine::{Engine, ring};
+use crate::support::users::{
+    ADDRESSES, ALIASES, add_pool, create, delete, federated, pool_settings, status, update,
+};
 use narthex::base::{Duration, Entropy as _, KeyRing, SystemEntropy, Timestamp};
 use narthex::directory::{
     self, Actor, DirectoryError, NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery,

@@ -1,53 +1,12 @@
 //! Policies: each rule of AWS's documentation as data, and what becomes of documents that are
 //! wrong.
 
+use crate::support::policies::{Known, judged};
 use narthex::policy::{
-    Context, Document, EvalRequest, Grants, Key, MatchLevel, Purpose, Spellings, Statements, Value, Values,
-    Verdict, explain,
+    Document, EvalRequest, Grants, MatchLevel, Purpose, Spellings, Statements, Verdict, explain,
 };
 use serde_json::Value as Json;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-/// What a case says of a request.
-#[derive(Default)]
-pub struct Known(HashMap<Key, Held>);
-
-enum Held {
-    One(Json),
-    Many(Vec<String>),
-}
-
-impl Known {
-    /// What stands in an object.
-    pub fn of(context: &Json) -> Self {
-        let held = |value: &Json| match value {
-            Json::Array(values) => {
-                Held::Many(values.iter().map(|value| value.as_str().unwrap().to_owned()).collect())
-            }
-            value => Held::One(value.clone()),
-        };
-        let entries = context.as_object().into_iter().flatten();
-        Self(entries.map(|(name, value)| (Key::named(name), held(value))).collect())
-    }
-}
-
-impl Context for Known {
-    fn values(&self, key: &Key) -> Values<'_> {
-        match self.0.get(key) {
-            None => Values::Absent,
-            Some(Held::Many(values)) => Values::Many(values),
-            Some(Held::One(Json::String(text))) => Values::One(Value::Text(text)),
-            Some(Held::One(Json::Bool(truth))) => Values::One(Value::Bool(*truth)),
-            Some(Held::One(Json::Number(number))) => match number.as_i64() {
-                Some(number) => Values::One(Value::Number(number)),
-                // A number with a fraction has no kind of its own.
-                None => Values::One(Value::Text(Box::leak(number.to_string().into_boxed_str()))),
-            },
-            Some(Held::One(other)) => panic!("{other}"),
-        }
-    }
-}
 
 const ACTION: &str = "s3:GetObject";
 const RESOURCE: &str = "arn:aws:s3:::bucket/key";
@@ -56,23 +15,6 @@ fn grants(policy: &Json) -> Grants {
     let document = Document::parse(&policy.to_string(), Purpose::Identity)
         .unwrap_or_else(|wrong| panic!("{wrong}: {policy}"));
     Grants { policies: Statements::of([&document]), bounds: Vec::new() }
-}
-
-/// What becomes of a request, in a word.
-pub fn judged(grants: &Grants, action: &str, resource: &str, context: &Known) -> &'static str {
-    let asked = EvalRequest { action, resource, loose: None, principal: None, context };
-    let word = |verdict: &Verdict<'_>| match verdict {
-        Verdict::Allowed(_) => "allowed",
-        Verdict::Denied(_) => "denied",
-        Verdict::NotAllowed => "not allowed",
-    };
-    let whole = grants.judge(&asked);
-    // What was narrowed beforehand to a resource's beginning says the same.
-    for end in [0, 13.min(resource.len()), resource.len()] {
-        let narrowed = grants.narrowed(action, &resource[..end]);
-        assert_eq!(word(&narrowed.judge(&asked)), word(&whole), "narrowed to {}", &resource[..end]);
-    }
-    word(&whole)
 }
 
 #[test]

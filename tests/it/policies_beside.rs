@@ -2,7 +2,7 @@
 //! two differ, one of the rules below says why, and each of them is seen to be the only reason at
 //! least once.
 
-use crate::policies::{Known, judged};
+use crate::support::policies::{Known, judged};
 use iam_rs::{Arn, Decision, IAMPolicy, IAMRequest, Principal, PrincipalId};
 use narthex::policy::{Document, Grants, Purpose, Statements};
 use serde_json::{Map, Value as Json, json};

@@ -1,7 +1,7 @@
 //! Which policy documents load: exactly those that the grammar of the IAM JSON policy language has
 //! (IAM User Guide, "Grammar of the IAM JSON policy language") and that AWS takes.
 
-use crate::policies::Known;
+use crate::support::policies::{Known, judged};
 use narthex::policy::{Document, EvalRequest, Grants, Purpose, Statements, Verdict};
 use serde_json::{Value as Json, json};
 
@@ -447,7 +447,7 @@ fn ranges_of_ipv4_mapped_addresses_are_those_of_ipv4() {
         let document = Document::parse(&policy.to_string(), Purpose::Identity).unwrap();
         let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
         let context = Known::of(&json!({"aws:SourceIp": address}));
-        let denied = crate::policies::judged(&grants, "a:b", ARN, &context) == "denied";
+        let denied = judged(&grants, "a:b", ARN, &context) == "denied";
         assert_eq!(denied, matches, "{range} {address}");
     }
 }

@@ -1,10 +1,10 @@
 //! User pools, app clients, domains, resource servers and identity providers made at run time, on
 //! both engines. Time is a value, so nothing waits.
 
-use crate::check::{each_is_told, told_of};
-use crate::people::{add_pool, create, everything, new_user, occurrences};
-use crate::support::engine::{Engine, ring};
+use crate::support::config_errors::{each_is_told, told_of};
+use crate::support::engine::{Engine, everything, occurrences, ring};
 use crate::support::narthex::NarthexBuilder;
+use crate::support::users::{add_pool, create, new_user};
 use narthex::base::{Clock as _, Duration, KeyRing, ManualClock, Secret, SystemEntropy, Timestamp};
 use narthex::catalogue::Catalogue;
 use narthex::config::{Config, SessionLimits};

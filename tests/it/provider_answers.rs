@@ -1,10 +1,12 @@
 //! Providers as they really are: what they send in odd forms is read, and the strict neighbour of
 //! each is refused.
 
-use crate::check::each_is_told;
+use crate::support::config_errors::each_is_told;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::odd_provider::{OddProvider, Oddity};
 use crate::support::parties::provider_toml;
+use crate::support::policies::allows;
+use crate::support::time::now;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location};
 use serde_json::{Value, json};
@@ -95,7 +97,7 @@ async fn an_id_token_may_be_for_others_as_well_and_never_for_others_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_of_odd_types_reject_nobody() {
     let scene = scene("", "").await;
-    let now = crate::bearer::now();
+    let now = now();
     scene
         .expect(vec![
             claims("amr as a text", json!({"amr": "pwd"}), None),
@@ -140,7 +142,7 @@ async fn claims_of_odd_types_reject_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_issued_in_the_future_is_refused_with_the_seconds() {
     let scene = scene("", "").await;
-    let now = crate::bearer::now();
+    let now = now();
     scene.expect(vec![claims("the future", json!({"iat": now + 600}), Some((400, "exp or iat")))]).await;
     let detail = scene.narthex.audit("login_failed")[0]["detail"].as_str().unwrap().to_owned();
     let seconds: i64 = detail.split("issued ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -189,7 +191,7 @@ async fn user_info_may_refuse_be_left_alone_or_be_signed() {
     };
     let scene = scene("", "").await;
     let at = scene.provider.address.clone();
-    let now = crate::bearer::now();
+    let now = now();
     let forged = scene.provider.forge(&json!({"sub": "ann-1", "iss": at, "aud": "narthex"}));
     let wrong = Some((400, "userinfo"));
     scene
@@ -237,7 +239,7 @@ async fn a_refusing_user_info_endpoint_hides_no_claim_that_decides() {
                   authenticated_role = \"all\"\n[identity_pool.principal_tags]\nteam = \"locale\"\n";
     let (provider, upstream) = (OddProvider::start().await, Upstream::start().await);
     let narthex = NarthexBuilder::new()
-        .file("all.json", crate::roles::allows(&["*"]).to_string())
+        .file("all.json", allows(&["*"]).to_string())
         .tables(&provider_toml("corp", provider.port(), "\"anyone\""))
         .tables(tables)
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")

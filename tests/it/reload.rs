@@ -1,7 +1,7 @@
 //! Changes without a restart.
 
-use crate::client_credentials::{bring, post};
 use crate::support::certificates;
+use crate::support::client_credentials::{bring, post};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;

@@ -1,6 +1,6 @@
 //! Codes and cookies that come again: to somebody else, twice, or after another sign-in.
 
-use crate::sign_in::deployment;
+use crate::support::deployment::deployment;
 use crate::support::narthex::Narthex;
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is, location, next};

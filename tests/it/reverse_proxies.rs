@@ -2,9 +2,10 @@
 //! Their configurations are the examples.
 
 use crate::support::certificates;
+use crate::support::documentation::root;
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::pages::root;
 use crate::support::parties::OpenIdProvider;
+use crate::support::policies::allows;
 use crate::support::process::{Party, free_port, wait_for_port};
 use crate::support::tunnel::{head, say};
 use crate::support::upstream::{Seen, Upstream};
@@ -59,7 +60,7 @@ async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, 
         .tables(
             "[[route]]\nhost = \"app.localhost\"\npath = \"/open\"\nforward_auth = true\naccess = \"public\"\n",
         )
-        .file("lobby.json", crate::roles::allows(&["GET/lobby"]).to_string())
+        .file("lobby.json", allows(&["GET/lobby"]).to_string())
         .tables("[[role]]\nname = \"guest\"\npolicies = [\"lobby.json\"]\n[[identity_pool]]\nname = \"main\"\nguest_role = \"guest\"\n")
         .tables(
             "[[route]]\nhost = \"app.localhost\"\npath = \"/lobby\"\nname = \"photos\"\nforward_auth = true\naccess = \"policy\"\n",

@@ -3,114 +3,13 @@
 use crate::support::load::Load;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
+use crate::support::policies::{SECONDS, Scene, allows};
+use crate::support::streams::{app, echoes, open_socket};
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is, location};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-/// How long access tokens live here.
-const SECONDS: u32 = 4;
-
-/// A policy of one statement that allows these of the route `photos`.
-pub fn allows(what: &[&str]) -> Value {
-    let resource = |what: &&str| format!("arn:aws:execute-api:us-east-1:123456789012:photos/$default/{what}");
-    json!({"Version": "2012-10-17", "Statement": [{
-        "Sid": "Allows", "Effect": "Allow", "Action": "execute-api:Invoke",
-        "Resource": what.iter().map(resource).collect::<Vec<_>>()}]})
-}
-
-const SUB: &str = "${cognito-identity.amazonaws.com:sub}";
-
-pub const ROLES: &str = r#"
-[[user_pool]]
-[[user_pool.group]]
-name = "editors"
-role = "editor"
-precedence = 1
-
-[[role]]
-name = "member"
-policies = ["policies/member.json"]
-[[role]]
-name = "editor"
-policies = ["policies/editor.json"]
-[[role]]
-name = "visitor"
-policies = ["policies/visitor.json"]
-
-[[identity_pool]]
-name = "main"
-guest_role = "visitor"
-[identity_pool.principal_tags]
-mail = "email"
-[[identity_pool.role_mapping]]
-provider = "corp"
-type = "rules"
-ambiguous = "deny"
-rules = [{ claim = "groups", match = "Equals", value = "staff", role = "member" }]
-[[identity_pool.role_mapping]]
-provider = "club"
-type = "token"
-ambiguous = "deny"
-"#;
-
-pub struct Scene {
-    pub upstream: Upstream,
-    corp: OpenIdProvider,
-    _club: OpenIdProvider,
-    pub narthex: Narthex,
-}
-
-impl Scene {
-    /// Two providers: the people of one get roles by rules, those of the other by groups. Guests
-    /// may enter.
-    pub async fn set() -> Self {
-        let upstream = Upstream::start().await;
-        let builder = NarthexBuilder::new();
-        let corp = OpenIdProvider::renewing("corp", &builder.callback("corp"), SECONDS);
-        let club = OpenIdProvider::start("club", &builder.callback("club"));
-        let narthex = builder
-            .file("policies/member.json", allows(&["GET/", &format!("GET/home/{SUB}/*")]).to_string())
-            .file(
-                "policies/editor.json",
-                allows(&["GET/", &format!("*/home/{SUB}/*"), "GET/mail/${aws:PrincipalTag/mail}"])
-                    .to_string(),
-            )
-            .file(
-                "policies/visitor.json",
-                allows(&["GET/", "GET/public/*", &format!("PUT/baskets/{SUB}")]).to_string(),
-            )
-            .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
-            .tables("[provider.groups]\nEditors = \"editors\"\n")
-            .tables(ROLES)
-            .route(
-                "app",
-                upstream.port,
-                "name = \"photos\"\naccess = \"policy\"\n[route.headers]\nX-Remote-User = \"${sub}\"",
-            )
-            .start();
-        Self { upstream, corp, _club: club, narthex }
-    }
-
-    pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.narthex.origin("app"))
-    }
-
-    /// Signs `visitor` in as `login` through `provider`; returns the identity that the app got.
-    async fn sign_in(&self, visitor: &Visitor, provider: &str, login: &str) -> Value {
-        let asked = visitor.get(&self.url("/.narthex/sign-in?return_to=/")).await;
-        let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
-        is(&landed, 200);
-        self.upstream.seen().last().unwrap().claims()
-    }
-
-    pub async fn come(&self, provider: &str, login: &str) -> (Visitor, Value) {
-        let visitor = Visitor::new(&self.narthex);
-        let claims = self.sign_in(&visitor, provider, login).await;
-        (visitor, claims)
-    }
-}
 
 fn text<'v>(claims: &'v Value, name: &str) -> &'v str {
     claims[name].as_str().unwrap_or_else(|| panic!("no {name} in {claims}"))
@@ -405,7 +304,7 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_ends_when_policies_no_longer_let_its_principal_have_it() {
-    let port = crate::streams::app().await;
+    let port = app().await;
     let builder = NarthexBuilder::new();
     let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
     let narthex = builder
@@ -421,31 +320,31 @@ async fn a_websocket_ends_when_policies_no_longer_let_its_principal_have_it() {
     is(&guest.get(&format!("{}/", narthex.origin("app"))).await, 200);
     let mut sockets = Vec::new();
     for visitor in [&alice, &guest] {
-        let mut socket = crate::streams::open_socket(&narthex, visitor).await;
-        assert!(crate::streams::echoes(&mut socket, "one").await);
+        let mut socket = open_socket(&narthex, visitor).await;
+        assert!(echoes(&mut socket, "one").await);
         sockets.push(socket);
     }
     // Two looks of the watcher later both are still there.
     tokio::time::sleep(Duration::from_secs(2)).await;
     for socket in &mut sockets {
-        assert!(crate::streams::echoes(socket, "two").await);
+        assert!(echoes(socket, "two").await);
     }
     // A guest's ends when the guest has signed in: the identity is a person's then.
     let bob = Visitor::new(&narthex);
     is(&bob.get(&format!("{}/", narthex.origin("app"))).await, 200);
-    let mut his = crate::streams::open_socket(&narthex, &bob).await;
-    assert!(crate::streams::echoes(&mut his, "one").await);
+    let mut his = open_socket(&narthex, &bob).await;
+    assert!(echoes(&mut his, "one").await);
     let asked = bob.get(&format!("{}/.narthex/sign-in?return_to=/", narthex.origin("app"))).await;
     is(&bob.land(location(&asked).as_str(), "bob").await, 200);
     let begun = Instant::now();
-    while crate::streams::echoes(&mut his, "two").await {
+    while echoes(&mut his, "two").await {
         assert!(begun.elapsed() < Duration::from_secs(4), "it goes on");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     std::fs::write(narthex.folder().join("all.json"), allows(&["GET/"]).to_string()).unwrap();
     let begun = Instant::now();
     for socket in &mut sockets {
-        while crate::streams::echoes(socket, "three").await {
+        while echoes(socket, "three").await {
             assert!(begun.elapsed() < Duration::from_secs(6), "it goes on");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

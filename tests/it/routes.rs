@@ -1,8 +1,8 @@
 //! What a route says beyond host and upstream: who may enter, headers, addresses, sockets,
 //! certificates.
 
-use crate::check::each_is_told;
 use crate::support::certificates;
+use crate::support::config_errors::each_is_told;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;

@@ -4,13 +4,11 @@ use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::process::wait_until;
 use crate::support::saml_provider::{
-    Asked, EACH, SAML, SamlKey, SamlProvider, Signed, at, attribute, base64, begin, encrypt, logout_request,
-    narthex, our_certificate, post, sign, sign_template, signed_query, visitor,
+    Asked, EACH, SAML, SamlKey, SamlProvider, Signed, at, attribute, base64, begin, encrypt, encrypted_text,
+    logout_request, narthex, our_certificate, post, sign, sign_template, signed_query, visitor,
 };
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
@@ -114,36 +112,6 @@ async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_f
         is(&post(&visitor, &acs, &plain, &asked.relay_state).await, 400);
         assert!(why(&narthex).starts_with("\"encryption\""), "{}", why(&narthex));
     }
-}
-
-/// `assertion` in AES-256-GCM, its key by RSA-OAEP with SHA-256 for digest and mask, and beside the
-/// data in the place of within: what xmlsec1 of this age cannot make.
-pub async fn encrypted_text(assertion: &str, narthex: &Narthex) -> String {
-    let pem = narthex.saml_key().await;
-    let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
-    let public: PublicEncryptingKey =
-        aws_lc_rs::rsa::PrivateDecryptingKey::from_pkcs8(&der).unwrap().public_key();
-    let public = OaepPublicEncryptingKey::new(public).unwrap();
-    let (key, nonce) = ([7; 32], [9; 12]);
-    let mut wrapped = vec![0; public.ciphertext_size()];
-    let wrapped = public.encrypt(&OAEP_SHA256_MGF1SHA256, &key, &mut wrapped, None).unwrap();
-    let mut data = assertion.as_bytes().to_vec();
-    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).unwrap())
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut data)
-        .unwrap();
-    let data = STANDARD.encode([&nonce[..], &data].concat());
-    let wrapped = STANDARD.encode(wrapped);
-    format!(
-        "<saml:EncryptedAssertion xmlns:saml=\"{SAML}\" xmlns:xenc=\"http://www.w3.org/2001/04/xmlenc#\">\
-         <xenc:EncryptedData Type=\"http://www.w3.org/2001/04/xmlenc#Element\">\
-         <xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2009/xmlenc11#aes256-gcm\"/>\
-         <xenc:CipherData><xenc:CipherValue>{data}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>\
-         <xenc:EncryptedKey><xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2009/xmlenc11#rsa-oaep\">\
-         <ds:DigestMethod xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\" Algorithm=\"{SHA256}\"/>\
-         <x:MGF xmlns:x=\"http://www.w3.org/2009/xmlenc11#\" Algorithm=\"http://www.w3.org/2009/xmlenc11#mgf1sha256\"/>\
-         </xenc:EncryptionMethod><xenc:CipherData><xenc:CipherValue>{wrapped}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedKey>\
-         </saml:EncryptedAssertion>"
-    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

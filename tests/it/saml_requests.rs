@@ -1,11 +1,13 @@
 //! SAML: what requests ask of a provider, and the forms of answers that providers really send.
 
-use crate::check::each_is_told;
+use crate::support::config_errors::each_is_told;
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::saml_provider::{SamlProvider, Signed, asked, at, begin, narthex, post, sign_template};
+use crate::support::pages::links;
+use crate::support::saml_provider::{
+    SamlProvider, Signed, asked, at, begin, encrypted_text, narthex, post, sign_template,
+};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{is, next};
-use crate::way_back::links;
 
 const AUDIENCE: &str = "urn:narthex:test";
 const OURS: &str = "entity_id = \"urn:narthex:test\"";
@@ -141,7 +143,7 @@ async fn assertions_are_read_in_the_forms_that_providers_send() {
         let assertion = provider.sign(&provider.assertion(&acs, AUDIENCE, &asked));
         let assertion = &assertion[assertion.find("<saml:Assertion").unwrap()..];
         let text = format!("{}{}{}", around.0, assertion.trim_end(), around.1);
-        let response = provider.response(&acs, &asked, &crate::saml::encrypted_text(&text, &narthex).await);
+        let response = provider.response(&acs, &asked, &encrypted_text(&text, &narthex).await);
         let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
         assert_eq!(landed.status(), 200, "{around:?}: {}", why(&narthex));
     }

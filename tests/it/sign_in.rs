@@ -1,24 +1,13 @@
 //! Signing in and out, at one provider and at two.
 
-use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::deployment::deployment;
+use crate::support::narthex::NarthexBuilder;
+use crate::support::pages::{at_the_provider, links, parameter};
 use crate::support::parties::{OpenIdProvider, Postgres, provider_toml};
 use crate::support::process::free_port;
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is, location, next};
-use crate::way_back::{at_the_provider, links, parameter};
 use reqwest::Method;
-
-/// A deployment with one provider and the apps `app` and `other` behind it.
-pub async fn deployment(upstream: &Upstream) -> (Narthex, OpenIdProvider) {
-    let builder = NarthexBuilder::new();
-    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
-    let narthex = builder
-        .tables(&provider.toml("{ domains = [\"corp.example\"] }"))
-        .route("app", upstream.port, "")
-        .route("other", upstream.port, "")
-        .start();
-    (narthex, provider)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_app_gets_the_request_that_was_made_with_a_signed_identity() {

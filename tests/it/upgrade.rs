@@ -1,10 +1,10 @@
 //! Changes of the file and of the program under load.
 
-use crate::streams::{app, echoes, open_socket, signed_in};
 use crate::support::load::Load;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
+use crate::support::streams::{Socket, app, echoes, open_socket, signed_in};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::Visitor;
 use std::time::Duration;
@@ -67,7 +67,7 @@ async fn an_upgrade_under_load_loses_no_request_and_drops_no_websocket() {
     let out = format!("{}/.narthex/sign-out", scene.narthex.origin("app"));
     let out = alice.client.post(out).header("sec-fetch-site", "same-origin").send().await.unwrap();
     assert_eq!(out.status(), 200);
-    let over = async |socket: &mut crate::streams::Socket| {
+    let over = async |socket: &mut Socket| {
         use futures_util::StreamExt as _;
         let ended = async { while matches!(socket.next().await, Some(Ok(_))) {} };
         tokio::time::timeout(Duration::from_secs(4), ended).await.is_ok()

@@ -1,37 +1,14 @@
 //! Ways on where a sign-in cannot go on, how long its cookies last, and who is signed in.
 
-use crate::sign_in::deployment;
+use crate::support::deployment::deployment;
 use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::pages::{at_the_provider, links, parameter};
 use crate::support::parties::OpenIdProvider;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location, next};
 use reqwest::Method;
 use reqwest::cookie::CookieStore as _;
 use serde_json::Value;
-use url::Url;
-
-/// The address to which `visitor` is sent at the provider, on the way to `url`.
-pub async fn at_the_provider(visitor: &Visitor, url: &str) -> Url {
-    let mut url = url.to_owned();
-    while !url.starts_with("http://127.0.0.1") {
-        url = next(&visitor.get(&url).await).expect("a way to the provider");
-    }
-    url.parse().unwrap()
-}
-
-/// The value of a parameter of `url`.
-pub fn parameter(url: &Url, name: &str) -> String {
-    url.query_pairs().find(|(known, _)| known == name).unwrap().1.into_owned()
-}
-
-/// The addresses that the links and forms of a page lead to.
-pub fn links(page: &str) -> Vec<String> {
-    let attribute =
-        |name: &str| page.split(&format!("{name}=\"")).skip(1).map(str::to_owned).collect::<Vec<_>>();
-    let all = [attribute("href"), attribute("action")].concat();
-    let value = |rest: String| rest.split('"').next().unwrap().replace("&#38;", "&");
-    all.into_iter().map(value).filter(|href| !href.ends_with(".css") && !href.ends_with(".svg")).collect()
-}
 
 /// Takes a cookie out of the visitor's browser.
 fn lose(visitor: &Visitor, origin: &str, name: &str) {

@@ -4,7 +4,7 @@ use super::parties::Postgres;
 use narthex::base::{KeyRing, MasterKey, Secret, SystemEntropy};
 use narthex::config::StoreUrl;
 use narthex::store::Store;
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use std::sync::Arc;
 
 /// An engine with nothing in it yet.
@@ -46,4 +46,37 @@ impl Engine {
 /// The keys of a new master key.
 pub fn ring() -> Arc<KeyRing> {
     Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)))
+}
+
+/// Everything that the database holds, as bytes.
+pub async fn everything(engine: &Engine) -> Vec<u8> {
+    let mut connection = engine.connect().await;
+    if let StoreUrl::Sqlite(path) = &engine.url {
+        for statement in ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"] {
+            sqlx::query(statement).fetch_all(&mut connection).await.unwrap();
+        }
+        let mut all = std::fs::read(path).unwrap();
+        all.extend(std::fs::read(path.with_extension("db-wal")).unwrap_or_default());
+        return all;
+    }
+    let tables = "SELECT CAST(tablename AS TEXT) AS t FROM pg_tables WHERE schemaname = 'public'";
+    let mut all = Vec::new();
+    for table in sqlx::query(tables).fetch_all(&mut connection).await.unwrap() {
+        let table: String = table.get("t");
+        let rows = AssertSqlSafe(format!("SELECT CAST(t AS TEXT) AS r FROM {table} t"));
+        for row in sqlx::query(rows).fetch_all(&mut connection).await.unwrap() {
+            all.extend(row.get::<String, _>("r").into_bytes());
+            all.push(b'\n');
+        }
+    }
+    all
+}
+
+pub fn occurrences(haystack: &[u8], needle: &str) -> usize {
+    // PostgreSQL shows a BYTEA in hexadecimal digits.
+    let hex: String = needle.bytes().map(|byte| format!("{byte:02x}")).collect();
+    [needle, &hex]
+        .iter()
+        .map(|needle| haystack.windows(needle.len()).filter(|window| *window == needle.as_bytes()).count())
+        .sum()
 }

@@ -1,0 +1,138 @@
+//! Users of user pools, as the directory makes them. Time is a value.
+
+use narthex::base::{Entropy as _, SystemEntropy, Timestamp};
+use narthex::directory::{self, Actor, DirectoryError, FederatedAccount, NewUser, Origin, Takeover};
+use narthex::model::{
+    Attributes, Identity, Pool, PoolSettings, PoolSource, SignInAttribute, SignInSettings, User, UserStatus,
+};
+use narthex::store::{CheckedWork, Store};
+
+pub fn now() -> Timestamp {
+    Timestamp::from_seconds(1_800_000_000)
+}
+
+pub fn pool_settings(
+    username: &[SignInAttribute],
+    alias: &[SignInAttribute],
+    case_sensitive: bool,
+) -> PoolSettings {
+    PoolSettings {
+        sign_in: SignInSettings {
+            username_attributes: username.to_vec(),
+            alias_attributes: alias.to_vec(),
+            case_sensitive,
+        },
+        ..PoolSettings::default()
+    }
+}
+
+pub const ALIASES: &[SignInAttribute] =
+    &[SignInAttribute::Email, SignInAttribute::PhoneNumber, SignInAttribute::PreferredUsername];
+pub const ADDRESSES: &[SignInAttribute] = &[SignInAttribute::Email, SignInAttribute::PhoneNumber];
+
+/// Adds a pool with these settings.
+pub async fn add_pool(store: &Store, id: &str, settings: PoolSettings) -> Pool {
+    let mut random = [0; 4];
+    SystemEntropy.fill(&mut random);
+    let pool = Pool {
+        no: i64::from(u32::from_be_bytes(random)) + 1,
+        id: id.to_owned(),
+        source: PoolSource::Api,
+        settings,
+        created_at: now(),
+        updated_at: now(),
+        ..Pool::default()
+    };
+    let added = &pool;
+    assert!(store.transaction(|tx| Box::pin(async move { tx.add_pool(added).await })).await.unwrap());
+    assert_eq!(store.pool(id).await.unwrap().as_ref(), Some(added));
+    pool
+}
+
+pub fn attributes(of: &[(&str, &str)]) -> Attributes {
+    of.iter().copied().collect()
+}
+
+pub fn new_user(username: &str, of: &[(&str, &str)]) -> NewUser {
+    NewUser {
+        username: username.to_owned(),
+        attributes: attributes(of),
+        status: UserStatus::Confirmed,
+        origin: Origin::Administrator,
+        takeover: Takeover::Refuse,
+    }
+}
+
+pub async fn create(
+    store: &Store,
+    pool: &Pool,
+    new: &NewUser,
+    at: Timestamp,
+) -> Result<User, DirectoryError> {
+    store
+        .checked_transaction(|tx| -> CheckedWork<'_, User, _> {
+            Box::pin(async move { directory::create_user(tx, pool, new, at, &SystemEntropy).await })
+        })
+        .await
+}
+
+pub async fn created(store: &Store, pool: &Pool, username: &str, of: &[(&str, &str)]) -> User {
+    create(store, pool, &new_user(username, of), now()).await.unwrap()
+}
+
+pub async fn update(
+    store: &Store,
+    pool: &Pool,
+    user: &User,
+    changes: &[(&str, &str)],
+    actor: Actor<'_>,
+) -> Result<User, DirectoryError> {
+    let changes = &attributes(changes);
+    let update = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
+        Box::pin(async move {
+            directory::update_attributes(tx, pool, user, changes, actor, now(), &SystemEntropy).await
+        })
+    });
+    update.await.map(|update| update.user)
+}
+
+pub async fn delete(store: &Store, user: &User) {
+    let delete = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+        Box::pin(async move { directory::delete_user(tx, user, now(), &SystemEntropy).await })
+    });
+    delete.await.unwrap();
+}
+
+pub async fn status(
+    store: &Store,
+    pool: &Pool,
+    user: &User,
+    next: UserStatus,
+    takeover: Takeover,
+) -> Result<User, DirectoryError> {
+    let change = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
+        Box::pin(
+            async move { directory::set_status(tx, pool, user, next, takeover, now(), &SystemEntropy).await },
+        )
+    });
+    change.await
+}
+
+/// The user of a provider's account.
+pub async fn federated(store: &Store, pool: &Pool, subject: &str, of: &[(&str, &str)]) -> User {
+    let account = &FederatedAccount {
+        identity: Identity {
+            issuer: "https://idp".into(),
+            subject: subject.into(),
+            provider: "corp".into(),
+            saml: false,
+        },
+        attributes: attributes(of),
+        groups: vec![],
+        first_login_attributes: &[],
+    };
+    let upsert = store.transaction(|tx| {
+        Box::pin(async move { directory::upsert(tx, &pool.id, account, now(), &SystemEntropy).await })
+    });
+    upsert.await.unwrap()
+}
