@@ -1,6 +1,6 @@
 //! Programs that get access tokens of the user pool by their own credentials.
 
-use crate::support::client_credentials::{GRANT, NEXT, SECRET, ask, bring, pool, post, token};
+use crate::support::client_credentials::{GRANT, NEXT, SECRET, ask, pool, post, token};
 use crate::support::config_errors::{each_is_told, told_of};
 use crate::support::documentation::block;
 use crate::support::narthex::{Narthex, NarthexBuilder};
@@ -9,7 +9,7 @@ use crate::support::policies::allows;
 use crate::support::process::{parties, wait_until};
 use crate::support::streams::{app, echoes, open_socket_with};
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, bring, is};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

@@ -1,13 +1,13 @@
 //! Clocks that jump, on the real binary: libfaketime steps its wall clock, and leaves the monotonic
 //! one alone.
 
-use crate::support::client_credentials::{NEXT, bring, pool, post, token};
+use crate::support::client_credentials::{NEXT, pool, post, token};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::pages::{at_the_provider, links, parameter};
 use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::time::WallClock;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location, next};
+use crate::support::visitor::{Visitor, bring, is, location, next};
 use reqwest::Method;
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,10 +1,10 @@
 //! A disk that is full for a while: what needs it is refused meanwhile, and nothing is broken
 //! after.
 
-use crate::support::client_credentials::{NEXT, bring, pool, post, token};
+use crate::support::client_credentials::{NEXT, pool, post, token};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::is;
+use crate::support::visitor::{bring, is};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
 //! Changes without a restart.
 
 use crate::support::certificates;
-use crate::support::client_credentials::{bring, post};
+use crate::support::client_credentials::post;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, bring, is};
 use serde_json::Value;
 use std::os::unix::fs::symlink;
 use std::process::Command;

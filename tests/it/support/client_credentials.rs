@@ -2,7 +2,7 @@
 
 use super::narthex::Narthex;
 use super::visitor::{Visitor, is};
-use reqwest::{RequestBuilder, Response};
+use reqwest::RequestBuilder;
 use serde_json::Value;
 
 /// As chance makes them: with signs that mean something else in a form.
@@ -39,9 +39,4 @@ pub async fn token(narthex: &Narthex) -> String {
     let answer = ask(narthex, &[GRANT]).basic_auth("reporter", Some(NEXT)).send().await.unwrap();
     is(&answer, 200);
     answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
-}
-
-pub async fn bring(narthex: &Narthex, token: &str) -> Response {
-    let client = Visitor::new(narthex).client;
-    client.get(format!("{}/", narthex.origin("app"))).bearer_auth(token).send().await.unwrap()
 }

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const SAML: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
 pub const SAMLP: &str = "urn:oasis:names:tc:SAML:2.0:protocol";
-const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
-const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
+pub const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
+pub const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
 /// Where the provider would be spoken with, were there one.
 pub const SIGN_ON: &str = "http://127.0.0.1:1/sso";
 
@@ -424,3 +424,4 @@ pub async fn encrypted_text(assertion: &str, narthex: &Narthex) -> String {
          </saml:EncryptedAssertion>"
     )
 }
+pub const OAEP: &str = "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p";

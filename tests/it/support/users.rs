@@ -1,7 +1,9 @@
 //! Users of user pools, as the directory makes them. Time is a value.
 
-use narthex::base::{Entropy as _, SystemEntropy, Timestamp};
-use narthex::directory::{self, Actor, DirectoryError, FederatedAccount, NewUser, Origin, Takeover};
+use narthex::base::{Entropy as _, KeyRing, SystemEntropy, Timestamp};
+use narthex::directory::{
+    self, Actor, DirectoryError, FederatedAccount, NewUser, Origin, Takeover, UsersQuery,
+};
 use narthex::model::{
     Attributes, Identity, Pool, PoolSettings, PoolSource, SignInAttribute, SignInSettings, User, UserStatus,
 };
@@ -135,4 +137,15 @@ pub async fn federated(store: &Store, pool: &Pool, subject: &str, of: &[(&str, &
         Box::pin(async move { directory::upsert(tx, &pool.id, account, now(), &SystemEntropy).await })
     });
     upsert.await.unwrap()
+}
+
+pub fn refusal<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> (&'static str, String) {
+    let error = result.unwrap_err();
+    (error.exception(), error.message().to_owned())
+}
+
+pub async fn names(store: &Store, ring: &KeyRing, pool: &Pool, filter: &str) -> Vec<String> {
+    let query = UsersQuery { filter, ..UsersQuery::default() };
+    let page = directory::list_users(store, ring, pool, query, now(), &SystemEntropy).await.unwrap();
+    page.entries.into_iter().map(|user| user.username).collect()
 }

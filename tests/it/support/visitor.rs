@@ -184,3 +184,12 @@ fn form_action(page: &str) -> String {
 pub fn is(response: &Response, status: u16) {
     assert_eq!(response.status(), StatusCode::from_u16(status).unwrap(), "{}", response.url());
 }
+
+pub async fn bring(narthex: &Narthex, token: &str) -> Response {
+    let client = Visitor::new(narthex).client;
+    client.get(format!("{}/", narthex.origin("app"))).bearer_auth(token).send().await.unwrap()
+}
+
+pub async fn status(visitor: &Visitor, method: Method, url: &str) -> u16 {
+    visitor.program(method, url).await.status().as_u16()
+}
