@@ -1,13 +1,13 @@
 //! API clients, who bring tokens of other issuers.
 
-use crate::support::config_errors::each_is_told;
+use crate::support::config_errors::assert_each_reported;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
-use crate::support::streams::{app, echoes, open_socket_with};
-use crate::support::time::now;
-use crate::support::token_issuer::{Issuer, Key, b64, deployment};
+use crate::support::streams::{echoes, open_socket_with_header, start_stream_app};
+use crate::support::time::unix_seconds;
+use crate::support::token_issuer::{Issuer, Key, base64url, deployment};
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, bring, is};
+use crate::support::visitor::{Visitor, assert_status, get_with_token};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
@@ -23,8 +23,8 @@ async fn tokens_of_every_algorithm_open_the_door_and_the_app_is_told_whose_they_
         let (narthex, upstream) = deployment(&issuer, "", "").await;
         let claims =
             json!({"email": "ann@api.example", "email_verified": true, "groups": ["staff"], "scope": "a b"});
-        let answer = bring(&narthex, &issuer.token(&claims)).await;
-        is(&answer, 200);
+        let answer = get_with_token(&narthex, &issuer.token(&claims)).await;
+        assert_status(&answer, 200);
         let seen = upstream.seen().pop().unwrap();
         let told = seen.claims();
         assert_eq!(
@@ -36,9 +36,9 @@ async fn tokens_of_every_algorithm_open_the_door_and_the_app_is_told_whose_they_
         assert!(told.get("sid").is_none());
         // Another issuer's people are not ours, whatever they are called.
         assert_ne!(told["sub"], "ann");
-        assert!(seen.all("authorization").is_empty(), "the token stays with us");
+        assert!(seen.header_values("authorization").is_empty(), "the token stays with us");
         // Seen before, it is the same person's.
-        is(&bring(&narthex, &issuer.token(&claims)).await, 200);
+        assert_status(&get_with_token(&narthex, &issuer.token(&claims)).await, 200);
         assert_eq!(upstream.seen().pop().unwrap().claims()["sub"], told["sub"]);
         assert_eq!(issuer.published.lock().unwrap().fetched, 1, "{algorithm}");
     }
@@ -63,21 +63,25 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
     let claims = issuer.claims(&good).to_string();
     let header = |header: Value| issuer.key.token(&header, &claims);
     let unsigned = |header: Value, signature: &[u8]| {
-        format!("{}.{}.{}", b64(header.to_string()), b64(&claims), b64(signature))
+        format!("{}.{}.{}", base64url(header.to_string()), base64url(&claims), base64url(signature))
     };
     let sound = header(json!({}));
     // What came twice is remembered: none of the others may be taken for it.
     for _ in 0..2 {
-        is(&bring(&narthex, &sound).await, 200);
+        assert_status(&get_with_token(&narthex, &sound).await, 200);
     }
     let passed = upstream.seen().len();
 
     // The public key, taken for a secret.
     let secret = issuer.key.jwk()["n"].as_str().unwrap().to_owned();
     let confused = {
-        let message = format!("{}.{}", b64(json!({"alg": "HS256", "kid": "one"}).to_string()), b64(&claims));
+        let message = format!(
+            "{}.{}",
+            base64url(json!({"alg": "HS256", "kid": "one"}).to_string()),
+            base64url(&claims)
+        );
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
-        format!("{message}.{}", b64(aws_lc_rs::hmac::sign(&key, message.as_bytes())))
+        format!("{message}.{}", base64url(aws_lc_rs::hmac::sign(&key, message.as_bytes())))
     };
     let foreign = Key::new("RS256", "one");
     let twice = claims.replacen('{', "{\"sub\":\"root\",", 1);
@@ -103,9 +107,13 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         ("no audience", with("aud", Value::Null), "somebody else"),
         ("no end", with("exp", Value::Null), "has ended"),
         ("an end in words", with("exp", json!("tomorrow")), "has ended"),
-        ("past its end", with("exp", json!(now() - 70)), "has ended"),
-        ("not yet", with("nbf", json!(now() + 120)), "`nbf` is 1"),
-        ("made in the future", with("iat", json!(now() + 120)), "s in the future, and 60 s are allowed"),
+        ("past its end", with("exp", json!(unix_seconds() - 70)), "has ended"),
+        ("not yet", with("nbf", json!(unix_seconds() + 120)), "`nbf` is 1"),
+        (
+            "made in the future",
+            with("iat", json!(unix_seconds() + 120)),
+            "s in the future, and 60 s are allowed",
+        ),
         ("made at no time", with("iat", json!("now")), "`iat` is not a time"),
         ("an id token by its nonce", with("nonce", json!("n")), "no access token"),
         ("an id token by its use", with("token_use", json!("id")), "no access token"),
@@ -127,7 +135,7 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         ("a key by a list", header(json!({"kid": ["one"]})), "its header"),
         (
             "claims exchanged",
-            format!("{head}.{}.{signature}", b64(claims.replace("ann", "root"))),
+            format!("{head}.{}.{signature}", base64url(claims.replace("ann", "root"))),
             "the signature",
         ),
         (
@@ -135,13 +143,13 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
             format!(
                 "{}.{}",
                 &sound[..sound.rfind('.').unwrap()],
-                b64([&[whole[0] ^ 1], &whole[1..]].concat())
+                base64url([&[whole[0] ^ 1], &whole[1..]].concat())
             ),
             "the signature",
         ),
         (
             "a signature cut short",
-            format!("{}.{}", &sound[..sound.rfind('.').unwrap()], b64(short)),
+            format!("{}.{}", &sound[..sound.rfind('.').unwrap()], base64url(short)),
             "the signature",
         ),
         ("no signature", sound[..sound.rfind('.').unwrap() + 1].to_owned(), "the signature"),
@@ -152,10 +160,10 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         ("garbage", "garbage".to_owned(), "three base64url parts"),
     ];
     // By HTTP/2, a value that ends with a space is malformed.
-    is(&bring(&narthex, "").await, 400);
+    assert_status(&get_with_token(&narthex, "").await, 400);
     for (name, token, check) in &cases {
-        let answer = bring(&narthex, token).await;
-        is(&answer, 401);
+        let answer = get_with_token(&narthex, token).await;
+        assert_status(&answer, 401);
         let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
         assert_eq!(challenge, "Bearer realm=\"narthex\", error=\"invalid_token\"", "{name}");
         let refused = narthex.audit("request_refused");
@@ -164,18 +172,18 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
     }
     assert_eq!(upstream.seen().len(), passed);
     // What lacks a scope is sound, and not enough.
-    let poor = bring(&narthex, &with("scope", json!("photos.read"))).await;
-    is(&poor, 403);
+    let poor = get_with_token(&narthex, &with("scope", json!("photos.read"))).await;
+    assert_status(&poor, 403);
     let challenge = "Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"photos\"";
     assert_eq!(poor.headers()["www-authenticate"], challenge);
     // One that says nothing that only access tokens say is none.
     let bare = json!({"scope": null, "client_id": null, "tenant": "red"});
-    is(&bring(&narthex, &issuer.token(&bare)).await, 401);
-    is(&bring(&narthex, &with("typ", json!("Bearer"))).await, 200);
+    assert_status(&get_with_token(&narthex, &issuer.token(&bare)).await, 401);
+    assert_status(&get_with_token(&narthex, &with("typ", json!("Bearer"))).await, 200);
     // A minute is forgiven, as clocks differ.
-    is(&bring(&narthex, &with("exp", json!(now() - 30))).await, 200);
-    is(&bring(&narthex, &with("nbf", json!(now() + 30))).await, 200);
-    is(&bring(&narthex, &header(json!({"typ": "at+jwt"}))).await, 200);
+    assert_status(&get_with_token(&narthex, &with("exp", json!(unix_seconds() - 30))).await, 200);
+    assert_status(&get_with_token(&narthex, &with("nbf", json!(unix_seconds() + 30))).await, 200);
+    assert_status(&get_with_token(&narthex, &header(json!({"typ": "at+jwt"}))).await, 200);
     // No part of a token is logged.
     assert!(!narthex.log().contains(&sound[..40]));
 }
@@ -200,34 +208,34 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     let client = Visitor::new(&narthex).client;
     let open: Seen =
         client.get(url("/open")).bearer_auth("theirs").send().await.unwrap().json().await.unwrap();
-    assert_eq!(open.one("authorization"), "Bearer theirs");
-    assert!(open.all("x-amzn-oidc-data").is_empty());
+    assert_eq!(open.header("authorization"), "Bearer theirs");
+    assert!(open.header_values("x-amzn-oidc-data").is_empty());
 
     // Without a token, a program gets a challenge and a browser is redirected to sign in.
     let stranger = Visitor::new(&narthex);
-    let told = stranger.program(Method::GET, &url("/")).await;
-    is(&told, 401);
+    let told = stranger.request_json(Method::GET, &url("/")).await;
+    assert_status(&told, 401);
     assert_eq!(told.headers()["www-authenticate"], "Bearer realm=\"narthex\"");
-    is(&stranger.get(&url("/")).await, 303);
+    assert_status(&stranger.get(&url("/")).await, 303);
     // One that is not good is never sent anywhere.
     let sent = client.get(url("/")).bearer_auth("bad").header("accept", "text/html").send().await.unwrap();
-    is(&sent, 401);
+    assert_status(&sent, 401);
     // Nor is one for want of a scope.
     let poor =
         client.get(url("/")).bearer_auth(issuer.token(&json!({"scope": "mail"}))).send().await.unwrap();
-    is(&poor, 403);
+    assert_status(&poor, 403);
     let challenge = "Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"photos\"";
     assert_eq!(poor.headers()["www-authenticate"], challenge);
 
     // Where the route says so, the app gets it, by our own name.
     let seen: Seen = client.get(url("/")).bearer_auth(&good).send().await.unwrap().json().await.unwrap();
-    assert_eq!(seen.one("x-amzn-oidc-accesstoken"), good);
+    assert_eq!(seen.header("x-amzn-oidc-accesstoken"), good);
     // With a session beside it, the principal of the request is ambiguous.
     let alice = Visitor::new(&narthex);
-    is(&alice.land(&url("/"), "alice").await, 200);
-    is(&alice.client.get(url("/")).bearer_auth(&good).send().await.unwrap(), 400);
+    assert_status(&alice.sign_in(&url("/"), "alice").await, 200);
+    assert_status(&alice.client.get(url("/")).bearer_auth(&good).send().await.unwrap(), 400);
     let two = client.get(url("/")).bearer_auth(&good).bearer_auth(&good).send().await.unwrap();
-    is(&two, 400);
+    assert_status(&two, 400);
 
     // A browser asks without credentials before it sends them.
     let ask = |headers: &[(&'static str, &'static str)]| {
@@ -237,7 +245,7 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     let preflight = [("origin", "https://spa.example.com"), ("access-control-request-method", "GET")];
     let passed = upstream.seen().len();
     let told = ask(&preflight).await.unwrap();
-    is(&told, 204);
+    assert_status(&told, 204);
     let header = |answer: &reqwest::Response, name: &str| {
         answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
     };
@@ -245,35 +253,35 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     assert_eq!(header(&told, "access-control-allow-methods").as_deref(), Some("GET"));
     let other = [("origin", "https://evil.example.com"), ("access-control-request-method", "GET")];
     let told = ask(&other).await.unwrap();
-    is(&told, 204);
+    assert_status(&told, 204);
     assert_eq!(header(&told, "access-control-allow-origin"), None);
     assert_eq!(upstream.seen().len(), passed, "the app is not asked");
     let spa = Visitor::new(&narthex).client.get(url("/")).bearer_auth(&good);
     let read = spa.header("origin", "https://spa.example.com").send().await.unwrap();
-    is(&read, 200);
+    assert_status(&read, 200);
     assert_eq!(header(&read, "access-control-allow-origin").as_deref(), Some("https://spa.example.com"));
     assert_eq!(header(&read, "vary").as_deref(), Some("Origin"));
     // So it may read why it was refused.
     for (token, status) in [("bad".to_owned(), 401), (issuer.token(&json!({"scope": "mail"})), 403)] {
         let spa = Visitor::new(&narthex).client.get(url("/")).bearer_auth(token);
         let refused = spa.header("origin", "https://spa.example.com").send().await.unwrap();
-        is(&refused, status);
+        assert_status(&refused, status);
         assert_eq!(
             header(&refused, "access-control-allow-origin").as_deref(),
             Some("https://spa.example.com")
         );
     }
-    is(&ask(&[]).await.unwrap(), 401);
+    assert_status(&ask(&[]).await.unwrap(), 401);
     // What a browser would not send with it makes it none.
     for sly in [("x-http-method-override", "DELETE"), ("cookie", "a=b"), ("authorization", "Basic eDp5")] {
-        is(&ask(&[&preflight[..], &[sly]].concat()).await.unwrap(), 401);
+        assert_status(&ask(&[&preflight[..], &[sly]].concat()).await.unwrap(), 401);
     }
     // An app that answers by itself is asked, without an identity.
     let own = Visitor::new(&narthex).client.request(Method::OPTIONS, url("/own"));
     let own = preflight.iter().fold(own, |request, (name, value)| request.header(*name, *value));
-    is(&own.send().await.unwrap(), 200);
+    assert_status(&own.send().await.unwrap(), 200);
     let asked = upstream.seen().pop().unwrap();
-    assert!(asked.method == "OPTIONS" && asked.all("x-amzn-oidc-data").is_empty());
+    assert!(asked.method == "OPTIONS" && asked.header_values("x-amzn-oidc-data").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,7 +290,7 @@ async fn who_makes_keys_up_has_them_fetched_no_more_often_than_the_bound_and_new
     issuer.published.lock().unwrap().oauth = true;
     let (narthex, _upstream) = deployment(&issuer, "", "").await;
     let first = issuer.token(&json!({}));
-    is(&bring(&narthex, &first).await, 200);
+    assert_status(&get_with_token(&narthex, &first).await, 200);
     // Another unknown key within ten seconds causes no fetch.
     tokio::time::sleep(Duration::from_secs(11)).await;
     let made_up = (0..50).map(|kid| {
@@ -290,31 +298,31 @@ async fn who_makes_keys_up_has_them_fetched_no_more_often_than_the_bound_and_new
             .key
             .token(&json!({"kid": format!("made up {kid}")}), &issuer.claims(&json!({})).to_string());
         let narthex = &narthex;
-        async move { bring(narthex, &token).await.status().as_u16() }
+        async move { get_with_token(narthex, &token).await.status().as_u16() }
     });
     assert_eq!(futures_util::future::join_all(made_up).await, vec![401; 50]);
     assert_eq!(issuer.published.lock().unwrap().fetched, 2);
 
     // A token that is brought again and again is remembered in more than one place.
     for _ in 0..3 {
-        is(&bring(&narthex, &first).await, 200);
+        assert_status(&get_with_token(&narthex, &first).await, 200);
     }
     // A new key counts once it may be asked for again, and the old one is gone with the set.
     let new = Key::new("ES256", "two");
     issuer.published.lock().unwrap().keys = vec![new.jwk()];
     let token = new.token(&json!({}), &issuer.claims(&json!({})).to_string());
     let begun = std::time::Instant::now();
-    while bring(&narthex, &token).await.status() != 200 {
+    while get_with_token(&narthex, &token).await.status() != 200 {
         assert!(begun.elapsed() < Duration::from_secs(13), "the new key does not count");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    is(&bring(&narthex, &issuer.token(&json!({"jti": "another"}))).await, 401);
+    assert_status(&get_with_token(&narthex, &issuer.token(&json!({"jti": "another"}))).await, 401);
     // So is what was believed by it, though it was remembered.
-    is(&bring(&narthex, &first).await, 401);
+    assert_status(&get_with_token(&narthex, &first).await, 401);
     // An issuer that is down keeps the keys that it had.
     issuer.published.lock().unwrap().down = true;
     let later = new.token(&json!({}), &issuer.claims(&json!({"jti": "later"})).to_string());
-    is(&bring(&narthex, &later).await, 200);
+    assert_status(&get_with_token(&narthex, &later).await, 200);
 }
 
 /// How many tokens were verified that are `remembered` since, or are not.
@@ -329,12 +337,15 @@ async fn a_token_that_comes_once_takes_no_memory_and_one_that_came_twice_is_not_
     let issuer = Issuer::start("EdDSA").await;
     let (narthex, _upstream) = deployment(&issuer, "", "").await;
     for number in 0..5 {
-        is(&bring(&narthex, &issuer.token(&json!({"jti": number.to_string()}))).await, 200);
+        assert_status(
+            &get_with_token(&narthex, &issuer.token(&json!({"jti": number.to_string()}))).await,
+            200,
+        );
     }
     assert_eq!((verified(&narthex, false), verified(&narthex, true)), (5, 0));
     let token = issuer.token(&json!({}));
     for _ in 0..5 {
-        is(&bring(&narthex, &token).await, 200);
+        assert_status(&get_with_token(&narthex, &token).await, 200);
     }
     assert_eq!((verified(&narthex, false), verified(&narthex, true)), (6, 1));
 }
@@ -342,10 +353,10 @@ async fn a_token_that_comes_once_takes_no_memory_and_one_that_came_twice_is_not_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websockets_token_is_verified_once_more_and_then_looked_at_from_memory() {
     let issuer = Issuer::start("EdDSA").await;
-    let port = app().await;
+    let port = start_stream_app().await;
     let narthex = NarthexBuilder::new().tables(&issuer.toml("")).route("app", port, "bearer = true").start();
     let token = format!("Bearer {}", issuer.token(&json!({})));
-    let mut socket = open_socket_with(&narthex, "authorization", &token).await;
+    let mut socket = open_socket_with_header(&narthex, "authorization", &token).await;
     crate::support::process::wait_until("a look at it", || verified(&narthex, true) > 0);
     // Each second it is looked at.
     for _ in 0..15 {
@@ -358,11 +369,11 @@ async fn a_websockets_token_is_verified_once_more_and_then_looked_at_from_memory
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_ends_with_its_token() {
     let issuer = Issuer::start("ES256").await;
-    let port = app().await;
+    let port = start_stream_app().await;
     let narthex = NarthexBuilder::new().tables(&issuer.toml("")).route("app", port, "bearer = true").start();
     // It has ended, and is forgiven that for a minute.
-    let token = issuer.token(&json!({"exp": now() - 55}));
-    let mut socket = open_socket_with(&narthex, "authorization", &format!("Bearer {token}")).await;
+    let token = issuer.token(&json!({"exp": unix_seconds() - 55}));
+    let mut socket = open_socket_with_header(&narthex, "authorization", &format!("Bearer {token}")).await;
     assert!(echoes(&mut socket, "one").await);
     let begun = std::time::Instant::now();
     while echoes(&mut socket, "two").await {
@@ -407,7 +418,7 @@ fn signatures_are_judged_as_project_wycheproof_has_it() {
 fn what_is_wrong_about_issuers_is_told() {
     let good = "public_url = \"https://auth.example.com\"\n[[issuer]]\nurl = \"https://idp.example.com\"\naudience = \"api\"\n\
                 [[route]]\nhost = \"app.example.com\"\nupstream = \"http://127.0.0.1:1\"\nbearer = true\n";
-    each_is_told(
+    assert_each_reported(
         good,
         &[
             ("audience = \"api\"\n", "", "`audience` is missing in [[issuer]]"),

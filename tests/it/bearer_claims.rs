@@ -1,11 +1,11 @@
 //! Claims of bearer tokens: roles, tags and times, tokens of workloads, SVIDs.
 
 use crate::support::narthex::NarthexBuilder;
-use crate::support::policies::allows;
-use crate::support::time::now;
+use crate::support::policies::allow_policy;
+use crate::support::time::unix_seconds;
 use crate::support::token_issuer::{Issuer, Key};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, bring, is};
+use crate::support::visitor::{Visitor, assert_status, get_with_token};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
     let narthex = NarthexBuilder::new()
         .file(
             "writer.json",
-            allows(&["*/teams/${aws:PrincipalTag/team}/*", "*/own/${aws:username}/*"]).to_string(),
+            allow_policy(&["*/teams/${aws:PrincipalTag/team}/*", "*/own/${aws:username}/*"]).to_string(),
         )
         .file("keys.json", keys)
         .tables(&issuer.toml("jwks = \"keys.json\""))
@@ -74,12 +74,12 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
         403
     );
     assert_eq!(issuer.published.lock().unwrap().fetched, 0, "its keys are in the file");
-    std::fs::write(narthex.folder().join("writer.json"), allows(&["GET/none"]).to_string()).unwrap();
+    std::fs::write(narthex.folder().join("writer.json"), allow_policy(&["GET/none"]).to_string()).unwrap();
     crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
     assert_eq!(status(&robot, "/teams/red/notes").await, 403);
     // Keys that are exchanged in the file count at once, for tokens that were believed before, too.
     let other = Key::new("EdDSA", "one");
-    std::fs::write(narthex.folder().join("writer.json"), allows(&["*"]).to_string()).unwrap();
+    std::fs::write(narthex.folder().join("writer.json"), allow_policy(&["*"]).to_string()).unwrap();
     std::fs::write(narthex.folder().join("keys.json"), json!({"keys": [other.jwk()]}).to_string()).unwrap();
     let begun = std::time::Instant::now();
     while status(&robot, "/x").await != 401 {
@@ -154,7 +154,7 @@ async fn a_claim_that_a_rule_or_a_tag_names_is_read_whole_or_refuses_the_token()
     ] {
         // The second time it is judged from memory.
         for _ in 0..2 {
-            let answer = bring(&narthex, &issuer.token(&claims)).await;
+            let answer = get_with_token(&narthex, &issuer.token(&claims)).await;
             assert_eq!(
                 answer.status().as_u16(),
                 expected,
@@ -168,7 +168,10 @@ async fn a_claim_that_a_rule_or_a_tag_names_is_read_whole_or_refuses_the_token()
         }
     }
     // By a list, the rule that names one of its values gives the role.
-    is(&bring(&narthex, &issuer.token(&json!({"roles": ["editor", "admin"]}))).await, 200);
+    assert_status(
+        &get_with_token(&narthex, &issuer.token(&json!({"roles": ["editor", "admin"]}))).await,
+        200,
+    );
     assert_eq!(upstream.seen().pop().unwrap().claims()["role"], "arn:aws:iam::123456789012:role/admin");
     let refused = narthex.log();
     assert!(
@@ -199,18 +202,18 @@ async fn every_time_in_a_token_is_read_alike_and_an_unknown_one_is_no_fresh_auth
             .fold(claims.to_string(), |text, (name, time)| text.replace(&format!("\"<{name}>\""), time));
         issuer.key.token(&Value::Null, &text)
     };
-    let old = now() - 2 * 86400;
+    let old = unix_seconds() - 2 * 86400;
     for (auth_time, expected) in [
-        (format!("{}", now() - 10), 200),
-        (format!("{}.5", now() - 10), 200),
-        (format!("{}e-1", (now() - 10) * 10), 200),
+        (format!("{}", unix_seconds() - 10), 200),
+        (format!("{}.5", unix_seconds() - 10), 200),
+        (format!("{}e-1", (unix_seconds() - 10) * 10), 200),
         (format!("{old}"), 403),
         (format!("{old}.5"), 403),
         (format!("{old}.0"), 403),
         (format!("{}e-3", old * 1000), 403),
         ("1e9".to_owned(), 403),
         ("1E9".to_owned(), 403),
-        (format!("\"{}\"", now() - 10), 200),
+        (format!("\"{}\"", unix_seconds() - 10), 200),
         (format!("\"{old}\""), 403),
         ("\"now\"".to_owned(), 403),
         ("null".to_owned(), 403),
@@ -218,24 +221,24 @@ async fn every_time_in_a_token_is_read_alike_and_an_unknown_one_is_no_fresh_auth
         ("[1]".to_owned(), 403),
         ("-1".to_owned(), 403),
         ("0".to_owned(), 403),
-        (format!("{}", now() + 3600), 403),
-        (format!("{}", (now() - 10) * 1000), 403),
+        (format!("{}", unix_seconds() + 3600), 403),
+        (format!("{}", (unix_seconds() - 10) * 1000), 403),
         ("1e300".to_owned(), 403),
     ] {
-        let answer = bring(&narthex, &token(&[("auth_time", auth_time.clone())])).await;
+        let answer = get_with_token(&narthex, &token(&[("auth_time", auth_time.clone())])).await;
         assert_eq!(answer.status().as_u16(), expected, "{auth_time}");
     }
-    is(&bring(&narthex, &token(&[])).await, 403);
+    assert_status(&get_with_token(&narthex, &token(&[])).await, 403);
     // So it is with the other times.
-    let recent = ("auth_time", now().to_string());
+    let recent = ("auth_time", unix_seconds().to_string());
     for (name, time, expected) in [
-        ("exp", format!("{}.5", now() + 300), 200),
-        ("exp", format!("{}.0", now() + 300), 200),
+        ("exp", format!("{}.5", unix_seconds() + 300), 200),
+        ("exp", format!("{}.0", unix_seconds() + 300), 200),
         ("exp", "3e9".to_owned(), 200),
-        ("exp", format!("{}.5", now() - 120), 401),
+        ("exp", format!("{}.5", unix_seconds() - 120), 401),
         ("exp", "1e9".to_owned(), 401),
-        ("exp", format!("\"{}\"", now() + 300), 200),
-        ("exp", format!("\"{}\"", now() - 120), 401),
+        ("exp", format!("\"{}\"", unix_seconds() + 300), 200),
+        ("exp", format!("\"{}\"", unix_seconds() - 120), 401),
         ("exp", "\"tomorrow\"".to_owned(), 401),
         ("exp", "1e12".to_owned(), 401),
         ("nbf", "1e9".to_owned(), 200),
@@ -243,11 +246,11 @@ async fn every_time_in_a_token_is_read_alike_and_an_unknown_one_is_no_fresh_auth
         ("nbf", "\"1\"".to_owned(), 200),
         ("nbf", "\"3000000000\"".to_owned(), 401),
         ("nbf", "\"soon\"".to_owned(), 401),
-        ("iat", format!("{}.25", now()), 200),
+        ("iat", format!("{}.25", unix_seconds()), 200),
         ("iat", "3e9".to_owned(), 401),
         ("iat", "null".to_owned(), 401),
     ] {
-        let answer = bring(&narthex, &token(&[recent.clone(), (name, time.clone())])).await;
+        let answer = get_with_token(&narthex, &token(&[recent.clone(), (name, time.clone())])).await;
         assert_eq!(answer.status().as_u16(), expected, "{name} {time}");
     }
 }
@@ -294,8 +297,8 @@ async fn tokens_of_workloads_are_taken_where_the_file_says_so() {
     let (strict, open) = (start(""), start("token_type = \"any\""));
     for (name, header, claims) in kinds {
         let token = issuer.key.token(&header, &issuer.claims(&with(claims)).to_string());
-        assert_eq!(bring(&open, &token).await.status(), 200, "{name}");
-        assert_eq!(bring(&strict, &token).await.status(), 401, "{name}");
+        assert_eq!(get_with_token(&open, &token).await.status(), 200, "{name}");
+        assert_eq!(get_with_token(&strict, &token).await.status(), 401, "{name}");
         assert!(
             strict.audit("request_refused").pop().unwrap()["reason"]
                 .as_str()
@@ -307,7 +310,7 @@ async fn tokens_of_workloads_are_taken_where_the_file_says_so() {
     for (name, header, claims, check) in [
         ("another audience", json!({}), json!({"aud": "other-api"}), "somebody else"),
         ("another issuer", json!({}), json!({"iss": "https://other.example"}), "no [[issuer]]"),
-        ("past its end", json!({}), json!({"exp": now() - 70}), "has ended"),
+        ("past its end", json!({}), json!({"exp": unix_seconds() - 70}), "has ended"),
         ("a logout token", json!({"typ": "logout+jwt"}), json!({}), "no access token"),
         ("a logout token by what it says", json!({}), json!({"events": {}}), "no access token"),
         ("a client assertion", json!({"typ": "client-authentication+jwt"}), json!({}), "no access token"),
@@ -316,7 +319,7 @@ async fn tokens_of_workloads_are_taken_where_the_file_says_so() {
         ("a refresh token of Cognito", json!({}), json!({"token_use": "refresh"}), "no access token"),
     ] {
         let token = issuer.key.token(&header, &issuer.claims(&with(claims)).to_string());
-        assert_eq!(bring(&open, &token).await.status(), 401, "{name}");
+        assert_eq!(get_with_token(&open, &token).await.status(), 401, "{name}");
         let refused = open.audit("request_refused").pop().unwrap();
         assert!(refused["reason"].as_str().unwrap().contains(check), "{name}: {refused}");
     }
@@ -364,6 +367,6 @@ async fn a_jwt_svid_is_of_the_trust_domain_that_its_subject_names() {
         let mut all = svid.as_object().unwrap().clone();
         all.extend(claims.as_object().unwrap().clone());
         let token = key.token(&json!({}), &issuer.claims(&Value::Object(all)).to_string());
-        assert_eq!(bring(&narthex, &token).await.status(), status, "{name}");
+        assert_eq!(get_with_token(&narthex, &token).await.status(), status, "{name}");
     }
 }

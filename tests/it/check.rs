@@ -1,13 +1,13 @@
 //! `narthex check`: what a wrong file, certificate or provider is answered with.
 
-use crate::support::config_errors::{GOOD, check, told_of};
+use crate::support::config_errors::{VALID_FILE, config_errors, run_check};
 use crate::support::documentation::block;
 
 #[test]
 fn the_documented_mistakes_are_reported_as_documented() {
     const PAGE: &str = "docs/src/getting-started.md";
     let folder = tempfile::tempdir().unwrap();
-    let (good, _, said) = check(folder.path(), &block(PAGE, "toml wrong"));
+    let (good, _, said) = run_check(folder.path(), &block(PAGE, "toml wrong"));
     assert!(!good);
     assert_eq!(said.trim(), block(PAGE, "text").trim());
 }
@@ -404,8 +404,8 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
 fn a_mistake_of_each_kind_is_told_with_its_place_and_its_mend() {
     let folder = tempfile::tempdir().unwrap();
     for (from, to, place, message, help) in MISTAKES {
-        assert!(GOOD.contains(from), "{from}");
-        let (good, _, said) = check(folder.path(), &GOOD.replacen(from, to, 1));
+        assert!(VALID_FILE.contains(from), "{from}");
+        let (good, _, said) = run_check(folder.path(), &VALID_FILE.replacen(from, to, 1));
         assert!(!good, "{to} was taken");
         assert!(
             said.contains(&format!("narthex.toml:{place}: {message}")),
@@ -423,14 +423,14 @@ fn whoever_has_an_account_somewhere_is_not_let_in_unless_the_file_says_so() {
         let text = format!(
             "public_url = \"https://auth.example.com\"\n[[provider]]\ntype = \"{name}\"\nclient_id = \"c\"\n"
         );
-        let (good, _, said) = check(folder.path(), &text);
+        let (good, _, said) = run_check(folder.path(), &text);
         assert!(!good && said.contains("`allow` is missing in [[provider]]"), "{name}: {said}");
     }
 }
 
 #[test]
 fn a_route_sets_no_header_that_means_something_else() {
-    let with = |name: &str| format!("{GOOD}[route.headers]\n\"{name}\" = \"x\"\n");
+    let with = |name: &str| format!("{VALID_FILE}[route.headers]\n\"{name}\" = \"x\"\n");
     for (names, message) in [
         (
             &[
@@ -475,7 +475,7 @@ fn a_route_sets_no_header_that_means_something_else() {
         ),
     ] {
         for name in names {
-            let told = told_of(&with(name)).unwrap_or_else(|| panic!("{name} is taken"));
+            let told = config_errors(&with(name)).unwrap_or_else(|| panic!("{name} is taken"));
             assert!(told.contains(&format!("`{name}` {message}")) && told.contains("13:"), "{name}: {told}");
             assert!(told.contains("choose "), "{told}");
         }
@@ -483,6 +483,6 @@ fn a_route_sets_no_header_that_means_something_else() {
     for name in
         ["X-Remote-User", "Remote-User", "X-Forwarded-User", "X-WebAuth-User", "X-Team", "Authorization"]
     {
-        assert_eq!(told_of(&with(name)), None, "{name}");
+        assert_eq!(config_errors(&with(name)), None, "{name}");
     }
 }

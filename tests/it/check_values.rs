@@ -1,6 +1,6 @@
 //! `narthex check`: values from the environment and from files, and secrets that no message shows.
 
-use crate::support::config_errors::{GOOD, check};
+use crate::support::config_errors::{VALID_FILE, run_check};
 use std::path::Path;
 
 #[test]
@@ -80,11 +80,12 @@ fn an_unset_secret_is_one_mistake_however_many_keys_name_it() {
     let route = "[[route]]\nhost = \"app.example.com\"\nupstream = \"http://127.0.0.1:3000\"\n";
     let text =
         format!("public_url = \"https://auth.example.com\"\n{}{}{route}", provider("a"), provider("b"));
-    let (good, _, said) = check(folder.path(), &text);
+    let (good, _, said) = run_check(folder.path(), &text);
     assert!(!good);
     assert_eq!(said.matches("narthex.toml:").count(), 1, "{said}");
     // Without any provider it is another mistake.
-    let (_, _, said) = check(folder.path(), &format!("public_url = \"https://auth.example.com\"\n{route}"));
+    let (_, _, said) =
+        run_check(folder.path(), &format!("public_url = \"https://auth.example.com\"\n{route}"));
     assert!(said.contains("no user can sign in for route"), "{said}");
 }
 
@@ -99,7 +100,7 @@ fn a_mistake_beside_a_secret_does_not_show_it() {
         "[store]\nmaster_key = { value = \"hidden\" }",
         "[[provider]]\nclient_secret = \"hidden",
     ] {
-        let (good, _, said) = check(folder.path(), &format!("{GOOD}\n{wrong}\n"));
+        let (good, _, said) = run_check(folder.path(), &format!("{VALID_FILE}\n{wrong}\n"));
         assert!(!good && !said.contains("hidden"), "{said}");
     }
 }

@@ -1,7 +1,7 @@
 //! `narthex check`: certificates, providers and listeners, its warnings and its exit code.
 
 use crate::support::certificates;
-use crate::support::config_errors::check;
+use crate::support::config_errors::run_check;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::free_port;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn what_would_keep_people_out_is_found_before_they_come() {
     let down = crate::support::parties::provider_toml("corp", free_port(), "\"anyone\"");
     let other_name = up.replace("http://127.0.0.1", "http://localhost");
 
-    let (good, said, _) = check(folder.path(), &file("good", "good", &up));
+    let (good, said, _) = run_check(folder.path(), &file("good", "good", &up));
     assert!(good, "{said}");
     assert!(said.contains("corp answers"), "{said}");
     assert!(said.contains("aud            https://app.example.com/\n"), "{said}");
@@ -37,7 +37,7 @@ fn what_would_keep_people_out_is_found_before_they_come() {
         said.contains("redirect URI               https://auth.example.com/oauth2/idpresponse/corp"),
         "{said}"
     );
-    let (good, said, _) = check(folder.path(), &file("soon", "soon", &up));
+    let (good, said, _) = run_check(folder.path(), &file("soon", "soon", &up));
     assert!(good && said.contains("warning") && said.contains("it expires soon"), "{said}");
     for (text, problem) in [
         (file("other", "other", &up), "it is for other.example, not for *.example.com"),
@@ -51,7 +51,7 @@ fn what_would_keep_people_out_is_found_before_they_come() {
             "corp: the provider's answer cannot be read: its discovery document says the issuer is",
         ),
     ] {
-        let (good, said, _) = check(folder.path(), &text);
+        let (good, said, _) = run_check(folder.path(), &text);
         assert!(!good && said.contains(problem), "{problem}\nbut it said:\n{said}");
     }
 }

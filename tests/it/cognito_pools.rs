@@ -1,7 +1,7 @@
 //! Cognito's API with unchanged clients: pools, and what becomes of their users.
 
 use crate::support::aws::{Api, Boto, KEY, PASSWORD, POOL, create, describe, exception, ok, text};
-use crate::support::engine::{Engine, everything, occurrences};
+use crate::support::engine::{Engine, count_occurrences, database_content};
 use crate::support::mail::MailServer;
 use crate::support::parties::Postgres;
 use crate::support::process::wait_until;
@@ -438,7 +438,7 @@ async fn nothing_is_left_of_a_deleted_pool() {
     let (pool, client) = pool_with_client(&mut boto);
     sign_up(&api, &mut boto, &client, "leaving-person");
     let tokens = boto.unsigned("InitiateAuth", password(&client, "leaving-person")).unwrap();
-    assert!(occurrences(&everything(&engine).await, "leaving-person") > 0);
+    assert!(count_occurrences(&database_content(&engine).await, "leaving-person") > 0);
     let of = json!({ "UserPoolId": pool });
     ok(&mut boto, "UpdateUserPool", json!({ "UserPoolId": pool, "DeletionProtection": "ACTIVE" }));
     let refused = boto.call("DeleteUserPool", of.clone()).unwrap_err();
@@ -454,7 +454,7 @@ async fn nothing_is_left_of_a_deleted_pool() {
     let token = json!({ "AccessToken": tokens["AuthenticationResult"]["AccessToken"] });
     assert_eq!(boto.unsigned("GetUser", token).unwrap_err().code, "NotAuthorizedException");
     let begun = Instant::now();
-    while occurrences(&everything(&engine).await, "leaving-person") > 0 {
+    while count_occurrences(&database_content(&engine).await, "leaving-person") > 0 {
         assert!(begun.elapsed() < Duration::from_secs(30), "the purge leaves an address");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

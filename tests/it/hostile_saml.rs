@@ -2,13 +2,18 @@
 //! the check that is meant for it, and leaves no session.
 
 use crate::support::hostile_responses::{
-    AES256_GCM, Hostile, Scene, ambiguous, broken_assertions, broken_responses, replaced, scene,
+    AES256_GCM, Hostile, Scene, ambiguous_responses, broken_assertions, broken_responses, replace_once,
+    start_scene,
 };
-use crate::support::hostile_signatures::{badly_encrypted, badly_signed, wrapped};
+use crate::support::hostile_signatures::{
+    badly_encrypted_responses, badly_signed_responses, wrapped_responses,
+};
 use crate::support::narthex::Narthex;
-use crate::support::saml_provider::{Asked, EACH, OAEP, Signed, begin, logout_request, post};
+use crate::support::saml_provider::{
+    EACH_SIGNED, OAEP, SamlRequest, Signed, logout_request, post_response, start_sign_in,
+};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use saml_rs::raw::{Binding, EntitySetting, HttpRequest, IdentityProvider, ServiceProvider};
@@ -39,7 +44,7 @@ const STRICTER: [(&str, &str); 18] = [
 ];
 
 /// The subject that another implementation reads from a response.
-fn other_reader(scene: &Scene, asked: &Asked, text: &str) -> Result<String, String> {
+fn other_reader(scene: &Scene, asked: &SamlRequest, text: &str) -> Result<String, String> {
     let mut settings = EntitySetting::default();
     settings.is_assertion_encrypted = text.contains("EncryptedAssertion");
     settings.enc_private_key = Some(scene.private_key.clone());
@@ -63,13 +68,13 @@ fn other_reader(scene: &Scene, asked: &Asked, text: &str) -> Result<String, Stri
 
 /// Whether nobody is signed in after that: the way leads on to the provider again.
 async fn left_no_session(narthex: &Narthex, visitor: &Visitor) {
-    is(&visitor.get(&format!("{}/", narthex.origin("app"))).await, 303);
+    assert_status(&visitor.get(&format!("{}/", narthex.origin("app"))).await, 303);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_has_nobody_fetch_anything() {
     let upstream = Upstream::start().await;
-    let scene = scene(&upstream).await;
+    let scene = start_scene(&upstream).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/x", listener.local_addr().unwrap());
     let (narthex, acs) = (&scene.narthex, scene.provider.acs(&scene.narthex));
@@ -77,25 +82,26 @@ async fn a_message_has_nobody_fetch_anything() {
     // A reader that ignores namespaces takes the first of the two for the reference.
     let lead = |text: &str| {
         let other = format!("<ds:Reference xmlns:x=\"urn:x\" x:URI=\"{address}\" URI=");
-        replaced(text, "<ds:Reference URI=", &other)
+        replace_once(text, "<ds:Reference URI=", &other)
     };
-    for signed in EACH {
-        let (visitor, asked) = begin(narthex).await;
-        let text = lead(&scene.honest(&asked, signed));
-        is(&post(&visitor, &acs, &text, &asked.relay_state).await, 400);
+    for signed in EACH_SIGNED {
+        let (visitor, asked) = start_sign_in(narthex).await;
+        let text = lead(&scene.valid_response(&asked, signed));
+        assert_status(&post_response(&visitor, &acs, &text, &asked.relay_state).await, 400);
         assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "signature");
         let request = logout_request(&scene.provider.entity_id, &logout, "alice", &[]);
         let form = [("SAMLRequest", STANDARD.encode(lead(&scene.provider.sign(&request))))];
-        is(&visitor.client.post(&logout).form(&form).send().await.unwrap(), 400);
+        assert_status(&visitor.client.post(&logout).form(&form).send().await.unwrap(), 400);
     }
     for entity in [
         "<!DOCTYPE a SYSTEM \"{}\">",
         "<!DOCTYPE a [<!ENTITY e SYSTEM \"{}\">]>",
         "<?xml-stylesheet href=\"{}\"?>",
     ] {
-        let (visitor, asked) = begin(narthex).await;
-        let text = format!("{}{}", entity.replace("{}", &address), scene.honest(&asked, Signed::Both));
-        is(&post(&visitor, &acs, &text, &asked.relay_state).await, 400);
+        let (visitor, asked) = start_sign_in(narthex).await;
+        let text =
+            format!("{}{}", entity.replace("{}", &address), scene.valid_response(&asked, Signed::Both));
+        assert_status(&post_response(&visitor, &acs, &text, &asked.relay_state).await, 400);
     }
     let asked = tokio::time::timeout(std::time::Duration::from_millis(500), listener.accept()).await;
     assert!(asked.is_err(), "it was led to an address");
@@ -104,14 +110,20 @@ async fn a_message_has_nobody_fetch_anything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hostile_response_is_refused_by_its_own_check_and_leaves_no_session() {
     let upstream = Upstream::start().await;
-    let scene = scene(&upstream).await;
+    let scene = start_scene(&upstream).await;
     let (narthex, acs) = (&scene.narthex, scene.provider.acs(&scene.narthex));
-    let all =
-        [broken_assertions(), broken_responses(), wrapped(), badly_signed(), ambiguous(), badly_encrypted()];
+    let all = [
+        broken_assertions(),
+        broken_responses(),
+        wrapped_responses(),
+        badly_signed_responses(),
+        ambiguous_responses(),
+        badly_encrypted_responses(),
+    ];
     let (mut problems, mut stricter) = (Vec::new(), std::collections::BTreeSet::new());
     let mut count = 0;
     for Hostile(name, check, make) in all.into_iter().flatten() {
-        let (visitor, asked) = begin(narthex).await;
+        let (visitor, asked) = start_sign_in(narthex).await;
         let text = make(&scene, &asked);
         if let Ok(whom) = other_reader(&scene, &asked, &text) {
             assert!(!whom.contains("mallory"), "{name}: the other reader is deceived");
@@ -121,7 +133,7 @@ async fn every_hostile_response_is_refused_by_its_own_check_and_leaves_no_sessio
                     .push(format!("{name}: the other reader takes it, and nothing says why we do not")),
             }
         }
-        let refused = post(&visitor, &acs, &text, &asked.relay_state).await;
+        let refused = post_response(&visitor, &acs, &text, &asked.relay_state).await;
         let failed = narthex.audit("login_failed");
         if failed.len() != count + 1 {
             problems.push(format!("{name}: was taken, {}", refused.status()));
@@ -147,18 +159,18 @@ async fn every_hostile_response_is_refused_by_its_own_check_and_leaves_no_sessio
     assert!(narthex.audit("login").is_empty() && narthex.audit("user_created").is_empty());
 
     // Their twins are taken.
-    for signed in EACH {
-        let (visitor, asked) = begin(narthex).await;
-        let honest = scene.honest(&asked, signed);
+    for signed in EACH_SIGNED {
+        let (visitor, asked) = start_sign_in(narthex).await;
+        let honest = scene.valid_response(&asked, signed);
         assert!(other_reader(&scene, &asked, &honest).is_ok(), "{:?}", other_reader(&scene, &asked, &honest));
-        is(&post(&visitor, &acs, &honest, &asked.relay_state).await, 200);
-        let (visitor, asked) = begin(narthex).await;
+        assert_status(&post_response(&visitor, &acs, &honest, &asked.relay_state).await, 200);
+        let (visitor, asked) = start_sign_in(narthex).await;
         let encrypted = scene.encrypted(&asked, signed, AES256_GCM, OAEP);
         assert!(
             other_reader(&scene, &asked, &encrypted).is_ok(),
             "{:?}",
             other_reader(&scene, &asked, &encrypted)
         );
-        is(&post(&visitor, &acs, &encrypted, &asked.relay_state).await, 200);
+        assert_status(&post_response(&visitor, &acs, &encrypted, &asked.relay_state).await, 200);
     }
 }

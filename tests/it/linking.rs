@@ -3,7 +3,7 @@
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location};
+use crate::support::visitor::{Visitor, assert_status, location};
 use serde_json::Value;
 use std::process::Command;
 
@@ -37,8 +37,9 @@ async fn two_providers(by_corp: &str, by_club: &str) -> (Narthex, Upstream, [Ope
 async fn come(narthex: &Narthex, upstream: &Upstream, provider: &str) -> (Visitor, Value) {
     let visitor = Visitor::new(narthex);
     let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
-    let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), "alice").await;
-    is(&landed, 200);
+    let landed =
+        visitor.sign_in(&format!("{}&identity_provider={provider}", location(&asked)), "alice").await;
+    assert_status(&landed, 200);
     (visitor, upstream.seen().last().unwrap().claims())
 }
 
@@ -67,7 +68,7 @@ async fn a_person_through_two_providers_is_two_users_until_an_administrator_link
     // Who is gone is signed out; who stays is not.
     let app = format!("{}/", narthex.origin("app"));
     until_out(&at_club, &app).await;
-    is(&at_corp.get(&app).await, 200);
+    assert_status(&at_corp.get(&app).await, 200);
     let (at_club, told) = come(&narthex, &upstream, "club").await;
     assert_eq!(told["sub"], by_corp["sub"]);
     assert_eq!(told["identities"].as_array().unwrap().len(), 2);
@@ -100,8 +101,9 @@ async fn each_provider_speaks_for_the_sessions_through_it() {
     let come = async |provider: &str, login: &str| {
         let visitor = Visitor::new(&narthex);
         let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
-        let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
-        is(&landed, 200);
+        let landed =
+            visitor.sign_in(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
+        assert_status(&landed, 200);
         (visitor, upstream.seen().last().unwrap().claims())
     };
     let (at_corp, by_corp) = come("corp", "alice+staff").await;
@@ -121,7 +123,7 @@ async fn each_provider_speaks_for_the_sessions_through_it() {
         [(&at_corp, "alice@corp.example", ["staff"]), (&at_club, "alice@club.example", ["admins"])]
     {
         // Read anew, by a node that remembers nothing.
-        is(&visitor.get(&app).await, 200);
+        assert_status(&visitor.get(&app).await, 200);
         let claims = upstream.seen().last().unwrap().claims();
         assert_eq!(
             (&claims["email"], &claims["cognito:groups"]),
@@ -137,7 +139,10 @@ async fn an_address_that_nobody_has_verified_names_nobody() {
     let land = async |provider: &str, login: &str| {
         let visitor = Visitor::new(&narthex);
         let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
-        is(&visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await, 200);
+        assert_status(
+            &visitor.sign_in(&format!("{}&identity_provider={provider}", location(&asked)), login).await,
+            200,
+        );
         upstream.seen().last().unwrap().claims()["cognito:username"].as_str().unwrap().to_owned()
     };
     let (impostor, bob) = (land("corp", "alice!").await, land("club", "bob").await);
@@ -157,7 +162,10 @@ async fn two_accounts_of_one_provider_are_not_linked_and_a_name_of_two_is_no_nam
     let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
     let narthex = builder.tables(&corp.toml("\"anyone\"")).route("app", upstream.port, "").start();
     for login in ["alice", "alice+staff", "bob"] {
-        is(&Visitor::new(&narthex).land(&format!("{}/", narthex.origin("app")), login).await, 200);
+        assert_status(
+            &Visitor::new(&narthex).sign_in(&format!("{}/", narthex.origin("app")), login).await,
+            200,
+        );
     }
     let (good, told) = users(&narthex, &["link", "bob@corp.example", "alice@corp.example"]);
     assert!(

@@ -1,8 +1,8 @@
 //! Back-channel logout tokens: the sessions that they end, and the check that refuses each wrong
 //! one.
 
-use crate::support::malicious_provider::{SECRET, key, scene, try_login};
-use crate::support::visitor::{Visitor, is};
+use crate::support::malicious_provider::{CLIENT_SECRET, new_signing_key, start_deployment, try_login};
+use crate::support::visitor::{Visitor, assert_status};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use narthex::base::{Clock as _, SystemClock};
@@ -17,10 +17,10 @@ fn logout_token(key: &SigningKey, typ: &str, claims: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let app = format!("{}/", narthex.origin("app"));
     let (visitor, landed) = try_login(&narthex).await;
-    is(&landed, 200);
+    assert_status(&landed, 200);
     let signer = provider.keys.lock().unwrap()[0].clone();
     let now = SystemClock.now().seconds();
     let event = "http://schemas.openid.net/event/backchannel-logout";
@@ -42,7 +42,7 @@ async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
     let hmac = {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(json!({ "alg": "HS256", "typ": "logout+jwt" })), part(truth("h")));
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, CLIENT_SECRET.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())))
     };
     let critical = {
@@ -62,7 +62,7 @@ async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
         logout_token(&signer, "logout+jwt", &claims)
     };
     let lies = [
-        ("another key", logout_token(&key("first"), "logout+jwt", &truth("k")), "signature"),
+        ("another key", logout_token(&new_signing_key("first"), "logout+jwt", &truth("k")), "signature"),
         ("unsigned", unsigned, "alg"),
         ("HMAC under the secret", hmac, "alg"),
         ("an extension that nobody knows", critical, "crit"),
@@ -85,33 +85,33 @@ async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
         ("oversized", "a".repeat(9000), "size"),
     ];
     for (count, (name, token, check)) in lies.into_iter().enumerate() {
-        is(&send(token).await, 400);
+        assert_status(&send(token).await, 400);
         let told = narthex.audit("backchannel_logout_failed");
         assert_eq!((told.len(), told.last().unwrap()["reason"].as_str()), (count + 1, Some(check)), "{name}");
     }
-    is(&visitor.program(reqwest::Method::GET, &app).await, 200);
+    assert_status(&visitor.request_json(reqwest::Method::GET, &app).await, 200);
 
     // Somebody else's logout is none of hers; her own is, once.
     let mut other = truth("other");
     other["sub"] = json!("bob");
-    is(&send(logout_token(&signer, "logout+jwt", &other)).await, 200);
-    is(&visitor.program(reqwest::Method::GET, &app).await, 200);
+    assert_status(&send(logout_token(&signer, "logout+jwt", &other)).await, 200);
+    assert_status(&visitor.request_json(reqwest::Method::GET, &app).await, 200);
     // That it ended nobody is answered as success, and an administrator can see it.
     let ended_nobody = narthex.audit("logout_without_session");
     assert_eq!(ended_nobody.len(), 1);
     assert_eq!((&ended_nobody[0]["level"], &ended_nobody[0]["provider"]), (&json!("WARN"), &json!("corp")));
     let good = logout_token(&signer, "logout+jwt", &truth("good"));
-    is(&send(good.clone()).await, 200);
-    is(&visitor.program(reqwest::Method::GET, &app).await, 401);
+    assert_status(&send(good.clone()).await, 200);
+    assert_status(&visitor.request_json(reqwest::Method::GET, &app).await, 401);
     let (again, _) = try_login(&narthex).await;
-    is(&send(good).await, 400);
+    assert_status(&send(good).await, 400);
     assert_eq!(narthex.audit("backchannel_logout_failed").last().unwrap()["reason"], "attempt_used");
-    is(&again.program(reqwest::Method::GET, &app).await, 200);
+    assert_status(&again.request_json(reqwest::Method::GET, &app).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_logout_token_of_a_long_session_id_and_a_long_life_ends_its_session_once() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let app = format!("{}/", narthex.origin("app"));
     let signer = provider.keys.lock().unwrap()[0].clone();
     let now = SystemClock.now().seconds();
@@ -129,14 +129,17 @@ async fn a_logout_token_of_a_long_session_id_and_a_long_life_ends_its_session_on
     for length in [10, 254, 255, 256, 1000] {
         *provider.more.lock().unwrap() = json!({ "sid": sid(length, "a") });
         let (visitor, landed) = try_login(&narthex).await;
-        is(&landed, 200);
+        assert_status(&landed, 200);
         // Another session of the same beginning is another session.
-        is(&send(&sid(length, "b"), &format!("b{length}"), json!(now), json!(now + 60)).await, 200);
-        is(&visitor.program(reqwest::Method::GET, &app).await, 200);
+        assert_status(
+            &send(&sid(length, "b"), &format!("b{length}"), json!(now), json!(now + 60)).await,
+            200,
+        );
+        assert_status(&visitor.request_json(reqwest::Method::GET, &app).await, 200);
         let (jti, iat, exp) = (format!("a{length}"), json!(now as f64 - 80_000.5), json!(now + 86_400));
-        is(&send(&sid(length, "a"), &jti, iat.clone(), exp.clone()).await, 200);
-        is(&visitor.program(reqwest::Method::GET, &app).await, 401);
-        is(&send(&sid(length, "a"), &jti, iat, exp).await, 400);
+        assert_status(&send(&sid(length, "a"), &jti, iat.clone(), exp.clone()).await, 200);
+        assert_status(&visitor.request_json(reqwest::Method::GET, &app).await, 401);
+        assert_status(&send(&sid(length, "a"), &jti, iat, exp).await, 400);
         assert_eq!(narthex.audit("backchannel_logout_failed").pop().unwrap()["reason"], "attempt_used");
     }
     assert_eq!(narthex.audit("session_ended").len(), 5);
@@ -144,7 +147,7 @@ async fn a_logout_token_of_a_long_session_id_and_a_long_life_ends_its_session_on
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_times_of_a_logout_token_are_read_as_those_of_every_token() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let signer = provider.keys.lock().unwrap()[0].clone();
     let now = SystemClock.now().seconds();
     let cases = [

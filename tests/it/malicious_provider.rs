@@ -1,12 +1,12 @@
 //! A provider that lies in one thing at a time. Each lie differs from an accepted twin in that one
 //! thing, and the audit names the very check that caught it.
 
-use crate::support::malicious_provider::{Claims, Lie, Provider, SECRET, scene, try_login};
+use crate::support::malicious_provider::{CLIENT_SECRET, Claims, Lie, Provider, start_deployment, try_login};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::provider_toml;
-use crate::support::policies::allows;
+use crate::support::policies::allow_policy;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location, next};
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use narthex::base::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_lie_is_refused_by_the_check_that_is_meant_for_it_and_leaves_no_session() {
-    let (provider, narthex, upstream) = scene().await;
+    let (provider, narthex, upstream) = start_deployment().await;
     let lies: &[(Lie, u16, &str)] = &[
         (Lie::Claim("iss", |_| json!("https://elsewhere.example")), 400, "issuer"),
         (Lie::Claim("aud", |_| json!("somebody")), 400, "aud"),
@@ -48,23 +48,23 @@ async fn every_lie_is_refused_by_the_check_that_is_meant_for_it_and_leaves_no_se
         let failed = narthex.audit("login_failed");
         assert_eq!(failed.len(), count + 1, "{lie:?} was believed");
         assert_eq!(failed[count]["reason"], *reason, "{lie:?}: {}", failed[count]["detail"]);
-        is(&refused, *status);
+        assert_status(&refused, *status);
         let page = refused.text().await.unwrap();
         assert!(page.contains(failed[count]["request_id"].as_str().unwrap()), "{page}");
         // No session is left: the way leads to the provider again.
         let again = visitor.get(&format!("{}/", narthex.origin("app"))).await;
         let begun = visitor.get(location(&again).as_str()).await;
-        assert!(next(&begun).unwrap().starts_with(&provider.issuer), "{lie:?} left a session");
+        assert!(redirect_target(&begun).unwrap().starts_with(&provider.issuer), "{lie:?} left a session");
     }
     assert!(upstream.seen().is_empty());
     assert!(narthex.audit("login").is_empty());
     *provider.lie.lock().unwrap() = Lie::None;
-    is(&try_login(&narthex).await.1, 200);
+    assert_status(&try_login(&narthex).await.1, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_honest_provider_may_do_is_taken() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     for lie in [
         Lie::Claim("exp", |now| json!(now - 50)),
         Lie::Claim("iat", |now| json!(now + 50)),
@@ -74,7 +74,7 @@ async fn what_an_honest_provider_may_do_is_taken() {
         Lie::Claim("email_verified", |_| json!("true")),
     ] {
         *provider.lie.lock().unwrap() = lie;
-        is(&try_login(&narthex).await.1, 200);
+        assert_status(&try_login(&narthex).await.1, 200);
     }
     // A clock that differs is tolerated, and logged.
     for words in ["the provider's clock is ahead of ours", "the provider's clock is behind ours"] {
@@ -84,8 +84,8 @@ async fn what_an_honest_provider_may_do_is_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_may_change_its_keys() {
-    let (provider, narthex, _upstream) = scene().await;
-    is(&try_login(&narthex).await.1, 200);
+    let (provider, narthex, _upstream) = start_deployment().await;
+    assert_status(&try_login(&narthex).await.1, 200);
     *provider.lie.lock().unwrap() = Lie::NewKey;
     // An unknown key makes us ask again, though no more often than once in ten seconds.
     let begun = std::time::Instant::now();
@@ -97,16 +97,16 @@ async fn a_provider_may_change_its_keys() {
         *provider.lie.lock().unwrap() = Lie::None;
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
-    is(&answered, 200);
+    assert_status(&answered, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_sleeps_is_waited_for_only_so_long() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     *provider.lie.lock().unwrap() = Lie::Sleeps;
     let begun = std::time::Instant::now();
     let (_, answer) = try_login(&narthex).await;
-    is(&answer, 502);
+    assert_status(&answer, 502);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
@@ -121,7 +121,7 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
         .start();
     let visitor = Visitor::new(&narthex);
     let mut url = format!("{}/", narthex.origin("app"));
-    let mut secrets = vec![SECRET.to_owned()];
+    let mut secrets = vec![CLIENT_SECRET.to_owned()];
     loop {
         let answer = visitor.get(&url).await;
         for cookie in answer.headers().get_all("set-cookie") {
@@ -129,9 +129,9 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
                 cookie.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
             secrets.extend(Some(value).filter(|value| value.len() > 8));
         }
-        match next(&answer) {
+        match redirect_target(&answer) {
             Some(to) => url = to,
-            None => break is(&answer, 200),
+            None => break assert_status(&answer, 200),
         }
         let to = url::Url::parse(&url).unwrap();
         secrets.extend(
@@ -141,7 +141,7 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
                 .filter(|v| v != "code"),
         );
     }
-    secrets.push(upstream.seen()[0].one("x-amzn-oidc-data").to_owned());
+    secrets.push(upstream.seen()[0].header("x-amzn-oidc-data").to_owned());
     assert!(secrets.len() >= 6, "{}", secrets.len());
     let log = narthex.log();
     for secret in secrets {
@@ -151,7 +151,7 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_notice() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let app = format!("{}/", narthex.origin("app"));
     let visitor = Visitor::new(&narthex);
     let mut answer = visitor.get(&app).await;
@@ -169,8 +169,8 @@ async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_not
         let client = Visitor::new(&narthex).client;
         client.get(&callback).header("cookie", &cookies).header("accept", "text/html").send().await.unwrap()
     };
-    is(&send().await, 303);
-    is(&send().await, 400);
+    assert_status(&send().await, 303);
+    assert_status(&send().await, 400);
     assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "attempt_used");
     assert_eq!(narthex.audit("login").len(), 1, "{}", provider.issuer);
     // The provider might revoke what it granted for a code that comes twice.
@@ -179,7 +179,7 @@ async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callback_that_is_delivered_eight_times_at_once_reaches_the_provider_once() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let visitor = Visitor::new(&narthex);
     let mut answer = visitor.get(&format!("{}/", narthex.origin("app"))).await;
     let callback = loop {
@@ -228,12 +228,12 @@ async fn what_a_request_demands_of_the_authentication_is_in_the_id_token() {
         let (_, answer) = try_login(&narthex).await;
         match check {
             Some(check) => {
-                is(&answer, 400);
+                assert_status(&answer, 400);
                 let failed = narthex.audit("login_failed").pop().unwrap();
                 assert_eq!(failed["reason"], check, "{claims}");
                 assert!(failed["detail"].as_str().unwrap().contains("help:"), "{failed}");
             }
-            None => is(&answer, 200),
+            None => assert_status(&answer, 200),
         }
     }
 }
@@ -250,7 +250,7 @@ async fn a_provider_that_publishes_an_address_without_tls_signs_nobody_in() {
             .tables(&provider_toml("corp", port, "\"anyone\""))
             .route("app", upstream.port, "")
             .start();
-        is(&try_login(&narthex).await.1, 502);
+        assert_status(&try_login(&narthex).await.1, 502);
         narthex.wait_for_log(&format!(
             "`{name}` = `http://idp.example/x`, which is not an https address; help:"
         ));
@@ -285,7 +285,7 @@ async fn letters_that_only_unicode_folds_into_a_name_do_not_let_anybody_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_its_refresh_token_by_whichever_error_the_provider_says_so() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let app = format!("{}/", narthex.origin("app"));
     for (refusal, ends) in [
         (json!({ "error": "invalid_request" }), true),
@@ -295,7 +295,7 @@ async fn a_session_ends_with_its_refresh_token_by_whichever_error_the_provider_s
     ] {
         *provider.refusal.lock().unwrap() = refusal.clone();
         let (visitor, landed) = try_login(&narthex).await;
-        is(&landed, 200);
+        assert_status(&landed, 200);
         // The tokens count for four seconds. Each request after that has them renewed.
         let begun = std::time::Instant::now();
         let outcome = |narthex: &Narthex| {
@@ -305,10 +305,10 @@ async fn a_session_ends_with_its_refresh_token_by_whichever_error_the_provider_s
         let before = outcome(&narthex);
         while outcome(&narthex) == before {
             assert!(begun.elapsed() < Duration::from_secs(20), "{refusal}");
-            visitor.program(reqwest::Method::GET, &app).await;
+            visitor.request_json(reqwest::Method::GET, &app).await;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        is(&visitor.program(reqwest::Method::GET, &app).await, if ends { 401 } else { 200 });
+        assert_status(&visitor.request_json(reqwest::Method::GET, &app).await, if ends { 401 } else { 200 });
     }
 }
 
@@ -357,7 +357,7 @@ async fn an_authentication_is_as_old_as_auth_time_says_and_not_fresh_where_it_sa
     narthex.edit(|text| text.replace("access = \"policy\"", "access = \"signed-in\""));
     crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
     *provider.lie.lock().unwrap() = Lie::Claims(|_| json!({}));
-    is(&try_login(&narthex).await.1, 200);
+    assert_status(&try_login(&narthex).await.1, 200);
     assert!(upstream.seen().last().unwrap().claims().get("auth_time").is_none());
 }
 
@@ -366,7 +366,7 @@ async fn a_sign_in_is_refused_where_a_claim_that_decides_cannot_be_compared() {
     let upstream = Upstream::start().await;
     let (provider, port) = Provider::start().await;
     let narthex = NarthexBuilder::new()
-        .file("all.json", allows(&["*"]).to_string())
+        .file("all.json", allow_policy(&["*"]).to_string())
         .tables(&provider_toml("corp", port, "\"anyone\""))
         .tables("[provider.attributes]\n\"custom:team\" = \"team\"\n\"custom:desk\" = \"desk\"\n")
         .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n[identity_pool.principal_tags]\nteam = \"custom:team\"\n[[identity_pool.role_mapping]]\nprovider = \"corp\"\ntype = \"rules\"\nambiguous = \"authenticated_role\"\nrules = [{ claim = \"groups\", match = \"Equals\", value = \"staff\", role = \"all\" }]\n")

@@ -2,8 +2,8 @@
 
 use crate::support::engine::Engine;
 use crate::support::users::{
-    ADDRESSES, ALIASES, add_pool, create, created, delete, federated, new_user, now, pool_settings, refusal,
-    status, update,
+    ADDRESSES, ALIASES, add_pool, create_confirmed_user, create_user, delete_user, new_user, now,
+    pool_settings, refusal, set_status, update_attributes, upsert_federated_user,
 };
 use narthex::directory::{Actor, DirectoryError, NewUser, Origin, Takeover};
 use narthex::model::{AppClientSettings, PoolSettings, Schema, SchemaAttribute, UserStatus};
@@ -46,8 +46,8 @@ async fn a_name_finds_its_user_by_the_rules_of_the_pool(engine: Engine) {
         ];
         let username2 = if by_address { "u@x.example" } else { "unverified" };
         let unverified = [("email", "u@x.example"), ("phone_number", "+15550002")];
-        let first = created(&store, pool, username, &verified).await;
-        let second = created(&store, pool, username2, &unverified).await;
+        let first = create_confirmed_user(&store, pool, username, &verified).await;
+        let second = create_confirmed_user(&store, pool, username2, &unverified).await;
         let pending = NewUser {
             status: UserStatus::Unconfirmed,
             ..new_user(
@@ -55,9 +55,14 @@ async fn a_name_finds_its_user_by_the_rules_of_the_pool(engine: Engine) {
                 &[("email", "p@x.example"), ("email_verified", "true"), ("preferred_username", "pp")],
             )
         };
-        create(&store, pool, &pending, now()).await.unwrap();
-        let google =
-            federated(&store, pool, "Alice", &[("email", "g@x.example"), ("email_verified", "true")]).await;
+        create_user(&store, pool, &pending, now()).await.unwrap();
+        let google = upsert_federated_user(
+            &store,
+            pool,
+            "Alice",
+            &[("email", "g@x.example"), ("email_verified", "true")],
+        )
+        .await;
         users.push((first, second, google));
     }
     // Name; found in the plain pool, the alias pool, the address pool: n never, a by an
@@ -121,18 +126,18 @@ async fn names_are_compared_without_case_and_composition_unless_the_pool_says_ot
         ("resume", "r\u{e9}sum\u{e9}", false, false),
     ] {
         for (pool, same) in [(&loose, without_case), (&strict, with_case)] {
-            let user = created(&store, pool, one, &[]).await;
+            let user = create_confirmed_user(&store, pool, one, &[]).await;
             let found = store.find_user(pool, other, Lookup::SignIn).await.unwrap();
             assert_eq!(found.is_some(), same, "{one} {other} {}", pool.id);
-            let second = create(&store, pool, &new_user(other, &[]), now()).await;
+            let second = create_user(&store, pool, &new_user(other, &[]), now()).await;
             match same {
                 true => assert_eq!(
                     refusal(second),
                     ("UsernameExistsException", "User account already exists".into())
                 ),
-                false => delete(&store, &second.unwrap()).await,
+                false => delete_user(&store, &second.unwrap()).await,
             }
-            delete(&store, &user).await;
+            delete_user(&store, &user).await;
         }
     }
 }
@@ -144,52 +149,57 @@ async fn an_alias_belongs_to_the_last_who_verified_it(engine: Engine) {
     let holder = async || {
         store.find_user(&pool, "A@x.example", Lookup::SignIn).await.unwrap().map(|user| user.username)
     };
-    let one = created(&store, &pool, "one", &address).await;
+    let one = create_confirmed_user(&store, &pool, "one", &address).await;
     assert_eq!(
-        refusal(create(&store, &pool, &new_user("two", &address), now()).await),
+        refusal(create_user(&store, &pool, &new_user("two", &address), now()).await),
         ("AliasExistsException", "An account with the given email already exists.".into())
     );
     // `ForceAliasCreation`
     let forced = NewUser { takeover: Takeover::LastVerifier, ..new_user("two", &address) };
-    let two = create(&store, &pool, &forced, now()).await.unwrap();
+    let two = create_user(&store, &pool, &forced, now()).await.unwrap();
     assert_eq!(holder().await, Some("two".into()));
     let one = store.user(&one.id).await.unwrap().unwrap();
     assert_eq!((one.attributes.get("email_verified"), one.version), (Some("false"), 2));
     // The first verifies it again.
-    update(&store, &pool, &one, &[("email_verified", "true")], Actor::Verification).await.unwrap();
+    update_attributes(&store, &pool, &one, &[("email_verified", "true")], Actor::Verification).await.unwrap();
     assert_eq!(holder().await, Some("one".into()));
     let two = store.user(&two.id).await.unwrap().unwrap();
     assert!(!two.email_verified());
     // An unconfirmed user claims nothing before the confirmation.
     let pending = NewUser { status: UserStatus::Unconfirmed, ..new_user("three", &address) };
-    let three = create(&store, &pool, &pending, now()).await.unwrap();
+    let three = create_user(&store, &pool, &pending, now()).await.unwrap();
     assert_eq!(holder().await, Some("one".into()));
-    let refused = status(&store, &pool, &three, UserStatus::Confirmed, Takeover::Refuse).await;
+    let refused = set_status(&store, &pool, &three, UserStatus::Confirmed, Takeover::Refuse).await;
     assert_eq!(refusal(refused).0, "AliasExistsException");
-    status(&store, &pool, &three, UserStatus::Confirmed, Takeover::LastVerifier).await.unwrap();
+    set_status(&store, &pool, &three, UserStatus::Confirmed, Takeover::LastVerifier).await.unwrap();
     assert_eq!(holder().await, Some("three".into()));
     // A user who goes frees the alias.
-    delete(&store, &store.user(&three.id).await.unwrap().unwrap()).await;
+    delete_user(&store, &store.user(&three.id).await.unwrap().unwrap()).await;
     assert_eq!(holder().await, None);
 }
 
 async fn a_name_is_never_taken_from_its_user(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "alias", pool_settings(&[], ALIASES, false)).await;
-    let bob = created(&store, &pool, "bob", &[]).await;
-    let eve = created(&store, &pool, "eve", &[]).await;
+    let bob = create_confirmed_user(&store, &pool, "bob", &[]).await;
+    let eve = create_confirmed_user(&store, &pool, "eve", &[]).await;
     for name in ["bob", "BOB", &bob.id, &bob.id.to_uppercase()] {
-        let taken = update(&store, &pool, &eve, &[("preferred_username", name)], Actor::Administrator).await;
+        let taken =
+            update_attributes(&store, &pool, &eve, &[("preferred_username", name)], Actor::Administrator)
+                .await;
         assert_eq!(refusal(taken).0, "AliasExistsException", "{name}");
         assert_eq!(
-            refusal(create(&store, &pool, &new_user(name, &[]), now()).await).0,
+            refusal(create_user(&store, &pool, &new_user(name, &[]), now()).await).0,
             "UsernameExistsException"
         );
     }
     // A user name that is also the preferred one stays when the latter goes.
-    let bob =
-        update(&store, &pool, &bob, &[("preferred_username", "Bob")], Actor::User(&CLIENT)).await.unwrap();
-    update(&store, &pool, &bob, &[("preferred_username", "")], Actor::User(&CLIENT)).await.unwrap();
+    let bob = update_attributes(&store, &pool, &bob, &[("preferred_username", "Bob")], Actor::User(&CLIENT))
+        .await
+        .unwrap();
+    update_attributes(&store, &pool, &bob, &[("preferred_username", "")], Actor::User(&CLIENT))
+        .await
+        .unwrap();
     assert!(store.find_user(&pool, "bob", Lookup::SignIn).await.unwrap().is_some());
     for (name, words) in [
         ("a@x.example", "Username cannot be of email format, since user pool is configured for email alias."),
@@ -199,10 +209,11 @@ async fn a_name_is_never_taken_from_its_user(engine: Engine) {
         ),
         ("corp~0123abcd_alice", "Username is reserved for users of an identity provider."),
     ] {
-        let refused = create(&store, &pool, &new_user(name, &[]), now()).await;
+        let refused = create_user(&store, &pool, &new_user(name, &[]), now()).await;
         assert_eq!(refusal(refused), ("InvalidParameterException", words.into()));
         let preferred =
-            update(&store, &pool, &eve, &[("preferred_username", name)], Actor::User(&CLIENT)).await;
+            update_attributes(&store, &pool, &eve, &[("preferred_username", name)], Actor::User(&CLIENT))
+                .await;
         assert_eq!(
             refusal(preferred),
             ("InvalidParameterException", words.into()),
@@ -211,24 +222,24 @@ async fn a_name_is_never_taken_from_its_user(engine: Engine) {
     }
     for name in ["", "a b", "a\u{200b}", &"x".repeat(129)] {
         assert_eq!(
-            refusal(create(&store, &pool, &new_user(name, &[]), now()).await).0,
+            refusal(create_user(&store, &pool, &new_user(name, &[]), now()).await).0,
             "InvalidParameterException"
         );
     }
     // In a pool of addresses, the address is the user name, also before its verification.
     let pool = add_pool(&store, "address", pool_settings(ADDRESSES, &[], false)).await;
-    let one = created(&store, &pool, "a@x.example", &[]).await;
+    let one = create_confirmed_user(&store, &pool, "a@x.example", &[]).await;
     assert_eq!((one.email(), &one.username), (Some("a@x.example"), &one.id));
     let again = NewUser {
         takeover: Takeover::LastVerifier,
         ..new_user("A@X.example", &[("email_verified", "true")])
     };
     assert_eq!(
-        refusal(create(&store, &pool, &again, now()).await),
+        refusal(create_user(&store, &pool, &again, now()).await),
         ("UsernameExistsException", "An account with the given email already exists.".into())
     );
-    let two = created(&store, &pool, "b@x.example", &[]).await;
-    let moved = update(
+    let two = create_confirmed_user(&store, &pool, "b@x.example", &[]).await;
+    let moved = update_attributes(
         &store,
         &pool,
         &two,
@@ -237,10 +248,10 @@ async fn a_name_is_never_taken_from_its_user(engine: Engine) {
     );
     assert_eq!(refusal(moved.await).0, "AliasExistsException");
     assert_eq!(
-        refusal(create(&store, &pool, &new_user("bob", &[]), now()).await).1,
+        refusal(create_user(&store, &pool, &new_user("bob", &[]), now()).await).1,
         "Username should be either an email or a phone number."
     );
-    let removed = update(&store, &pool, &two, &[("email", "")], Actor::Administrator).await;
+    let removed = update_attributes(&store, &pool, &two, &[("email", "")], Actor::Administrator).await;
     assert_eq!(refusal(removed).0, "InvalidParameterException", "the only name stays");
 }
 
@@ -258,17 +269,17 @@ async fn attributes_are_checked_and_verification_does_not_outlive_its_address(en
     let pool = add_pool(&store, "pool", PoolSettings { schema, ..PoolSettings::default() }).await;
     let sign_up = NewUser { origin: Origin::SignUp, ..new_user("bob", &[]) };
     assert_eq!(
-        refusal(create(&store, &pool, &sign_up, now()).await).1,
+        refusal(create_user(&store, &pool, &sign_up, now()).await).1,
         "Attributes did not conform to the schema: name: The attribute is required\n"
     );
     let flagged = NewUser {
         origin: Origin::SignUp,
         ..new_user("bob", &[("name", "B"), ("email", "b@x.example"), ("email_verified", "true")])
     };
-    assert_eq!(refusal(create(&store, &pool, &flagged, now()).await).0, "NotAuthorizedException");
-    let bob = created(&store, &pool, "bob", &[("name", "B"), ("custom:fixed", "1")]).await;
+    assert_eq!(refusal(create_user(&store, &pool, &flagged, now()).await).0, "NotAuthorizedException");
+    let bob = create_confirmed_user(&store, &pool, "bob", &[("name", "B"), ("custom:fixed", "1")]).await;
     let change = async |of: &[(&str, &str)], actor| {
-        update(&store, &pool, &store.user(&bob.id).await.unwrap().unwrap(), of, actor).await
+        update_attributes(&store, &pool, &store.user(&bob.id).await.unwrap().unwrap(), of, actor).await
     };
     for (changes, words) in [
         (&[("custom:fixed", "2")][..], "user.custom:fixed: Attribute cannot be updated.\n"),
@@ -310,16 +321,16 @@ async fn attributes_are_checked_and_verification_does_not_outlive_its_address(en
 async fn a_status_follows_only_where_it_may(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let user = created(&store, &pool, "bob", &[]).await;
-    let refused = status(&store, &pool, &user, UserStatus::Unconfirmed, Takeover::Refuse).await;
+    let user = create_confirmed_user(&store, &pool, "bob", &[]).await;
+    let refused = set_status(&store, &pool, &user, UserStatus::Unconfirmed, Takeover::Refuse).await;
     assert_eq!(
         refusal(refused),
         ("NotAuthorizedException", "User cannot become UNCONFIRMED. Current status is CONFIRMED".into())
     );
-    let user = status(&store, &pool, &user, UserStatus::ResetRequired, Takeover::Refuse).await.unwrap();
+    let user = set_status(&store, &pool, &user, UserStatus::ResetRequired, Takeover::Refuse).await.unwrap();
     assert_eq!(store.user(&user.id).await.unwrap().unwrap().status, UserStatus::ResetRequired);
-    let google = federated(&store, &pool, "g", &[]).await;
-    assert!(status(&store, &pool, &google, UserStatus::Confirmed, Takeover::Refuse).await.is_err());
+    let google = upsert_federated_user(&store, &pool, "g", &[]).await;
+    assert!(set_status(&store, &pool, &google, UserStatus::Confirmed, Takeover::Refuse).await.is_err());
 }
 
 async fn two_connections_race_for_a_name_and_one_wins(engine: Engine) {
@@ -331,7 +342,7 @@ async fn two_connections_race_for_a_name_and_one_wins(engine: Engine) {
             let (store, pool) = (store.clone(), pool.clone());
             tokio::spawn(async move {
                 let new = new_user(&username, &[("email", &alias), ("email_verified", "true")]);
-                create(&store, &pool, &new, now()).await
+                create_user(&store, &pool, &new, now()).await
             })
         };
         // The same name in another case, and the same alias.
@@ -357,9 +368,10 @@ async fn two_connections_race_for_a_name_and_one_wins(engine: Engine) {
 async fn a_refused_operation_leaves_nothing(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "alias", pool_settings(&[], ALIASES, false)).await;
-    created(&store, &pool, "one", &[("email", "a@x.example"), ("email_verified", "true")]).await;
+    create_confirmed_user(&store, &pool, "one", &[("email", "a@x.example"), ("email_verified", "true")])
+        .await;
     // The user name is claimed before the alias is refused.
-    let refused = create(
+    let refused = create_user(
         &store,
         &pool,
         &new_user("two", &[("email", "a@x.example"), ("email_verified", "true")]),
@@ -367,6 +379,6 @@ async fn a_refused_operation_leaves_nothing(engine: Engine) {
     )
     .await;
     assert_eq!(refusal(refused).0, "AliasExistsException");
-    created(&store, &pool, "two", &[]).await;
+    create_confirmed_user(&store, &pool, "two", &[]).await;
     assert_eq!(store.counter(pool.no, Counter::Users).await.unwrap(), 2);
 }

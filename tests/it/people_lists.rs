@@ -1,7 +1,10 @@
 //! Lists of users, their filters and pages, and groups with members, on both engines.
 
-use crate::support::engine::{Engine, ring};
-use crate::support::users::{add_pool, attributes, create, created, delete, names, new_user, now, refusal};
+use crate::support::engine::{Engine, new_key_ring};
+use crate::support::users::{
+    add_pool, attributes, create_confirmed_user, create_user, delete_user, list_user_names, new_user, now,
+    refusal,
+};
 use narthex::base::{Duration, SystemEntropy};
 use narthex::directory::{self, DirectoryError, GroupChanges, NewGroup, PageRequest, UsersQuery};
 use narthex::model::{PoolSettings, Quotas, User};
@@ -15,15 +18,15 @@ on_both_engines! {
 }
 
 async fn users_are_listed_page_by_page_each_once(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
     let other = add_pool(&store, "other", PoolSettings::default()).await;
-    created(&store, &other, "not-here", &[("name", "Same")]).await;
+    create_confirmed_user(&store, &other, "not-here", &[("name", "Same")]).await;
     for number in 0..130 {
         let at = now().plus(Duration::from_millis(number));
         let given = format!("g{:03}", 999 - number);
         let new = new_user(&format!("user{number:03}"), &[("name", "Same"), ("given_name", &given)]);
-        create(&store, &pool, &new, at).await.unwrap();
+        create_user(&store, &pool, &new, at).await.unwrap();
     }
     assert_eq!(store.counter(pool.no, Counter::Users).await.unwrap(), 130);
     let expected: Vec<String> = (0..130).map(|number| format!("user{number:03}")).collect();
@@ -58,29 +61,29 @@ async fn users_are_listed_page_by_page_each_once(engine: Engine) {
 }
 
 async fn filters_find_values_longer_than_a_key(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
     // Folding makes three bytes of each.
     let long = "\u{fb03}".repeat(240);
-    created(&store, &pool, "one", &[("name", &format!("{long}1"))]).await;
-    created(&store, &pool, "two", &[("name", &format!("{long}2"))]).await;
-    created(&store, &pool, "quote", &[("name", r#"a "b" \"#)]).await;
-    assert_eq!(names(&store, &ring, &pool, &format!("name = \"{long}1\"")).await, ["one"]);
-    assert_eq!(names(&store, &ring, &pool, &format!("name ^= \"{long}2\"")).await, ["two"]);
-    let mut both = names(&store, &ring, &pool, &format!("name ^= \"{long}\"")).await;
+    create_confirmed_user(&store, &pool, "one", &[("name", &format!("{long}1"))]).await;
+    create_confirmed_user(&store, &pool, "two", &[("name", &format!("{long}2"))]).await;
+    create_confirmed_user(&store, &pool, "quote", &[("name", r#"a "b" \"#)]).await;
+    assert_eq!(list_user_names(&store, &ring, &pool, &format!("name = \"{long}1\"")).await, ["one"]);
+    assert_eq!(list_user_names(&store, &ring, &pool, &format!("name ^= \"{long}2\"")).await, ["two"]);
+    let mut both = list_user_names(&store, &ring, &pool, &format!("name ^= \"{long}\"")).await;
     both.sort();
     assert_eq!(both, ["one", "two"]);
-    assert_eq!(names(&store, &ring, &pool, r#"name = "A \"B\" \\""#).await, ["quote"]);
-    assert_eq!(names(&store, &ring, &pool, "username = \"One\"").await, Vec::<String>::new());
-    assert_eq!(names(&store, &ring, &pool, "cognito:user_status = \"confirmed\"").await.len(), 3);
+    assert_eq!(list_user_names(&store, &ring, &pool, r#"name = "A \"B\" \\""#).await, ["quote"]);
+    assert_eq!(list_user_names(&store, &ring, &pool, "username = \"One\"").await, Vec::<String>::new());
+    assert_eq!(list_user_names(&store, &ring, &pool, "cognito:user_status = \"confirmed\"").await.len(), 3);
 }
 
 async fn a_page_token_is_of_one_list(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
     let other = add_pool(&store, "other", PoolSettings::default()).await;
     for name in ["a", "b", "c"] {
-        created(&store, &pool, name, &[("name", name)]).await;
+        create_confirmed_user(&store, &pool, name, &[("name", name)]).await;
     }
     let list = async |pool, filter, token, at| {
         let query = UsersQuery { filter, page: PageRequest { limit: Some(1), token } };
@@ -110,10 +113,13 @@ async fn a_page_token_is_of_one_list(engine: Engine) {
 }
 
 async fn groups_have_members_and_quotas(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let quotas = Quotas { groups: 3, groups_of_user: 2 };
     let pool = &add_pool(&store, "pool", PoolSettings { quotas, ..PoolSettings::default() }).await;
-    let (bob, ann) = (&created(&store, pool, "bob", &[]).await, &created(&store, pool, "ann", &[]).await);
+    let (bob, ann) = (
+        &create_confirmed_user(&store, pool, "bob", &[]).await,
+        &create_confirmed_user(&store, pool, "ann", &[]).await,
+    );
     let add_group = async |name: &str| {
         let new = &NewGroup { name: name.into(), precedence: Some(0), ..NewGroup::default() };
         let create = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
@@ -182,6 +188,6 @@ async fn groups_have_members_and_quotas(engine: Engine) {
     assert_eq!(members("two").await, ["bob"]);
     assert_eq!(store.counter(pool.no, Counter::Groups).await.unwrap(), 2);
     add_group("four").await.unwrap();
-    delete(&store, bob).await;
+    delete_user(&store, bob).await;
     assert!(members("two").await.is_empty());
 }

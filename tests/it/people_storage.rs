@@ -1,9 +1,10 @@
 //! What the store keeps of users, on both engines: passwords, codes, sessions, indexes, and what is
 //! deleted.
 
-use crate::support::engine::{Engine, everything, occurrences, ring};
+use crate::support::engine::{Engine, count_occurrences, database_content, new_key_ring};
 use crate::support::users::{
-    ALIASES, add_pool, create, created, delete, federated, names, new_user, now, pool_settings,
+    ALIASES, add_pool, create_confirmed_user, create_user, delete_user, list_user_names, new_user, now,
+    pool_settings, upsert_federated_user,
 };
 use narthex::base::{Duration, SystemEntropy, Timestamp, sha256, uuid};
 use narthex::config::SessionLimits;
@@ -61,7 +62,7 @@ async fn begin_session(tx: &mut Tx<'_>, user: &User) -> narthex::store::Result<(
 async fn a_disabled_user_has_no_session_and_no_refresh_token(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let (user, ring) = (&created(&store, &pool, "bob", &[]).await, ring());
+    let (user, ring) = (&create_confirmed_user(&store, &pool, "bob", &[]).await, new_key_ring());
     let family = &family(user);
     let add = store.transaction(|tx| {
         Box::pin(async move {
@@ -79,8 +80,8 @@ async fn a_disabled_user_has_no_session_and_no_refresh_token(engine: Engine) {
         store.transaction(|tx| Box::pin(async move { tx.sessions_of(&user.id).await })).await.unwrap();
     assert!(sessions.is_empty());
     assert_eq!(store.refresh_family(&family.id).await.unwrap(), None);
-    assert_eq!(names(&store, &ring, &pool, "status = \"Disabled\"").await, ["bob"]);
-    assert!(names(&store, &ring, &pool, "status = \"Enabled\"").await.is_empty());
+    assert_eq!(list_user_names(&store, &ring, &pool, "status = \"Disabled\"").await, ["bob"]);
+    assert!(list_user_names(&store, &ring, &pool, "status = \"Enabled\"").await.is_empty());
 }
 
 async fn nothing_is_left_of_a_deleted_user(engine: Engine) {
@@ -88,8 +89,8 @@ async fn nothing_is_left_of_a_deleted_user(engine: Engine) {
     let pool = &add_pool(&store, "pool", pool_settings(&[], ALIASES, false)).await;
     let address = "leaver@corp.example";
     let of = [("email", address), ("email_verified", "true"), ("name", "leaver-name")];
-    let google = federated(&store, pool, "leaver-subject", &of).await;
-    let local = created(&store, pool, "leaver-login", &of).await;
+    let google = upsert_federated_user(&store, pool, "leaver-subject", &of).await;
+    let local = create_confirmed_user(&store, pool, "leaver-login", &of).await;
     for user in [&local, &google] {
         let family = &family(user);
         let work = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
@@ -116,12 +117,12 @@ async fn nothing_is_left_of_a_deleted_user(engine: Engine) {
         work.await.unwrap();
     }
     let needles = [address, &local.id, &google.id, "leaver-name", "leaver-login", "leaver-subject"];
-    let before = everything(&engine).await;
+    let before = database_content(&engine).await;
     for needle in needles {
-        assert!(occurrences(&before, needle) >= 2, "{needle} is nowhere: the search finds nothing");
+        assert!(count_occurrences(&before, needle) >= 2, "{needle} is nowhere: the search finds nothing");
     }
     for user in [&local, &google] {
-        delete(&store, user).await;
+        delete_user(&store, user).await;
     }
     // The feed, by which nodes forget the user, is kept for an hour of the database's own clock.
     let limits = SessionLimits {
@@ -131,10 +132,10 @@ async fn nothing_is_left_of_a_deleted_user(engine: Engine) {
     };
     let later = store.time().await.unwrap().plus(Duration::from_secs(7200));
     store.purge(limits, later).await.unwrap();
-    let after = everything(&engine).await;
-    assert!(occurrences(&after, "staff") > 0);
+    let after = database_content(&engine).await;
+    assert!(count_occurrences(&after, "staff") > 0);
     for needle in needles {
-        assert_eq!(occurrences(&after, needle), 0, "{needle}");
+        assert_eq!(count_occurrences(&after, needle), 0, "{needle}");
     }
     let mut connection = engine.connect().await;
     let tables = [
@@ -163,13 +164,13 @@ async fn a_deleted_pool_is_purged_in_batches(engine: Engine) {
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
     let other = add_pool(&store, "other", PoolSettings::default()).await;
     for number in 0..250 {
-        create(&store, &pool, &new_user(&format!("user{number}"), &[]), now()).await.unwrap();
+        create_user(&store, &pool, &new_user(&format!("user{number}"), &[]), now()).await.unwrap();
     }
-    created(&store, &other, "stays", &[]).await;
+    create_confirmed_user(&store, &other, "stays", &[]).await;
     let gone = &Pool { state: PoolState::Deleting, version: 2, ..pool.clone() };
     store.transaction(|tx| Box::pin(async move { tx.save_pool(gone).await })).await.unwrap();
     assert_eq!(
-        create(&store, gone, &new_user("late", &[]), now()).await.unwrap_err().kind(),
+        create_user(&store, gone, &new_user("late", &[]), now()).await.unwrap_err().kind(),
         ErrorKind::PoolNotFound
     );
     assert!(directory::purge_pools(&store, 1, now(), &SystemEntropy).await.unwrap());
@@ -181,9 +182,9 @@ async fn a_deleted_pool_is_purged_in_batches(engine: Engine) {
 
 /// A node of the version before writes rows without number, status and keys, and changes others.
 async fn rows_of_an_older_node_are_indexed(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let known = federated(&store, &pool, "known", &[("email", "old@x.example")]).await;
+    let known = upsert_federated_user(&store, &pool, "known", &[("email", "old@x.example")]).await;
     let mut connection = engine.connect().await;
     let insert = "INSERT INTO users (id, pool_id, username, enabled, attributes, provider_groups, version, created_at, \
                   updated_at) VALUES ('00000000-0000-4000-8000-000000000001', 'pool', 'corp~00000000_x', 1, \
@@ -197,16 +198,25 @@ async fn rows_of_an_older_node_are_indexed(engine: Engine) {
         users.await.unwrap().into_iter().map(|user| user.username).collect::<Vec<_>>()
     };
     assert_eq!(named("OLD2@x.example").await, ["corp~00000000_x"], "found before it is indexed");
-    assert_eq!(names(&store, &ring, &pool, "email = \"new@x.example\"").await, Vec::<String>::new());
+    assert_eq!(
+        list_user_names(&store, &ring, &pool, "email = \"new@x.example\"").await,
+        Vec::<String>::new()
+    );
     assert_eq!(directory::index_users(&store, 10, now(), &SystemEntropy).await.unwrap(), 2);
     assert_eq!(directory::index_users(&store, 10, now(), &SystemEntropy).await.unwrap(), 0);
     assert_eq!(
-        names(&store, &ring, &pool, "email = \"new@x.example\"").await,
+        list_user_names(&store, &ring, &pool, "email = \"new@x.example\"").await,
         std::slice::from_ref(&known.username)
     );
-    assert!(names(&store, &ring, &pool, "email = \"old@x.example\"").await.is_empty());
-    assert_eq!(names(&store, &ring, &pool, "").await, ["corp~00000000_x".to_owned(), known.username.clone()]);
-    assert_eq!(names(&store, &ring, &pool, "cognito:user_status = \"EXTERNAL_PROVIDER\"").await.len(), 2);
+    assert!(list_user_names(&store, &ring, &pool, "email = \"old@x.example\"").await.is_empty());
+    assert_eq!(
+        list_user_names(&store, &ring, &pool, "").await,
+        ["corp~00000000_x".to_owned(), known.username.clone()]
+    );
+    assert_eq!(
+        list_user_names(&store, &ring, &pool, "cognito:user_status = \"EXTERNAL_PROVIDER\"").await.len(),
+        2
+    );
     assert_eq!(named("OLD2@x.example").await, ["corp~00000000_x"]);
     assert_eq!(named("new@x.example").await, std::slice::from_ref(&known.username));
     assert_eq!(named(&known.id).await, std::slice::from_ref(&known.username));
@@ -214,7 +224,7 @@ async fn rows_of_an_older_node_are_indexed(engine: Engine) {
     assert!(named("x@x.example").await.is_empty());
     assert_eq!(store.counter(pool.no, Counter::Users).await.unwrap(), 2);
     // The next change by a provider's sign-in keeps the keys current.
-    federated(&store, &pool, "known", &[("email", "third@x.example")]).await;
+    upsert_federated_user(&store, &pool, "known", &[("email", "third@x.example")]).await;
     assert_eq!(named("third@x.example").await, [known.username]);
 }
 
@@ -250,7 +260,7 @@ async fn passwords_and_codes_are_kept_as_the_rules_say(engine: Engine) {
         earlier().await.iter().map(|hash| hash.to_vec()).collect::<Vec<_>>(),
         [b"secret-three".to_vec(), b"secret-two".to_vec()]
     );
-    assert_eq!(occurrences(&everything(&engine).await, "secret-"), 0, "hashes are sealed");
+    assert_eq!(count_occurrences(&database_content(&engine).await, "secret-"), 0, "hashes are sealed");
     set("secret-five", now().plus(Duration::from_secs(9)), 0).await;
     assert!(earlier().await.is_empty(), "without a history nothing is kept");
     assert!(store.password(8).await.unwrap().is_none());
@@ -311,7 +321,7 @@ async fn passwords_and_codes_are_kept_as_the_rules_say(engine: Engine) {
 async fn a_refresh_family_is_rotated_once(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let user = created(&store, &pool, "bob", &[]).await;
+    let user = create_confirmed_user(&store, &pool, "bob", &[]).await;
     let family = &family(&user);
     store.transaction(|tx| Box::pin(async move { tx.add_refresh_family(family).await })).await.unwrap();
     let rotate = || {

@@ -2,7 +2,7 @@
 //! two differ, one of the rules below says why, and each of them is seen to be the only reason at
 //! least once.
 
-use crate::support::policies::{Known, judged};
+use crate::support::policies::{RequestContext, decision};
 use iam_rs::{Arn, Decision, IAMPolicy, IAMRequest, Principal, PrincipalId};
 use narthex::policy::{Document, Grants, Purpose, Statements};
 use serde_json::{Map, Value as Json, json};
@@ -283,7 +283,8 @@ fn random_policies_are_judged_as_iam_rs_judges_them_but_for_what_is_explained() 
         let document = Document::parse(&policy.to_string(), Purpose::Identity)
             .unwrap_or_else(|wrong| panic!("{wrong}: {policy}"));
         let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
-        let ours = judged(&grants, action, &resource, &Known::of(&Json::Object(context.clone())));
+        let ours =
+            decision(&grants, action, &resource, &RequestContext::from_json(&Json::Object(context.clone())));
         *told.entry(ours).or_default() += 1;
         with_variables += usize::from(policy.to_string().contains("${"));
         let theirs = theirs(&policy, action, &resource, &context);

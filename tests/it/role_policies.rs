@@ -3,9 +3,9 @@
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
-use crate::support::policies::allows;
+use crate::support::policies::allow_policy;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, status};
+use crate::support::visitor::{Visitor, assert_status, request_status};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
         .start();
     let alice = Visitor::new(&narthex);
     let url = |path: &str| format!("{}{path}", narthex.origin("app"));
-    is(&alice.land(&url("/x"), "alice").await, 200);
+    assert_status(&alice.sign_in(&url("/x"), "alice").await, 200);
     for path in [
         "/",
         "/admin",
@@ -74,15 +74,15 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
         "/Lone/;x",
         "/v1.%20/secret",
     ] {
-        assert_eq!(status(&alice, Method::GET, &url(path)).await, 403, "{path}");
+        assert_eq!(request_status(&alice, Method::GET, &url(path)).await, 403, "{path}");
     }
     for path in ["/administrators", "/Photos/1", "/x;admin", "/job/a%252Fb", "/caf%C3%A9", "/U.S."] {
-        assert_eq!(status(&alice, Method::GET, &url(path)).await, 200, "{path}");
+        assert_eq!(request_status(&alice, Method::GET, &url(path)).await, 200, "{path}");
     }
-    assert_eq!(status(&alice, Method::DELETE, &url("/x")).await, 403);
+    assert_eq!(request_status(&alice, Method::DELETE, &url("/x")).await, 403);
     for spelt in ["delete", "dElete"] {
         let delete = Method::from_bytes(spelt.as_bytes()).unwrap();
-        assert_eq!(status(&alice, delete, &url("/x")).await, 403, "{spelt}");
+        assert_eq!(request_status(&alice, delete, &url("/x")).await, 403, "{spelt}");
     }
     for name in [
         "X-HTTP-Method-Override",
@@ -92,12 +92,12 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
         "x-http_method",
     ] {
         let sly = alice.client.post(url("/x")).header(name, "DELETE").send().await.unwrap();
-        is(&sly, 400);
+        assert_status(&sly, 400);
     }
     let same = alice.client.post(url("/x")).header("X-HTTP-Method-Override", "POST").send().await.unwrap();
-    is(&same, 200);
+    assert_status(&same, 200);
     // Without a guest role, nobody is a guest.
-    assert_eq!(status(&Visitor::new(&narthex), Method::GET, &url("/")).await, 401);
+    assert_eq!(request_status(&Visitor::new(&narthex), Method::GET, &url("/")).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn what_is_shut_off_by_not_resource_is_so_in_every_spelling() {
         ("/%2561dmin/x", 401),
     ] {
         let url = format!("{}{path}", narthex.origin("app"));
-        assert_eq!(status(&guest, Method::GET, &url).await, expected, "{path}");
+        assert_eq!(request_status(&guest, Method::GET, &url).await, expected, "{path}");
     }
 }
 
@@ -152,7 +152,7 @@ async fn what_is_allowed_by_its_ending_is_not_had_by_an_ending_that_servers_drop
         ("/open;x/cars", 401),
     ] {
         let url = format!("{}{path}", narthex.origin("app"));
-        assert_eq!(status(&guest, Method::GET, &url).await, expected, "{path}");
+        assert_eq!(request_status(&guest, Method::GET, &url).await, expected, "{path}");
     }
 }
 
@@ -169,9 +169,10 @@ async fn a_proxy_that_does_not_say_whose_request_it_is_comes_from_no_network() {
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
         .start();
     let url = format!("{}/", narthex.origin("app"));
-    assert_eq!(status(&Visitor::new(&narthex), Method::GET, &url).await, 200);
-    let proxy =
-        Visitor::with(&narthex, |builder| builder.local_address(std::net::IpAddr::from([127, 0, 0, 7])));
+    assert_eq!(request_status(&Visitor::new(&narthex), Method::GET, &url).await, 200);
+    let proxy = Visitor::with_client(&narthex, |builder| {
+        builder.local_address(std::net::IpAddr::from([127, 0, 0, 7]))
+    });
     for (told, expected) in [
         (None, 401),
         (Some("nonsense"), 401),
@@ -193,7 +194,7 @@ async fn a_proxy_that_does_not_say_whose_request_it_is_comes_from_no_network() {
 /// A guest's request by way of the trusted proxy, which says whose it is.
 async fn by_proxy(narthex: &Narthex, told: &str) -> u16 {
     let address = std::net::IpAddr::from([127, 0, 0, 7]);
-    let proxy = Visitor::with(narthex, |builder| builder.local_address(address));
+    let proxy = Visitor::with_client(narthex, |builder| builder.local_address(address));
     let request = proxy.client.get(format!("{}/", narthex.origin("app"))).header("x-forwarded-for", told);
     request.send().await.unwrap().status().as_u16()
 }
@@ -210,7 +211,7 @@ async fn a_trust_policy_is_judged_with_each_request_where_it_asks_for_what_a_req
     };
     let barred = json!({"IpAddress": {"aws:SourceIp": ["192.0.2.0/24", "::ffff:203.0.113.0/120"]}});
     let narthex = NarthexBuilder::new()
-        .file("all.json", allows(&["*"]).to_string())
+        .file("all.json", allow_policy(&["*"]).to_string())
         .file("trust.json", trust(json!({"AWS": "*"}), barred))
         .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\nassume_role_policy = \"trust.json\"\n[[identity_pool]]\nname = \"main\"\nguest_role = \"all\"\n")
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")

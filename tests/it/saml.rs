@@ -3,12 +3,15 @@
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::saml_provider::{
-    Asked, EACH, OAEP, SAML, SHA256, SamlKey, SamlProvider, Signed, at, base64, begin, encrypt,
-    encrypted_text, narthex, our_certificate, post, sign, visitor,
+    EACH_SIGNED, OAEP, SAML, SHA256, SamlKey, SamlProvider, SamlRequest, Signed, base64, encrypt,
+    encrypt_with_oaep_sha256, narthex_certificate, new_visitor, post_response, sign, start_narthex,
+    start_sign_in, time_from_now,
 };
-use crate::support::saml_sign_in::{AUDIENCE, OURS, same, sign_in, sign_in_with, why};
+use crate::support::saml_sign_in::{
+    AUDIENCE, ENTITY_ID_TOML, last_failure, sign_in, sign_in_with, unchanged,
+};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location};
+use crate::support::visitor::{Visitor, assert_status, location};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
@@ -19,13 +22,14 @@ use std::time::Duration;
 async fn a_person_signs_in_by_saml_however_the_response_is_signed() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
-    for signed in EACH {
-        let (visitor, asked) = begin(&narthex).await;
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
+    for signed in EACH_SIGNED {
+        let (visitor, asked) = start_sign_in(&narthex).await;
         assert!(asked.id.len() > 40 && !asked.request.contains("Signature"));
-        let response = provider.honest(&provider.acs(&narthex), AUDIENCE, &asked, signed, same, same);
-        let landed = post(&visitor, &provider.acs(&narthex), &response, &asked.relay_state).await;
-        assert_eq!(landed.status(), 200, "{signed:?}: {}", why(&narthex));
+        let response =
+            provider.valid_response(&provider.acs(&narthex), AUDIENCE, &asked, signed, unchanged, unchanged);
+        let landed = post_response(&visitor, &provider.acs(&narthex), &response, &asked.relay_state).await;
+        assert_eq!(landed.status(), 200, "{signed:?}: {}", last_failure(&narthex));
     }
     let seen = upstream.seen();
     assert_eq!(seen.len(), 3);
@@ -40,17 +44,18 @@ async fn a_person_signs_in_by_saml_however_the_response_is_signed() {
 async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_file_says_so() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, &format!("{OURS}\nencrypted_responses = true"));
+    let narthex =
+        start_narthex(&provider, upstream.port, &format!("{ENTITY_ID_TOML}\nencrypted_responses = true"));
     let (acs, certificate) =
-        (provider.acs(&narthex), our_certificate(&narthex, "corp", provider.folder.path()).await);
+        (provider.acs(&narthex), narthex_certificate(&narthex, "corp", provider.folder.path()).await);
     for cipher in [
         "http://www.w3.org/2001/04/xmlenc#aes128-cbc",
         "http://www.w3.org/2001/04/xmlenc#aes256-cbc",
         "http://www.w3.org/2009/xmlenc11#aes128-gcm",
         "http://www.w3.org/2009/xmlenc11#aes256-gcm",
     ] {
-        for signed in EACH {
-            let (visitor, asked) = begin(&narthex).await;
+        for signed in EACH_SIGNED {
+            let (visitor, asked) = start_sign_in(&narthex).await;
             let mut assertion = provider.assertion(&acs, AUDIENCE, &asked);
             if signed != Signed::Response {
                 assertion = provider.sign(&assertion);
@@ -60,21 +65,21 @@ async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_f
             if signed != Signed::Assertion {
                 response = provider.sign(&response);
             }
-            let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-            assert_eq!(landed.status(), 200, "{cipher} {signed:?}: {}", why(&narthex));
+            let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
+            assert_eq!(landed.status(), 200, "{cipher} {signed:?}: {}", last_failure(&narthex));
         }
     }
-    let (visitor, asked) = begin(&narthex).await;
+    let (visitor, asked) = start_sign_in(&narthex).await;
     let assertion = provider.sign(&provider.assertion(&acs, AUDIENCE, &asked));
-    let response = provider.response(&acs, &asked, &encrypted_text(&assertion, &narthex).await);
-    let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    let response = provider.response(&acs, &asked, &encrypt_with_oaep_sha256(&assertion, &narthex).await);
+    let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
+    assert_eq!(landed.status(), 200, "{}", last_failure(&narthex));
 
-    for signed in EACH {
-        let (visitor, asked) = begin(&narthex).await;
-        let plain = provider.honest(&acs, AUDIENCE, &asked, signed, same, same);
-        is(&post(&visitor, &acs, &plain, &asked.relay_state).await, 400);
-        assert!(why(&narthex).starts_with("\"encryption\""), "{}", why(&narthex));
+    for signed in EACH_SIGNED {
+        let (visitor, asked) = start_sign_in(&narthex).await;
+        let plain = provider.valid_response(&acs, AUDIENCE, &asked, signed, unchanged, unchanged);
+        assert_status(&post_response(&visitor, &acs, &plain, &asked.relay_state).await, 400);
+        assert!(last_failure(&narthex).starts_with("\"encryption\""), "{}", last_failure(&narthex));
     }
 }
 
@@ -85,7 +90,7 @@ async fn keys_of_other_kinds_and_clocks_that_differ_by_less_than_a_minute_are_ta
     let curve =
         SamlKey::make(provider.folder.path(), "ec", &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
     provider.publish(&[&provider.key, &curve]);
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
     let acs = provider.acs(&narthex);
     let more = "http://www.w3.org/2001/04/xmldsig-more#";
     for (key, method, digest) in [
@@ -93,19 +98,21 @@ async fn keys_of_other_kinds_and_clocks_that_differ_by_less_than_a_minute_are_ta
         (&provider.key, format!("{more}rsa-sha384"), "http://www.w3.org/2001/04/xmldsig-more#sha384"),
         (&curve, format!("{more}ecdsa-sha256"), SHA256),
     ] {
-        let (visitor, asked) = begin(&narthex).await;
+        let (visitor, asked) = start_sign_in(&narthex).await;
         let assertion = sign(&provider.assertion(&acs, AUDIENCE, &asked), key, &method, digest);
         let response = provider.response(&acs, &asked, &assertion);
-        let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-        assert_eq!(landed.status(), 200, "{method}: {}", why(&narthex));
+        let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
+        assert_eq!(landed.status(), 200, "{method}: {}", last_failure(&narthex));
     }
     for shift in [-50, 50] {
         let (_, landed, _) = sign_in_with(&narthex, &provider, |text| {
-            let text = text.replace(&at(0), &at(shift)).replace(&at(-5), &at(shift - 5));
-            text.replace(&at(300), &at(shift.min(0)))
+            let text = text
+                .replace(&time_from_now(0), &time_from_now(shift))
+                .replace(&time_from_now(-5), &time_from_now(shift - 5));
+            text.replace(&time_from_now(300), &time_from_now(shift.min(0)))
         })
         .await;
-        assert_eq!(landed.status(), 200, "{shift} s: {}", why(&narthex));
+        assert_eq!(landed.status(), 200, "{shift} s: {}", last_failure(&narthex));
     }
 }
 
@@ -113,7 +120,7 @@ async fn keys_of_other_kinds_and_clocks_that_differ_by_less_than_a_minute_are_ta
 async fn a_person_in_a_thousand_groups_is_signed_in_and_more_than_anybody_needs_is_refused() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
     let with = |groups: usize| {
         let values: String = (0..groups)
             .map(|number| format!("<saml:AttributeValue>CN=group-{number:06},OU=groups,OU=company,DC=corp,DC=example</saml:AttributeValue>"))
@@ -122,11 +129,11 @@ async fn a_person_in_a_thousand_groups_is_signed_in_and_more_than_anybody_needs_
     };
     let (_, landed, response) = sign_in_with(&narthex, &provider, with(999)).await;
     assert!(response.len() > 90_000);
-    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    assert_eq!(landed.status(), 200, "{}", last_failure(&narthex));
     // Where no group decides anything, those beyond the bound are left out.
-    is(&sign_in_with(&narthex, &provider, with(1001)).await.1, 200);
+    assert_status(&sign_in_with(&narthex, &provider, with(1001)).await.1, 200);
     narthex.wait_for_log("a claim was left out: the groups are too many");
-    is(&sign_in_with(&narthex, &provider, with(4000)).await.1, 413);
+    assert_status(&sign_in_with(&narthex, &provider, with(4000)).await.1, 413);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +141,7 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
     let builder = NarthexBuilder::new()
-        .tables(&provider.toml(OURS))
+        .tables(&provider.toml(ENTITY_ID_TOML))
         .route("app", upstream.port, "")
         .postgres(&Postgres::shared().database());
     let mut one = builder.clone().start();
@@ -142,15 +149,15 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
     let acs = provider.acs(&one);
 
     // Another browser has not asked for it.
-    let (visitor, asked) = begin(&one).await;
-    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, same, same);
+    let (visitor, asked) = start_sign_in(&one).await;
+    let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Assertion, unchanged, unchanged);
     let stranger = Visitor::new(&one);
-    is(&post(&stranger, &acs, &response, &asked.relay_state).await, 400);
-    assert!(why(&one).starts_with("\"no_attempt\""), "{}", why(&one));
+    assert_status(&post_response(&stranger, &acs, &response, &asked.relay_state).await, 400);
+    assert!(last_failure(&one).starts_with("\"no_attempt\""), "{}", last_failure(&one));
     // Nor does an address in the place of the relay state lead anywhere.
-    is(&post(&visitor, &acs, &response, "https://evil.example/").await, 400);
+    assert_status(&post_response(&visitor, &acs, &response, "https://evil.example/").await, 400);
 
-    is(&post(&visitor, &acs, &response, &asked.relay_state).await, 200);
+    assert_status(&post_response(&visitor, &acs, &response, &asked.relay_state).await, 200);
     for _ in 0..2 {
         // The attempt is used up: a browser that is signed in goes on to the app, and no session
         // begins.
@@ -159,15 +166,15 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
             .post(&acs)
             .form(&[("SAMLResponse", STANDARD.encode(&response)), ("RelayState", asked.relay_state.clone())]);
         let again = again.send().await.unwrap();
-        is(&again, 303);
+        assert_status(&again, 303);
         let landed = visitor.follow(location(&again).as_str()).await;
         assert_eq!(landed.url().as_str(), format!("{}/", one.origin("app")));
     }
-    let (keeper, asked) = begin(&one).await;
-    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, same, same);
+    let (keeper, asked) = start_sign_in(&one).await;
+    let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Assertion, unchanged, unchanged);
     let form = [("SAMLResponse", STANDARD.encode(&response)), ("RelayState", asked.relay_state.clone())];
     // Brought to both nodes at once by the same browser, it is judged by one of them.
-    let elsewhere = keeper.sent_to(&two);
+    let elsewhere = keeper.on_node(&two);
     let (here, there) = tokio::join!(
         keeper.client.post(&acs).form(&form).send(),
         elsewhere.client.post(&acs).form(&form).send()
@@ -178,8 +185,8 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
     one.kill();
     one.start();
     let after = keeper.client.post(&acs).form(&form).send().await.unwrap();
-    is(&after, 400);
-    assert!(why(&one).starts_with("\"replay\""), "{}", why(&one));
+    assert_status(&after, 400);
+    assert!(last_failure(&one).starts_with("\"replay\""), "{}", last_failure(&one));
     assert_eq!(one.audit("login").len(), 1);
 }
 
@@ -188,25 +195,25 @@ async fn one_providers_response_is_none_of_anothers_and_equal_names_are_two_peop
     let upstream = Upstream::start().await;
     let (corp, other) = (SamlProvider::new("corp"), SamlProvider::new("other"));
     let narthex = NarthexBuilder::new()
-        .tables(&corp.toml(OURS))
-        .tables(&other.toml(OURS))
+        .tables(&corp.toml(ENTITY_ID_TOML))
+        .tables(&other.toml(ENTITY_ID_TOML))
         .route("app", upstream.port, "")
         .start();
     let begin_at = async |provider: &SamlProvider| {
-        let visitor = visitor(&narthex);
+        let visitor = new_visitor(&narthex);
         let page = visitor.follow(&format!("{}/", narthex.origin("app"))).await;
         let page = page.text().await.unwrap().replace("&amp;", "&").replace("&#38;", "&");
         let link =
             page.split("href=\"").find(|link| link.contains(&format!("identity_provider={}", provider.name)));
         let to = visitor.get(link.unwrap().split('"').next().unwrap()).await;
-        let asked = crate::support::saml_provider::asked(location(&to).as_str());
+        let asked = crate::support::saml_provider::parse_request(location(&to).as_str());
         (visitor, asked)
     };
     // The other provider answers for this one: at this one's address, and at its own.
     for acs in [corp.acs(&narthex), other.acs(&narthex)] {
         let (visitor, asked) = begin_at(&corp).await;
-        let response = other.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
-        is(&post(&visitor, &acs, &response, &asked.relay_state).await, 400);
+        let response = other.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
+        assert_status(&post_response(&visitor, &acs, &response, &asked.relay_state).await, 400);
     }
     let reasons: Vec<String> =
         narthex.audit("login_failed").iter().map(|line| line["reason"].to_string()).collect();
@@ -215,8 +222,8 @@ async fn one_providers_response_is_none_of_anothers_and_equal_names_are_two_peop
     for provider in [&corp, &other] {
         let (visitor, asked) = begin_at(provider).await;
         let acs = provider.acs(&narthex);
-        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
-        is(&post(&visitor, &acs, &response, &asked.relay_state).await, 200);
+        let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
+        assert_status(&post_response(&visitor, &acs, &response, &asked.relay_state).await, 200);
     }
     let seen = upstream.seen();
     assert_ne!(seen[0].claims()["sub"], seen[1].claims()["sub"]);
@@ -229,18 +236,19 @@ async fn a_provider_that_calls_itself_another_one_signs_nobody_in_as_that_ones_p
     partner.entity_id = corp.entity_id.clone();
     partner.publish(&[&partner.key]);
     let start = |provider: &SamlProvider, database: &str| {
-        let builder = NarthexBuilder::new().tables(&provider.toml(OURS)).route("app", upstream.port, "");
+        let builder =
+            NarthexBuilder::new().tables(&provider.toml(ENTITY_ID_TOML)).route("app", upstream.port, "");
         builder.postgres(database).start()
     };
     let database = Postgres::shared().database();
     let narthex = start(&corp, &database);
-    is(&sign_in(&narthex, &corp).await.1, 200);
+    assert_status(&sign_in(&narthex, &corp).await.1, 200);
     drop(narthex);
     let narthex = start(&partner, &database);
-    is(&sign_in(&narthex, &partner).await.1, 400);
-    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
+    assert_status(&sign_in(&narthex, &partner).await.1, 400);
+    assert!(last_failure(&narthex).starts_with("\"issuer\""), "{}", last_failure(&narthex));
     // Its own people it may sign in.
-    is(&sign_in_with(&narthex, &partner, |text| text.replace(">alice<", ">bob<")).await.1, 200);
+    assert_status(&sign_in_with(&narthex, &partner, |text| text.replace(">alice<", ">bob<")).await.1, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,60 +261,60 @@ async fn an_account_that_saml_made_is_never_one_of_a_provider_that_speaks_otherw
     let mut corp = SamlProvider::new("corp");
     corp.entity_id = format!("http://127.0.0.1:{}", club.port);
     corp.publish(&[&corp.key]);
-    let by_saml = || builder.clone().tables(&corp.toml(OURS)).start();
+    let by_saml = || builder.clone().tables(&corp.toml(ENTITY_ID_TOML)).start();
     let by_openid = || builder.clone().tables(&club.toml("\"anyone\"")).start();
 
     let narthex = by_saml();
-    is(&sign_in(&narthex, &corp).await.1, 200);
+    assert_status(&sign_in(&narthex, &corp).await.1, 200);
     drop(narthex);
     let narthex = by_openid();
     let app = format!("{}/", narthex.origin("app"));
-    is(&Visitor::new(&narthex).land(&app, "alice").await, 400);
-    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
-    is(&Visitor::new(&narthex).land(&app, "bob").await, 200);
+    assert_status(&Visitor::new(&narthex).sign_in(&app, "alice").await, 400);
+    assert!(last_failure(&narthex).starts_with("\"issuer\""), "{}", last_failure(&narthex));
+    assert_status(&Visitor::new(&narthex).sign_in(&app, "bob").await, 200);
     drop(narthex);
     let narthex = by_saml();
-    is(&sign_in_with(&narthex, &corp, |text| text.replace(">alice<", ">bob<")).await.1, 400);
-    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
+    assert_status(&sign_in_with(&narthex, &corp, |text| text.replace(">alice<", ">bob<")).await.1, 400);
+    assert!(last_failure(&narthex).starts_with("\"issuer\""), "{}", last_failure(&narthex));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_providers_are_known_to_do_is_taken() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
     // One attribute for each value, a name on a line of its own, and the text's own declaration.
     let twice = "<saml:Attribute Name=\"urn:groups\"><saml:AttributeValue>more</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>";
     let (_, landed, _) = sign_in_with(&narthex, &provider, |text| {
         text.replace("</saml:AttributeStatement>", twice).replace(">alice<", ">\n  alice\n  <")
     })
     .await;
-    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    assert_eq!(landed.status(), 200, "{}", last_failure(&narthex));
     let claims = upstream.seen()[0].claims();
     assert_eq!(claims["cognito:groups"], serde_json::json!(["staff", "admins", "more"]));
     assert_eq!(claims["identities"][0]["userId"], "alice");
 
-    let (visitor, asked) = begin(&narthex).await;
+    let (visitor, asked) = start_sign_in(&narthex).await;
     let acs = provider.acs(&narthex);
-    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
+    let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
     let declared = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{response}");
-    is(&post(&visitor, &acs, &declared, &asked.relay_state).await, 200);
+    assert_status(&post_response(&visitor, &acs, &declared, &asked.relay_state).await, 200);
 
     // An encrypted assertion whose namespaces stand around it.
     for signed in [Signed::Assertion, Signed::Response] {
-        let (visitor, asked) = begin(&narthex).await;
+        let (visitor, asked) = start_sign_in(&narthex).await;
         let mut assertion = provider.assertion(&acs, AUDIENCE, &asked);
         if signed == Signed::Assertion {
             assertion = provider.sign(&assertion);
         }
         let bare = assertion.replacen(&format!(" xmlns:saml=\"{SAML}\""), "", 1);
-        let inner = encrypted_text(&bare, &narthex).await;
+        let inner = encrypt_with_oaep_sha256(&bare, &narthex).await;
         let response = provider.response(&acs, &asked, &inner);
         let response =
             response.replacen("<samlp:Response ", &format!("<samlp:Response xmlns:saml=\"{SAML}\" "), 1);
         let response = if signed == Signed::Response { provider.sign(&response) } else { response };
-        let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-        assert_eq!(landed.status(), 200, "{signed:?}: {}", why(&narthex));
+        let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
+        assert_eq!(landed.status(), 200, "{signed:?}: {}", last_failure(&narthex));
     }
 }
 
@@ -315,19 +323,19 @@ async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
     for (more, status) in [("", 400), ("idp_init = true", 200)] {
-        let narthex = narthex(&provider, upstream.port, &format!("{OURS}\n{more}"));
-        let visitor = visitor(&narthex);
+        let narthex = start_narthex(&provider, upstream.port, &format!("{ENTITY_ID_TOML}\n{more}"));
+        let visitor = new_visitor(&narthex);
         let acs = provider.acs(&narthex);
-        let nobody = Asked { id: "none".into(), relay_state: String::new(), request: String::new() };
+        let nobody = SamlRequest { id: "none".into(), relay_state: String::new(), request: String::new() };
         let unasked = |text: String| text.replace(" InResponseTo=\"none\"", "");
-        let response = provider.honest(&acs, AUDIENCE, &nobody, Signed::Both, unasked, unasked);
-        is(&post(&visitor, &acs, &response, "anything").await, status);
+        let response = provider.valid_response(&acs, AUDIENCE, &nobody, Signed::Both, unasked, unasked);
+        assert_status(&post_response(&visitor, &acs, &response, "anything").await, status);
         // What answers somebody's request is not for those who did not ask.
-        let (_, asked) = begin(&narthex).await;
-        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
-        is(&post(&visitor, &acs, &response, "").await, 400);
+        let (_, asked) = start_sign_in(&narthex).await;
+        let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
+        assert_status(&post_response(&visitor, &acs, &response, "").await, 400);
         let check = if status == 200 { "\"in_response_to\"" } else { "\"idp_init_off\"" };
-        assert!(why(&narthex).starts_with(check), "{}", why(&narthex));
+        assert!(last_failure(&narthex).starts_with(check), "{}", last_failure(&narthex));
         // However often any page has a browser do that, its address may still sign in. What costs
         // time is refused.
         let mut last = 400;
@@ -343,9 +351,9 @@ async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
                 .as_u16();
         }
         assert_eq!(last, if status == 200 { 429 } else { 400 });
-        let (other, asked) = begin(&narthex).await;
-        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
-        is(&post(&other, &acs, &response, &asked.relay_state).await, 200);
+        let (other, asked) = start_sign_in(&narthex).await;
+        let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
+        assert_status(&post_response(&other, &acs, &response, &asked.relay_state).await, 200);
         // Signed in at the pool, the app needs no more of the provider.
         let app = visitor.get(&format!("{}/", narthex.origin("app"))).await;
         let asked = visitor.get(location(&app).as_str()).await;
@@ -361,12 +369,12 @@ async fn one_address_has_only_so_many_messages_verified_at_a_time() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let metadata = format!("http://{}/metadata", silent.local_addr().unwrap());
     let provider = SamlProvider::new("corp");
-    let tables = provider.toml(&format!("{OURS}\nidp_init = true"));
+    let tables = provider.toml(&format!("{ENTITY_ID_TOML}\nidp_init = true"));
     let tables = tables.replace(provider.metadata_file().to_str().unwrap(), &metadata);
     let narthex = NarthexBuilder::new().tables(&tables).route("app", upstream.port, "").start();
     let response =
         base64(&format!("<samlp:Response xmlns:samlp=\"urn:x\">{}</samlp:Response>", "x".repeat(100)));
-    let visitor = visitor(&narthex);
+    let visitor = new_visitor(&narthex);
     let send = |path| {
         let address = format!("{}/saml2/{path}/corp", narthex.origin("auth"));
         visitor.client.post(&address).form(&[("SAMLResponse", &response)]).send()
@@ -374,7 +382,7 @@ async fn one_address_has_only_so_many_messages_verified_at_a_time() {
     let paths = ["idpresponse"; 9].into_iter().chain(["logout"; 8]);
     let mut sent: FuturesUnordered<_> = paths.map(send).collect();
     let begun = std::time::Instant::now();
-    is(&sent.next().await.unwrap().unwrap(), 503);
+    assert_status(&sent.next().await.unwrap().unwrap(), 503);
     // The provider's time to answer is not over.
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }

@@ -2,11 +2,11 @@
 
 use crate::support::process::wait_until;
 use crate::support::saml_provider::{
-    RSA_SHA256, SAML, SHA256, SamlKey, SamlProvider, begin, narthex, sign, sign_template,
+    RSA_SHA256, SAML, SHA256, SamlKey, SamlProvider, sign, sign_template, start_narthex, start_sign_in,
 };
-use crate::support::saml_sign_in::{OURS, sign_in, why};
+use crate::support::saml_sign_in::{ENTITY_ID_TOML, last_failure, sign_in};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location};
+use crate::support::visitor::{Visitor, assert_status, location};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,23 +14,24 @@ use std::time::Duration;
 async fn a_key_may_change_during_use_and_one_that_is_gone_counts_no_longer_than_the_refresh() {
     let upstream = Upstream::start().await;
     let mut provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, &format!("{OURS}\nmetadata_refresh = \"12s\""));
+    let narthex =
+        start_narthex(&provider, upstream.port, &format!("{ENTITY_ID_TOML}\nmetadata_refresh = \"12s\""));
     let (old, new) = (provider.key.clone(), SamlKey::make(provider.folder.path(), "new", &["rsa:2048"]));
-    is(&sign_in(&narthex, &provider).await.1, 200);
+    assert_status(&sign_in(&narthex, &provider).await.1, 200);
     // In its time: both are published, then the new one signs.
     provider.publish(&[&old, &new]);
-    is(&sign_in(&narthex, &provider).await.1, 200);
+    assert_status(&sign_in(&narthex, &provider).await.1, 200);
     tokio::time::sleep(Duration::from_secs(11)).await;
     provider.key = new.clone();
     let (_, landed, _) = sign_in(&narthex, &provider).await;
-    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    assert_eq!(landed.status(), 200, "{}", last_failure(&narthex));
     provider.publish(&[&new]);
     tokio::time::sleep(Duration::from_secs(13)).await;
     provider.key = old;
-    is(&sign_in(&narthex, &provider).await.1, 400);
-    assert!(why(&narthex).starts_with("\"signature\""), "{}", why(&narthex));
+    assert_status(&sign_in(&narthex, &provider).await.1, 400);
+    assert!(last_failure(&narthex).starts_with("\"signature\""), "{}", last_failure(&narthex));
     provider.key = new;
-    is(&sign_in(&narthex, &provider).await.1, 200);
+    assert_status(&sign_in(&narthex, &provider).await.1, 200);
     assert_eq!(narthex.audit("login_failed").len(), 1);
 }
 
@@ -38,25 +39,25 @@ async fn a_key_may_change_during_use_and_one_that_is_gone_counts_no_longer_than_
 async fn metadata_in_a_file_that_is_replaced_counts_at_once_and_a_bad_one_is_told() {
     let upstream = Upstream::start().await;
     let mut provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
     let (old, new) = (provider.key.clone(), SamlKey::make(provider.folder.path(), "new", &["rsa:2048"]));
-    is(&sign_in(&narthex, &provider).await.1, 200);
+    assert_status(&sign_in(&narthex, &provider).await.1, 200);
     let replace = |keys: &[&SamlKey]| {
         let before = narthex.audit("reload").len();
         provider.publish(keys);
         wait_until("the reload", || narthex.audit("reload").len() > before);
     };
     replace(&[&new]);
-    is(&sign_in(&narthex, &provider).await.1, 400);
+    assert_status(&sign_in(&narthex, &provider).await.1, 400);
     provider.key = new;
-    is(&sign_in(&narthex, &provider).await.1, 200);
+    assert_status(&sign_in(&narthex, &provider).await.1, 200);
     // Half of it, for a while: the last good one is used.
     let text = std::fs::read_to_string(provider.metadata_file()).unwrap();
     std::fs::write(provider.metadata_file(), &text[..text.len() / 2]).unwrap();
     wait_until("the log line", || narthex.log().contains("the provider's metadata could not be had"));
-    is(&sign_in(&narthex, &provider).await.1, 200);
+    assert_status(&sign_in(&narthex, &provider).await.1, 200);
     provider.key = old;
-    is(&sign_in(&narthex, &provider).await.1, 400);
+    assert_status(&sign_in(&narthex, &provider).await.1, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +108,7 @@ async fn metadata_that_nothing_could_be_judged_by_is_not_used() {
         ("signed by another, and it must be", signed_by(&other), &*pinned, 502, "verifies it"),
     ] {
         std::fs::write(provider.metadata_file(), text).unwrap();
-        let narthex = narthex(&provider, upstream.port, &format!("{OURS}\n{more}"));
+        let narthex = start_narthex(&provider, upstream.port, &format!("{ENTITY_ID_TOML}\n{more}"));
         let visitor = Visitor::new(&narthex);
         let to = visitor.get(&format!("{}/", narthex.origin("app"))).await;
         let answer = visitor.get(location(&to).as_str()).await;
@@ -120,7 +121,7 @@ async fn metadata_that_nothing_could_be_judged_by_is_not_used() {
 async fn another_library_reads_our_metadata_and_our_request() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
     let url = format!("{}/saml2/metadata/corp", narthex.origin("auth"));
     let text = Visitor::new(&narthex).get(&url).await.text().await.unwrap();
     let ours: samael::metadata::EntityDescriptor = text.parse().unwrap();
@@ -128,7 +129,7 @@ async fn another_library_reads_our_metadata_and_our_request() {
     let descriptor = &ours.sp_sso_descriptors.as_ref().unwrap()[0];
     let [acs] = &descriptor.assertion_consumer_services[..] else { panic!("{descriptor:?}") };
     assert_eq!(acs.location, provider.acs(&narthex));
-    let (_, asked) = begin(&narthex).await;
+    let (_, asked) = start_sign_in(&narthex).await;
     let request: samael::schema::AuthnRequest = asked.request.parse().unwrap();
     assert_eq!(request.id, asked.id);
     assert_eq!(request.issuer.unwrap().value.as_deref(), Some("urn:narthex:test"));
@@ -167,12 +168,12 @@ async fn a_chain_in_metadata_has_one_key_that_signs() {
         provider.key = leaf.clone();
         let metadata = provider.metadata(&[&provider.key]).replace(&certificate, &chain);
         std::fs::write(provider.metadata_file(), metadata).unwrap();
-        let narthex = narthex(&provider, upstream.port, OURS);
+        let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
         let (_, landed, _) = sign_in(&narthex, &provider).await;
-        is(&landed, 200);
+        assert_status(&landed, 200);
         provider.key = authority.clone();
         let (_, refused, _) = sign_in(&narthex, &provider).await;
-        is(&refused, 400);
+        assert_status(&refused, 400);
         assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "signature");
     }
 }

@@ -50,7 +50,7 @@ async fn the_time_of_an_answer_does_not_reveal_a_user() {
         ..Default::default()
     };
     let scene = AccountScene::with_hashing(Engine::sqlite(), settings, Argon2Params::default()).await;
-    scene.user("confirmed", "confirmed@example.com").await;
+    scene.create_user("confirmed", "confirmed@example.com").await;
     let administration = Administration { keeps_verifiers: true, ..scene.administration() };
     let password = (&Secret::new(PASSWORD), true);
     scene.accounts.admin_set_password(administration, "confirmed", password).await.unwrap();

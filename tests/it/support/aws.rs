@@ -157,22 +157,25 @@ pub fn ok(boto: &mut Boto, operation: &str, request: Value) -> Value {
     boto.call(operation, request.clone()).unwrap_or_else(|error| panic!("{operation} {request}: {error:?}"))
 }
 
-/// The exception of an operation that fails.
+/// Calls an operation that fails, and returns its exception.
 pub fn exception(boto: &mut Boto, operation: &str, request: Value) -> String {
     let shown = request.to_string();
     boto.call(operation, request).expect_err(&format!("{operation} {shown}")).code
 }
 
+/// Creates a pool with these members.
 pub fn create(boto: &mut Boto, members: Value) -> Value {
     let mut request = json!({ "PoolName": "people" });
     request.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     ok(boto, "CreateUserPool", request)["UserPool"].clone()
 }
 
+/// Returns the text of a JSON string.
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
 }
 
+/// Returns the description of a pool.
 pub fn describe(boto: &mut Boto, id: &str) -> Value {
     ok(boto, "DescribeUserPool", json!({ "UserPoolId": id }))["UserPool"].clone()
 }

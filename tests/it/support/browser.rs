@@ -73,8 +73,8 @@ pub async fn set_look(browser: &Client, look: Look) {
     browser.issue_cmd(Cdp("Emulation.setEmulatedMedia", media)).await.unwrap();
 }
 
-/// Waits until the page says `words`: a click may be answered before the page it leads to is there.
-pub async fn sees(browser: &Client, words: &str) {
+/// Waits until the page contains `words`. After a click, the next page may not be loaded yet.
+pub async fn wait_for_text(browser: &Client, words: &str) {
     let begun = std::time::Instant::now();
     loop {
         // Between two pages there may be none to read.

@@ -3,25 +3,26 @@
 use std::path::Path;
 use std::process::Command;
 
-/// What is said of the file `text`, if anything is wrong about it.
-pub fn told_of(text: &str) -> Option<String> {
+/// Returns the errors of the configuration `text`, if it has any.
+pub fn config_errors(text: &str) -> Option<String> {
     let read = narthex::config::Config::parse(text, "narthex.toml", Path::new("/tmp"), &|_| None);
     read.err().map(|mistakes| mistakes.to_string())
 }
 
-/// Asserts that each replacement in a good file is reported: from what, to what, and what is
-/// said.
-pub fn each_is_told(good: &str, mistakes: &[(&str, &str, &str)]) {
-    assert_eq!(told_of(good), None);
+/// Asserts that each replacement in a valid configuration is reported: what is replaced, by what,
+/// and the message.
+pub fn assert_each_reported(good: &str, mistakes: &[(&str, &str, &str)]) {
+    assert_eq!(config_errors(good), None);
     for (from, to, message) in mistakes {
         assert!(good.contains(from), "{from}");
-        let told = told_of(&good.replacen(from, to, 1)).unwrap_or_else(|| panic!("{to} is taken"));
+        let told = config_errors(&good.replacen(from, to, 1)).unwrap_or_else(|| panic!("{to} is taken"));
         assert!(told.contains(message), "{message}:\n{told}");
     }
 }
 
-/// The output of `narthex check` on `text`, and whether it was content.
-pub fn check(folder: &Path, text: &str) -> (bool, String, String) {
+/// Runs `narthex check` on the configuration `text`. Returns whether it succeeded, its output and
+/// its errors.
+pub fn run_check(folder: &Path, text: &str) -> (bool, String, String) {
     std::fs::write(folder.join("narthex.toml"), text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_narthex"))
         .args(["check", "--config", "narthex.toml"])
@@ -33,7 +34,7 @@ pub fn check(folder: &Path, text: &str) -> (bool, String, String) {
     (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
-pub const GOOD: &str = r#"public_url = "https://auth.example.com"
+pub const VALID_FILE: &str = r#"public_url = "https://auth.example.com"
 
 [[provider]]
 type = "oidc"

@@ -4,7 +4,7 @@ use super::narthex::{Narthex, NarthexBuilder};
 use super::parties::OpenIdProvider;
 use super::upstream::Upstream;
 
-/// A deployment with one provider and the apps `app` and `other` behind it.
+/// Starts a deployment with one provider and the apps `app` and `other`.
 pub async fn deployment(upstream: &Upstream) -> (Narthex, OpenIdProvider) {
     let builder = NarthexBuilder::new();
     let provider = OpenIdProvider::start("corp", &builder.callback("corp"));

@@ -21,15 +21,16 @@ impl Block {
 }
 
 /// Returns the folder of the repository.
-pub fn root() -> &'static Path {
+pub fn repository_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Returns every page: those of the book, and those beside the code.
 pub fn pages() -> Vec<PathBuf> {
-    let mut pages = files(&root().join("docs/src"), "md");
+    let mut pages = files(&repository_root().join("docs/src"), "md");
     for folder in ["", "examples", "policies", "certs"] {
-        let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let entries =
+            std::fs::read_dir(repository_root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
         pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     }
     pages.sort();
@@ -44,12 +45,12 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 /// Returns the path of `page` below the repository.
-pub fn name(page: &Path) -> String {
-    page.strip_prefix(root()).unwrap().display().to_string()
+pub fn relative_path(page: &Path) -> String {
+    page.strip_prefix(repository_root()).unwrap().display().to_string()
 }
 
 /// Splits a page into its blocks and the prose around them.
-pub fn split(page: &Path) -> (Vec<Block>, String) {
+pub fn split_page(page: &Path) -> (Vec<Block>, String) {
     let text = std::fs::read_to_string(page).unwrap();
     let (mut blocks, mut prose) = (Vec::new(), String::new());
     let mut lines = text.lines().enumerate();
@@ -60,14 +61,18 @@ pub fn split(page: &Path) -> (Vec<Block>, String) {
             continue;
         };
         let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
-        let text: String = inside.map(|line| included(page, line) + "\n").collect();
-        blocks.push(Block { info: info.to_owned(), text, place: format!("{}:{}", name(page), number + 1) });
+        let text: String = inside.map(|line| expand_include(page, line) + "\n").collect();
+        blocks.push(Block {
+            info: info.to_owned(),
+            text,
+            place: format!("{}:{}", relative_path(page), number + 1),
+        });
     }
     (blocks, prose)
 }
 
 /// Replaces mdBook's directive `{{#include file}}` by the file.
-fn included(page: &Path, line: &str) -> String {
+fn expand_include(page: &Path, line: &str) -> String {
     let file = line.strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}"));
     match file {
         Some(file) => {
@@ -79,17 +84,17 @@ fn included(page: &Path, line: &str) -> String {
 
 /// Returns the blocks of every page.
 pub fn blocks() -> Vec<Block> {
-    pages().iter().flat_map(|page| split(page).0).collect()
+    pages().iter().flat_map(|page| split_page(page).0).collect()
 }
 
 /// Returns the text of the first block of a page with this info string.
 pub fn block(page: &str, info: &str) -> String {
-    let (blocks, _) = split(&root().join(page));
+    let (blocks, _) = split_page(&repository_root().join(page));
     let found = blocks.into_iter().find(|block| block.info == info);
     found.unwrap_or_else(|| panic!("{page} has no block `{info}`")).text
 }
 
-/// Whether the command line accepts these words: with `--help` behind them, nothing is done.
-pub fn is_accepted(words: &[&str]) -> bool {
+/// Returns whether the command line accepts these words. With `--help` after them, nothing is done.
+pub fn is_valid_command(words: &[&str]) -> bool {
     Command::new(env!("CARGO_BIN_EXE_narthex")).args(words).arg("--help").output().unwrap().status.success()
 }

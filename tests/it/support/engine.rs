@@ -29,7 +29,7 @@ impl Engine {
     }
 
     pub async fn open(&self) -> Store {
-        Store::open(&self.url, ring()).await.unwrap()
+        Store::open(&self.url, new_key_ring()).await.unwrap()
     }
 
     /// Opens a connection past the store.
@@ -43,13 +43,13 @@ impl Engine {
     }
 }
 
-/// The keys of a new master key.
-pub fn ring() -> Arc<KeyRing> {
+/// Returns the keys of a new master key.
+pub fn new_key_ring() -> Arc<KeyRing> {
     Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)))
 }
 
-/// Everything that the database holds, as bytes.
-pub async fn everything(engine: &Engine) -> Vec<u8> {
+/// Returns the whole content of the database.
+pub async fn database_content(engine: &Engine) -> Vec<u8> {
     let mut connection = engine.connect().await;
     if let StoreUrl::Sqlite(path) = &engine.url {
         for statement in ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"] {
@@ -72,7 +72,8 @@ pub async fn everything(engine: &Engine) -> Vec<u8> {
     all
 }
 
-pub fn occurrences(haystack: &[u8], needle: &str) -> usize {
+/// Counts the occurrences of `needle`, also in hexadecimal digits.
+pub fn count_occurrences(haystack: &[u8], needle: &str) -> usize {
     // PostgreSQL shows a BYTEA in hexadecimal digits.
     let hex: String = needle.bytes().map(|byte| format!("{byte:02x}")).collect();
     [needle, &hex]

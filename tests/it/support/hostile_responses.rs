@@ -2,9 +2,10 @@
 
 use super::narthex::Narthex;
 use super::saml_provider::{
-    Asked, EACH, SamlKey, SamlProvider, Signed, at, attribute, encrypt, fresh, narthex, our_certificate,
+    EACH_SIGNED, SamlKey, SamlProvider, SamlRequest, Signed, attribute, encrypt, narthex_certificate, new_id,
+    start_narthex, time_from_now,
 };
-use super::saml_sign_in::{AUDIENCE, OURS, same};
+use super::saml_sign_in::{AUDIENCE, ENTITY_ID_TOML, unchanged};
 use super::upstream::Upstream;
 use super::visitor::Visitor;
 use std::path::PathBuf;
@@ -28,25 +29,36 @@ impl Scene {
         self.provider.acs(&self.narthex)
     }
 
-    pub fn honest(&self, asked: &Asked, signed: Signed) -> String {
-        self.provider.honest(&self.acs(), AUDIENCE, asked, signed, same, same)
+    /// Returns a valid response.
+    pub fn valid_response(&self, asked: &SamlRequest, signed: Signed) -> String {
+        self.provider.valid_response(&self.acs(), AUDIENCE, asked, signed, unchanged, unchanged)
     }
 
-    pub fn assertion(&self, asked: &Asked) -> String {
+    pub fn assertion(&self, asked: &SamlRequest) -> String {
         self.provider.assertion(&self.acs(), AUDIENCE, asked)
     }
 
-    /// An honest response whose assertion was changed before it was signed.
-    pub fn said(&self, asked: &Asked, signed: Signed, change: impl Fn(String) -> String) -> String {
-        self.provider.honest(&self.acs(), AUDIENCE, asked, signed, change, same)
+    /// Returns a valid response whose assertion was changed before it was signed.
+    pub fn with_changed_assertion(
+        &self,
+        asked: &SamlRequest,
+        signed: Signed,
+        change: impl Fn(String) -> String,
+    ) -> String {
+        self.provider.valid_response(&self.acs(), AUDIENCE, asked, signed, change, unchanged)
     }
 
-    /// The same of the message around it.
-    pub fn sent(&self, asked: &Asked, signed: Signed, change: impl Fn(String) -> String) -> String {
-        self.provider.honest(&self.acs(), AUDIENCE, asked, signed, same, change)
+    /// Returns a valid response that was changed around its assertion before it was signed.
+    pub fn with_changed_response(
+        &self,
+        asked: &SamlRequest,
+        signed: Signed,
+        change: impl Fn(String) -> String,
+    ) -> String {
+        self.provider.valid_response(&self.acs(), AUDIENCE, asked, signed, unchanged, change)
     }
 
-    pub fn encrypted(&self, asked: &Asked, signed: Signed, cipher: &str, transport: &str) -> String {
+    pub fn encrypted(&self, asked: &SamlRequest, signed: Signed, cipher: &str, transport: &str) -> String {
         let mut assertion = self.assertion(asked);
         if signed != Signed::Response {
             assertion = self.provider.sign(&assertion);
@@ -57,35 +69,35 @@ impl Scene {
     }
 }
 
-/// The part of `text` from `begin` to the end of the first `end` behind it.
-pub fn part<'t>(text: &'t str, begin: &str, end: &str) -> &'t str {
+/// Returns the part of `text` from `begin` to the end of the next `end`.
+pub fn text_between<'t>(text: &'t str, begin: &str, end: &str) -> &'t str {
     let from = text.find(begin).unwrap_or_else(|| panic!("{begin} in {text}"));
     let to = from + text[from..].find(end).unwrap_or_else(|| panic!("{end} in {text}")) + end.len();
     &text[from..to]
 }
 
 pub fn assertion_of(text: &str) -> &str {
-    part(text, "<saml:Assertion ", "</saml:Assertion>")
+    text_between(text, "<saml:Assertion ", "</saml:Assertion>")
 }
 
 pub fn signature_of(text: &str) -> &str {
-    part(text, "<ds:Signature ", "</ds:Signature>")
+    text_between(text, "<ds:Signature ", "</ds:Signature>")
 }
 
-/// `text` once replaced, which must be there.
-pub fn replaced(text: &str, from: &str, to: &str) -> String {
+/// Replaces the first occurrence, which must exist.
+pub fn replace_once(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from} is not in {text}");
     text.replacen(from, to, 1)
 }
 
-/// An assertion of the attacker's making: another person, another id, no signature.
-pub fn evil(assertion: &str) -> String {
+/// Returns an assertion for another user, with another id and without a signature.
+pub fn forged_assertion(assertion: &str) -> String {
     let plain = assertion.replace(signature_of(assertion), "");
     let id = attribute(assertion, "ID").to_owned();
-    plain.replace(&id, &fresh("evil")).replace(">alice<", ">mallory<")
+    plain.replace(&id, &new_id("evil")).replace(">alice<", ">mallory<")
 }
 
-pub type Make = Box<dyn Fn(&Scene, &Asked) -> String>;
+pub type Make = Box<dyn Fn(&Scene, &SamlRequest) -> String>;
 
 /// The name of a response, the check that refuses it, and how it is made.
 pub struct Hostile(pub String, pub &'static str, pub Make);
@@ -93,187 +105,205 @@ pub struct Hostile(pub String, pub &'static str, pub Make);
 pub fn hostile(
     name: impl Into<String>,
     check: &'static str,
-    make: impl Fn(&Scene, &Asked) -> String + 'static,
+    make: impl Fn(&Scene, &SamlRequest) -> String + 'static,
 ) -> Hostile {
     Hostile(name.into(), check, Box::new(make))
 }
 
-/// Each profile check broken in the assertion, however the response is signed.
+/// Returns responses whose assertion fails one check, for each way to sign.
 pub fn broken_assertions() -> Vec<Hostile> {
     type Change = fn(&str) -> String;
     let changes: [(&str, &str, Change); 30] = [
         ("another issuer", "issuer", |t| {
-            replaced(t, "https://corp.example/idp<", "https://evil.example/idp<")
+            replace_once(t, "https://corp.example/idp<", "https://evil.example/idp<")
         }),
         ("no issuer's format", "issuer", |t| {
-            replaced(t, "<saml:Issuer>", "<saml:Issuer Format=\"urn:other\">")
+            replace_once(t, "<saml:Issuer>", "<saml:Issuer Format=\"urn:other\">")
         }),
-        ("another audience", "audience", |t| replaced(t, "urn:narthex:test", "urn:somebody:else")),
+        ("another audience", "audience", |t| replace_once(t, "urn:narthex:test", "urn:somebody:else")),
         ("an audience that begins like ours", "audience", |t| {
-            replaced(t, "urn:narthex:test<", "urn:narthex:test2<")
+            replace_once(t, "urn:narthex:test<", "urn:narthex:test2<")
         }),
         ("no audience", "audience", |t| {
-            t.replace(part(t, "<saml:AudienceRestriction>", "</saml:AudienceRestriction>"), "")
+            t.replace(text_between(t, "<saml:AudienceRestriction>", "</saml:AudienceRestriction>"), "")
         }),
         ("one of two audience restrictions", "audience", |t| {
-            replaced(
+            replace_once(
                 t,
                 "</saml:Conditions>",
                 "<saml:AudienceRestriction><saml:Audience>urn:else</saml:Audience></saml:AudienceRestriction></saml:Conditions>",
             )
         }),
         ("no conditions", "conditions", |t| {
-            t.replace(part(t, "<saml:Conditions ", "</saml:Conditions>"), "")
+            t.replace(text_between(t, "<saml:Conditions ", "</saml:Conditions>"), "")
         }),
         ("an unknown condition", "conditions", |t| {
-            replaced(
+            replace_once(
                 t,
                 "</saml:Conditions>",
                 "<saml:Condition xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"x\"/></saml:Conditions>",
             )
         }),
         ("not yet", "not_before", |t| {
-            replaced(t, part(t, "NotBefore=\"", "Z\""), &format!("NotBefore=\"{}\"", at(120)))
+            replace_once(
+                t,
+                text_between(t, "NotBefore=\"", "Z\""),
+                &format!("NotBefore=\"{}\"", time_from_now(120)),
+            )
         }),
         ("no more", "not_on_or_after", |t| {
-            let conditions = part(t, "<saml:Conditions ", ">").to_owned();
-            t.replace(&conditions, &format!("<saml:Conditions NotOnOrAfter=\"{}\">", at(-120)))
+            let conditions = text_between(t, "<saml:Conditions ", ">").to_owned();
+            t.replace(&conditions, &format!("<saml:Conditions NotOnOrAfter=\"{}\">", time_from_now(-120)))
         }),
         ("a time that is none", "not_on_or_after", |t| {
-            let conditions = part(t, "<saml:Conditions ", ">").to_owned();
+            let conditions = text_between(t, "<saml:Conditions ", ">").to_owned();
             t.replace(&conditions, "<saml:Conditions NotOnOrAfter=\"tomorrow\">")
         }),
         ("issued in the future", "issue_instant", |t| {
-            replaced(t, part(t, "IssueInstant=\"", "Z\""), &format!("IssueInstant=\"{}\"", at(120)))
+            replace_once(
+                t,
+                text_between(t, "IssueInstant=\"", "Z\""),
+                &format!("IssueInstant=\"{}\"", time_from_now(120)),
+            )
         }),
-        ("never issued", "issue_instant", |t| replaced(t, part(t, "IssueInstant=\"", "Z\""), "X=\"1\"")),
-        ("another version", "version", |t| replaced(t, "Version=\"2.0\"", "Version=\"1.1\"")),
+        ("never issued", "issue_instant", |t| {
+            replace_once(t, text_between(t, "IssueInstant=\"", "Z\""), "X=\"1\"")
+        }),
+        ("another version", "version", |t| replace_once(t, "Version=\"2.0\"", "Version=\"1.1\"")),
         ("another recipient", "recipient", |t| {
-            replaced(t, "/saml2/idpresponse/corp\"", "/saml2/idpresponse/other\"")
+            replace_once(t, "/saml2/idpresponse/corp\"", "/saml2/idpresponse/other\"")
         }),
-        ("no recipient", "recipient", |t| replaced(t, part(t, " Recipient=\"", "corp\""), "")),
+        ("no recipient", "recipient", |t| replace_once(t, text_between(t, " Recipient=\"", "corp\""), "")),
         ("another request", "in_response_to", |t| {
-            replaced(t, part(t, "InResponseTo=\"", "\" N"), "InResponseTo=\"_other\" N")
+            replace_once(t, text_between(t, "InResponseTo=\"", "\" N"), "InResponseTo=\"_other\" N")
         }),
-        ("no request", "in_response_to", |t| replaced(t, part(t, "InResponseTo=\"", "\" "), "")),
-        ("no bearer", "subject_confirmation", |t| replaced(t, ":cm:bearer", ":cm:holder-of-key")),
+        ("no request", "in_response_to", |t| replace_once(t, text_between(t, "InResponseTo=\"", "\" "), "")),
+        ("no bearer", "subject_confirmation", |t| replace_once(t, ":cm:bearer", ":cm:holder-of-key")),
         ("no confirmation", "subject_confirmation", |t| {
-            t.replace(part(t, "<saml:SubjectConfirmation ", "</saml:SubjectConfirmation>"), "")
+            t.replace(text_between(t, "<saml:SubjectConfirmation ", "</saml:SubjectConfirmation>"), "")
         }),
         ("a confirmation that is over", "subject_confirmation", |t| {
-            let data = part(t, "<saml:SubjectConfirmationData ", "/>").to_owned();
+            let data = text_between(t, "<saml:SubjectConfirmationData ", "/>").to_owned();
             t.replace(
                 &data,
                 &data.replace(
-                    part(&data, "NotOnOrAfter=\"", "Z\""),
-                    &format!("NotOnOrAfter=\"{}\"", at(-120)),
+                    text_between(&data, "NotOnOrAfter=\"", "Z\""),
+                    &format!("NotOnOrAfter=\"{}\"", time_from_now(-120)),
                 ),
             )
         }),
         ("a confirmation without an end", "subject_confirmation", |t| {
-            let data = part(t, "<saml:SubjectConfirmationData ", "/>").to_owned();
-            t.replace(&data, &data.replace(part(&data, "NotOnOrAfter=\"", "Z\""), ""))
+            let data = text_between(t, "<saml:SubjectConfirmationData ", "/>").to_owned();
+            t.replace(&data, &data.replace(text_between(&data, "NotOnOrAfter=\"", "Z\""), ""))
         }),
         ("a confirmation that begins", "subject_confirmation", |t| {
-            replaced(
+            replace_once(
                 t,
                 "<saml:SubjectConfirmationData ",
-                &format!("<saml:SubjectConfirmationData NotBefore=\"{}\" ", at(-5)),
+                &format!("<saml:SubjectConfirmationData NotBefore=\"{}\" ", time_from_now(-5)),
             )
         }),
         ("a confirmation for a week", "subject_confirmation", |t| {
-            let data = part(t, "<saml:SubjectConfirmationData ", "/>").to_owned();
+            let data = text_between(t, "<saml:SubjectConfirmationData ", "/>").to_owned();
             t.replace(
                 &data,
                 &data.replace(
-                    part(&data, "NotOnOrAfter=\"", "Z\""),
-                    &format!("NotOnOrAfter=\"{}\"", at(7 * 86400)),
+                    text_between(&data, "NotOnOrAfter=\"", "Z\""),
+                    &format!("NotOnOrAfter=\"{}\"", time_from_now(7 * 86400)),
                 ),
             )
         }),
         ("a session that is over", "session_not_on_or_after", |t| {
-            replaced(
+            replace_once(
                 t,
                 "<saml:AuthnStatement ",
-                &format!("<saml:AuthnStatement SessionNotOnOrAfter=\"{}\" ", at(-120)),
+                &format!("<saml:AuthnStatement SessionNotOnOrAfter=\"{}\" ", time_from_now(-120)),
             )
         }),
         ("somebody will be authenticated", "authn_statement", |t| {
-            let instant = part(t, "AuthnInstant=\"", "Z\"");
-            replaced(t, instant, &format!("AuthnInstant=\"{}\"", at(300)))
+            let instant = text_between(t, "AuthnInstant=\"", "Z\"");
+            replace_once(t, instant, &format!("AuthnInstant=\"{}\"", time_from_now(300)))
         }),
         ("nobody authenticated", "authn_statement", |t| {
-            t.replace(part(t, "<saml:AuthnStatement ", "</saml:AuthnStatement>"), "")
+            t.replace(text_between(t, "<saml:AuthnStatement ", "</saml:AuthnStatement>"), "")
         }),
-        ("no subject", "subject", |t| t.replace(part(t, "<saml:Subject>", "</saml:Subject>"), "")),
-        ("no name", "name_id", |t| t.replace(part(t, "<saml:NameID ", "</saml:NameID>"), "")),
+        ("no subject", "subject", |t| t.replace(text_between(t, "<saml:Subject>", "</saml:Subject>"), "")),
+        ("no name", "name_id", |t| t.replace(text_between(t, "<saml:NameID ", "</saml:NameID>"), "")),
         ("a transient name", "name_id", |t| {
-            replaced(t, "nameid-format:persistent", "nameid-format:transient")
+            replace_once(t, "nameid-format:persistent", "nameid-format:transient")
         }),
     ];
     let mut all = Vec::new();
     for (name, check, change) in changes {
-        for signed in EACH {
+        for signed in EACH_SIGNED {
             all.push(hostile(format!("{name}, {signed:?}"), check, move |scene, asked| {
-                scene.said(asked, signed, |text| change(&text))
+                scene.with_changed_assertion(asked, signed, |text| change(&text))
             }));
         }
     }
     all
 }
 
-/// Each check of the message broken. Where it is not signed, an honest one agrees all the same.
+/// Returns responses whose message fails one check, though the assertion is valid.
 pub fn broken_responses() -> Vec<Hostile> {
     type Change = fn(&str) -> String;
     let changes: [(&str, &str, Change); 8] = [
         ("another destination", "destination", |t| {
-            replaced(t, "idpresponse/corp\" ID", "idpresponse/other\" ID")
+            replace_once(t, "idpresponse/corp\" ID", "idpresponse/other\" ID")
         }),
         ("another request, outside", "in_response_to", |t| {
-            replaced(t, part(t, "InResponseTo=\"", "\" I"), "InResponseTo=\"_x\" I")
+            replace_once(t, text_between(t, "InResponseTo=\"", "\" I"), "InResponseTo=\"_x\" I")
         }),
-        ("no request, outside", "in_response_to", |t| replaced(t, part(t, "InResponseTo=\"", "\" "), "")),
+        ("no request, outside", "in_response_to", |t| {
+            replace_once(t, text_between(t, "InResponseTo=\"", "\" "), "")
+        }),
         ("sent in the future", "issue_instant", |t| {
-            replaced(t, part(t, "IssueInstant=\"", "Z\""), &format!("IssueInstant=\"{}\"", at(120)))
+            replace_once(
+                t,
+                text_between(t, "IssueInstant=\"", "Z\""),
+                &format!("IssueInstant=\"{}\"", time_from_now(120)),
+            )
         }),
-        ("another version, outside", "version", |t| replaced(t, "Version=\"2.0\"", "Version=\"1.1\"")),
+        ("another version, outside", "version", |t| replace_once(t, "Version=\"2.0\"", "Version=\"1.1\"")),
         ("another issuer, outside", "issuer", |t| {
-            replaced(t, "https://corp.example/idp<", "https://evil.example/idp<")
+            replace_once(t, "https://corp.example/idp<", "https://evil.example/idp<")
         }),
-        ("no status", "status", |t| t.replace(part(t, "<samlp:Status>", "</samlp:Status>"), "")),
-        ("no success", "provider_refused", |t| replaced(t, "status:Success", "status:Responder")),
+        ("no status", "status", |t| t.replace(text_between(t, "<samlp:Status>", "</samlp:Status>"), "")),
+        ("no success", "provider_refused", |t| replace_once(t, "status:Success", "status:Responder")),
     ];
     let mut all = Vec::new();
     for (name, check, change) in changes {
-        for signed in EACH {
+        for signed in EACH_SIGNED {
             all.push(hostile(format!("{name}, {signed:?}"), check, move |scene, asked| {
-                scene.sent(asked, signed, |text| change(&text))
+                scene.with_changed_response(asked, signed, |text| change(&text))
             }));
         }
     }
     for signed in [Signed::Response, Signed::Both] {
         all.push(hostile(format!("no destination, {signed:?}"), "destination", move |scene, asked| {
-            scene.sent(asked, signed, |t| t.replace(part(&t, " Destination=\"", "corp\""), ""))
+            scene.with_changed_response(asked, signed, |t| {
+                t.replace(text_between(&t, " Destination=\"", "corp\""), "")
+            })
         }));
     }
     all
 }
 
-/// Text that two readers could take in two ways.
-pub fn ambiguous() -> Vec<Hostile> {
+/// Returns responses that two parsers could read differently.
+pub fn ambiguous_responses() -> Vec<Hostile> {
     let mut all = Vec::new();
     type Change = fn(&str) -> String;
     let changes: [(&str, &str, Change); 13] = [
-        ("a comment in the name", "xml", |t| replaced(t, ">alice<", ">alice<!-- --><")),
-        ("a comment that cuts the name", "xml", |t| replaced(t, ">alice<", ">alice<!-- -->.evil<")),
-        ("a comment anywhere", "xml", |t| replaced(t, "<samlp:Status>", "<!-- --><samlp:Status>")),
-        ("a processing instruction", "xml", |t| replaced(t, ">alice<", ">alice<?x y?><")),
+        ("a comment in the name", "xml", |t| replace_once(t, ">alice<", ">alice<!-- --><")),
+        ("a comment that cuts the name", "xml", |t| replace_once(t, ">alice<", ">alice<!-- -->.evil<")),
+        ("a comment anywhere", "xml", |t| replace_once(t, "<samlp:Status>", "<!-- --><samlp:Status>")),
+        ("a processing instruction", "xml", |t| replace_once(t, ">alice<", ">alice<?x y?><")),
         ("a DOCTYPE", "xml", |t| format!("<!DOCTYPE Response>{t}")),
         ("an entity", "xml", |t| format!("<!DOCTYPE Response [<!ENTITY e \"x\">]>{t}")),
         ("an entity of outside", "xml", |t| {
             format!(
                 "<!DOCTYPE Response [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>{}",
-                replaced(t, ">alice<", ">&e;<")
+                replace_once(t, ">alice<", ">&e;<")
             )
         }),
         ("a truncated message", "xml", |t| t[..t.len() - "</samlp:Response>".len()].to_owned()),
@@ -281,29 +311,32 @@ pub fn ambiguous() -> Vec<Hostile> {
         ("a second document behind it", "xml", |t| format!("{t}{t}")),
         ("another encoding", "xml", |t| {
             let hidden = "+ADw-samlp:Extensions/+AD4-";
-            let t = replaced(t, "<samlp:Status>", &format!("{hidden}<samlp:Status>"));
+            let t = replace_once(t, "<samlp:Status>", &format!("{hidden}<samlp:Status>"));
             format!("<?xml version=\"1.0\" encoding=\"UTF-7\"?>{t}")
         }),
         ("an id twice", "id", |t| {
             let id = attribute(assertion_of(t), "ID").to_owned();
-            replaced(t, "<samlp:Status>", &format!("<samlp:Status ID=\"{id}\">"))
+            replace_once(t, "<samlp:Status>", &format!("<samlp:Status ID=\"{id}\">"))
         }),
         ("an id twice, in another spelling", "id", |t| {
             let id = attribute(assertion_of(t), "ID").to_owned();
-            replaced(t, "<samlp:Status>", &format!("<samlp:Status Id=\"{id}\">"))
+            replace_once(t, "<samlp:Status>", &format!("<samlp:Status Id=\"{id}\">"))
         }),
     ];
     for (name, check, change) in changes {
-        all.push(hostile(name, check, move |scene, asked| change(&scene.honest(asked, Signed::Assertion))));
+        all.push(hostile(name, check, move |scene, asked| {
+            change(&scene.valid_response(asked, Signed::Assertion))
+        }));
     }
     all
 }
 
-pub async fn scene(upstream: &Upstream) -> Scene {
+/// Starts a Narthex with a provider, and collects what hostile responses need.
+pub async fn start_scene(upstream: &Upstream) -> Scene {
     let provider = SamlProvider::new("corp");
     let other = SamlKey::make(provider.folder.path(), "other", &["rsa:2048"]);
-    let narthex = narthex(&provider, upstream.port, OURS);
-    let certificate = our_certificate(&narthex, "corp", provider.folder.path()).await;
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
+    let certificate = narthex_certificate(&narthex, "corp", provider.folder.path()).await;
     let url = format!("{}/saml2/metadata/corp", narthex.origin("auth"));
     let our_metadata = Visitor::new(&narthex).get(&url).await.text().await.unwrap();
     // The other reader would hold us to it, where we take a signed message around an unsigned

@@ -2,76 +2,82 @@
 //! it.
 
 use super::hostile_responses::{
-    AES256_CBC, AES256_GCM, Hostile, Scene, assertion_of, evil, hostile, part, replaced, signature_of,
+    AES256_CBC, AES256_GCM, Hostile, Scene, assertion_of, forged_assertion, hostile, replace_once,
+    signature_of, text_between,
 };
 use super::saml_provider::{
-    Asked, EACH, OAEP, RSA_SHA256, SHA256, Signed, at, attribute, encrypt, fresh, sign, sign_template,
+    EACH_SIGNED, OAEP, RSA_SHA256, SHA256, SamlRequest, Signed, attribute, encrypt, new_id, sign,
+    sign_template, time_from_now,
 };
 
-/// What was signed, moved away from what is read (Somorovsky et al., On Breaking SAML, 2012).
-pub fn wrapped() -> Vec<Hostile> {
+/// Returns responses whose signed element is moved (Somorovsky et al., On Breaking SAML, 2012).
+pub fn wrapped_responses() -> Vec<Hostile> {
     vec![
         hostile("wrapping 1: the response within the signature of another", "shape", |scene, asked| {
-            let good = scene.honest(asked, Signed::Response);
+            let good = scene.valid_response(asked, Signed::Response);
             let (signature, assertion) = (signature_of(&good).to_owned(), assertion_of(&good).to_owned());
             let plain = good.replace(&signature, "");
             let held = signature.replace("</ds:Signature>", &format!("{plain}</ds:Signature>"));
             let evil_assertion = assertion
-                .replace(attribute(&assertion, "ID"), &fresh("evil"))
+                .replace(attribute(&assertion, "ID"), &new_id("evil"))
                 .replace(">alice<", ">mallory<");
             plain
-                .replace(attribute(&good, "ID"), &fresh("evil"))
+                .replace(attribute(&good, "ID"), &new_id("evil"))
                 .replace(&assertion, &format!("{held}{evil_assertion}"))
         }),
         hostile("wrapping 2: the response beside its signature", "shape", |scene, asked| {
-            let good = scene.honest(asked, Signed::Response);
+            let good = scene.valid_response(asked, Signed::Response);
             let (signature, assertion) = (signature_of(&good).to_owned(), assertion_of(&good).to_owned());
             let plain = good.replace(&signature, "");
             let evil_assertion = assertion
-                .replace(attribute(&assertion, "ID"), &fresh("evil"))
+                .replace(attribute(&assertion, "ID"), &new_id("evil"))
                 .replace(">alice<", ">mallory<");
             plain
-                .replace(attribute(&good, "ID"), &fresh("evil"))
+                .replace(attribute(&good, "ID"), &new_id("evil"))
                 .replace(&assertion, &format!("{plain}{signature}{evil_assertion}"))
         }),
         hostile("wrapping 3: an assertion before the signed one", "shape", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let assertion = assertion_of(&good);
-            good.replace(assertion, &format!("{}{assertion}", evil(assertion)))
+            good.replace(assertion, &format!("{}{assertion}", forged_assertion(assertion)))
         }),
         hostile("wrapping 4: the signed assertion within another", "shape", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let assertion = assertion_of(&good);
-            let outer =
-                evil(assertion).replace("</saml:Assertion>", &format!("{assertion}</saml:Assertion>"));
+            let outer = forged_assertion(assertion)
+                .replace("</saml:Assertion>", &format!("{assertion}</saml:Assertion>"));
             good.replace(assertion, &outer)
         }),
         hostile("wrapping 5: the signature in another assertion", "shape", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let assertion = assertion_of(&good);
             let signature = signature_of(assertion);
-            let outer = evil(assertion).replacen("</saml:Issuer>", &format!("</saml:Issuer>{signature}"), 1);
+            let outer = forged_assertion(assertion).replacen(
+                "</saml:Issuer>",
+                &format!("</saml:Issuer>{signature}"),
+                1,
+            );
             good.replace(assertion, &format!("{outer}{}", assertion.replace(signature, "")))
         }),
         hostile("wrapping 6: the signed assertion within the signature", "shape", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let assertion = assertion_of(&good);
             let signature = signature_of(assertion);
             let held = signature
                 .replace("</ds:Signature>", &format!("{}</ds:Signature>", assertion.replace(signature, "")));
             good.replace(
                 assertion,
-                &evil(assertion).replacen("</saml:Issuer>", &format!("</saml:Issuer>{held}"), 1),
+                &forged_assertion(assertion).replacen("</saml:Issuer>", &format!("</saml:Issuer>{held}"), 1),
             )
         }),
         hostile("wrapping 7: another assertion in an extension", "shape", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let assertion = assertion_of(&good);
-            let extension = format!("<samlp:Extensions>{}</samlp:Extensions>", evil(assertion));
-            replaced(&good, "<samlp:Status>", &format!("{extension}<samlp:Status>"))
+            let extension = format!("<samlp:Extensions>{}</samlp:Extensions>", forged_assertion(assertion));
+            replace_once(&good, "<samlp:Status>", &format!("{extension}<samlp:Status>"))
         }),
         hostile("wrapping 8: the signed assertion in an object", "shape", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let assertion = assertion_of(&good);
             let signature = signature_of(assertion);
             let object =
@@ -79,32 +85,36 @@ pub fn wrapped() -> Vec<Hostile> {
             let held = signature.replace("</ds:Signature>", &object);
             good.replace(
                 assertion,
-                &evil(assertion).replacen("</saml:Issuer>", &format!("</saml:Issuer>{held}"), 1),
+                &forged_assertion(assertion).replacen("</saml:Issuer>", &format!("</saml:Issuer>{held}"), 1),
             )
         }),
         hostile("the signature alone moved to another assertion", "signature", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let assertion = assertion_of(&good);
             let signature = signature_of(assertion);
             good.replace(
                 assertion,
-                &evil(assertion).replacen("</saml:Issuer>", &format!("</saml:Issuer>{signature}"), 1),
+                &forged_assertion(assertion).replacen(
+                    "</saml:Issuer>",
+                    &format!("</saml:Issuer>{signature}"),
+                    1,
+                ),
             )
         }),
         hostile("a second SignedInfo", "signature", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
-            let info = part(&good, "<ds:SignedInfo>", "</ds:SignedInfo>");
+            let good = scene.valid_response(asked, Signed::Assertion);
+            let info = text_between(&good, "<ds:SignedInfo>", "</ds:SignedInfo>");
             good.replace(info, &format!("{info}{info}"))
         }),
         hostile("two signatures in one element", "signature", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let signature = signature_of(&good);
             good.replace(signature, &format!("{signature}{signature}"))
         }),
         hostile("a signature deep in the message", "signature", |scene, asked| {
-            let good = scene.honest(asked, Signed::Assertion);
+            let good = scene.valid_response(asked, Signed::Assertion);
             let signature = signature_of(&good).to_owned();
-            replaced(
+            replace_once(
                 &good,
                 "</samlp:Status>",
                 &format!("<samlp:StatusDetail>{signature}</samlp:StatusDetail></samlp:Status>"),
@@ -113,36 +123,36 @@ pub fn wrapped() -> Vec<Hostile> {
         hostile("an assertion before an encrypted one", "shape", |scene, asked| {
             let good = scene.encrypted(asked, Signed::Assertion, AES256_GCM, OAEP);
             let plain = scene.assertion(asked).replace(">alice<", ">mallory<");
-            replaced(&good, "<saml:EncryptedAssertion", &format!("{plain}<saml:EncryptedAssertion"))
+            replace_once(&good, "<saml:EncryptedAssertion", &format!("{plain}<saml:EncryptedAssertion"))
         }),
         hostile("an assertion behind an encrypted one", "shape", |scene, asked| {
             let good = scene.encrypted(asked, Signed::Assertion, AES256_GCM, OAEP);
             let plain = scene.assertion(asked).replace(">alice<", ">mallory<");
-            replaced(&good, "</samlp:Response>", &format!("{plain}</samlp:Response>"))
+            replace_once(&good, "</samlp:Response>", &format!("{plain}</samlp:Response>"))
         }),
     ]
 }
 
-/// What was signed, changed; signed by somebody else; not signed; signed badly.
-pub fn badly_signed() -> Vec<Hostile> {
+/// Returns responses that were changed after signing, signed by another key, or not signed.
+pub fn badly_signed_responses() -> Vec<Hostile> {
     let mut all = Vec::new();
-    for signed in EACH {
+    for signed in EACH_SIGNED {
         all.push(hostile(format!("another person, {signed:?}"), "signature", move |scene, asked| {
-            replaced(&scene.honest(asked, signed), ">alice<", ">mallory<")
+            replace_once(&scene.valid_response(asked, signed), ">alice<", ">mallory<")
         }));
         all.push(hostile(format!("no signature at all, {signed:?}"), "unsigned", move |scene, asked| {
-            let mut text = scene.honest(asked, signed);
+            let mut text = scene.valid_response(asked, signed);
             while text.contains("<ds:Signature ") {
                 text = text.replace(signature_of(&text), "");
             }
             text
         }));
         all.push(hostile(format!("a group more, {signed:?}"), "signature", move |scene, asked| {
-            replaced(&scene.honest(asked, signed), ">staff<", ">root<")
+            replace_once(&scene.valid_response(asked, signed), ">staff<", ">root<")
         }));
     }
     let with = |method: &'static str, digest: &'static str| {
-        move |scene: &Scene, asked: &Asked| {
+        move |scene: &Scene, asked: &SamlRequest| {
             let assertion = sign(&scene.assertion(asked), &scene.provider.key, method, digest);
             scene.provider.response(&scene.acs(), asked, &assertion)
         }
@@ -167,36 +177,36 @@ pub fn badly_signed() -> Vec<Hostile> {
             "</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509Certificate>{}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>",
             scene.other.base64()
         );
-        scene.provider.response(&scene.acs(), asked, &replaced(&assertion, "</ds:SignatureValue>", &told))
+        scene.provider.response(&scene.acs(), asked, &replace_once(&assertion, "</ds:SignatureValue>", &told))
     }));
     all.push(hostile("HMAC, keyed with the certificate", "signature", |scene, asked| {
-        replaced(
-            &scene.honest(asked, Signed::Assertion),
+        replace_once(
+            &scene.valid_response(asked, Signed::Assertion),
             RSA_SHA256,
             "http://www.w3.org/2000/09/xmldsig#hmac-sha1",
         )
     }));
     all.push(hostile("a reference to all of the document", "signature", |scene, asked| {
-        let good = scene.honest(asked, Signed::Assertion);
+        let good = scene.valid_response(asked, Signed::Assertion);
         let id = format!("URI=\"#{}\"", attribute(assertion_of(&good), "ID"));
-        replaced(&good, &id, "URI=\"\"")
+        replace_once(&good, &id, "URI=\"\"")
     }));
     all.push(hostile("a transform that picks", "signature", |scene, asked| {
         let xpath = "<ds:Transform Algorithm=\"http://www.w3.org/TR/1999/REC-xpath-19991116\"><ds:XPath>true()</ds:XPath></ds:Transform></ds:Transforms>";
-        replaced(&scene.honest(asked, Signed::Assertion), "</ds:Transforms>", xpath)
+        replace_once(&scene.valid_response(asked, Signed::Assertion), "</ds:Transforms>", xpath)
     }));
     all.push(hostile("a transform that picks, signed by the provider", "signature", |scene, asked| {
         let signed = scene.provider.sign(&scene.assertion(asked));
         let xpath = "<ds:Transform Algorithm=\"http://www.w3.org/TR/1999/REC-xpath-19991116\"><ds:XPath>true()</ds:XPath></ds:Transform></ds:Transforms>";
-        let template = replaced(&signed, "</ds:Transforms>", xpath);
-        let (digest, value) = (part(&template, "<ds:DigestValue>", "</ds:DigestValue>"), part(&template, "<ds:SignatureValue>", "</ds:SignatureValue>"));
+        let template = replace_once(&signed, "</ds:Transforms>", xpath);
+        let (digest, value) = (text_between(&template, "<ds:DigestValue>", "</ds:DigestValue>"), text_between(&template, "<ds:SignatureValue>", "</ds:SignatureValue>"));
         let template = template.replace(digest, "<ds:DigestValue/>").replace(value, "<ds:SignatureValue/>");
         let assertion = sign_template(&template, &scene.provider.key);
         scene.provider.response(&scene.acs(), asked, &assertion)
     }));
     all.push(hostile("a canonical form with comments", "signature", |scene, asked| {
-        replaced(
-            &scene.honest(asked, Signed::Assertion),
+        replace_once(
+            &scene.valid_response(asked, Signed::Assertion),
             "xml-exc-c14n#\"/><ds:SignatureMethod",
             "xml-exc-c14n#WithComments\"/><ds:SignatureMethod",
         )
@@ -204,8 +214,8 @@ pub fn badly_signed() -> Vec<Hostile> {
     all
 }
 
-/// Encryption that does not hold.
-pub fn badly_encrypted() -> Vec<Hostile> {
+/// Returns responses whose encryption is weak or wrong.
+pub fn badly_encrypted_responses() -> Vec<Hostile> {
     let mut all = vec![
         hostile("a key by RSA 1.5", "encryption", |scene, asked| {
             scene.encrypted(asked, Signed::Both, AES256_GCM, "http://www.w3.org/2001/04/xmlenc#rsa-1_5")
@@ -234,8 +244,9 @@ pub fn badly_encrypted() -> Vec<Hostile> {
         }),
         hostile("an encrypted assertion that is over", "not_on_or_after", |scene, asked| {
             let text = scene.assertion(asked);
-            let conditions = part(&text, "<saml:Conditions ", ">").to_owned();
-            let text = text.replace(&conditions, &format!("<saml:Conditions NotOnOrAfter=\"{}\">", at(-120)));
+            let conditions = text_between(&text, "<saml:Conditions ", ">").to_owned();
+            let text = text
+                .replace(&conditions, &format!("<saml:Conditions NotOnOrAfter=\"{}\">", time_from_now(-120)));
             let inner = encrypt(&scene.provider.sign(&text), &scene.certificate, AES256_GCM, OAEP);
             scene.provider.response(&scene.acs(), asked, &inner)
         }),

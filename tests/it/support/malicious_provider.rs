@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub const SECRET: &str = "corp-secret-0123456789abcdef0123456789";
+pub const CLIENT_SECRET: &str = "corp-secret-0123456789abcdef0123456789";
 
 /// What the provider does with the next login.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,8 @@ pub type Claims = fn(i64) -> Value;
 
 pub type Shared = State<Arc<Provider>>;
 
-pub fn key(kid: &str) -> Arc<SigningKey> {
+/// Generates a key with this id.
+pub fn new_signing_key(kid: &str) -> Arc<SigningKey> {
     Arc::new(
         SigningKey::read(kid, Algorithm::Es256, &SigningKey::generate(Algorithm::Es256).unwrap()).unwrap(),
     )
@@ -179,16 +180,16 @@ pub async fn token(State(provider): Shared, body: String) -> Response {
     let first = provider.keys.lock().unwrap()[0].clone();
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let id_token = match lie {
-        Lie::OtherKey => jose::sign(&key("first"), &[], &claims).unwrap(),
+        Lie::OtherKey => jose::sign(&new_signing_key("first"), &[], &claims).unwrap(),
         Lie::NewKey => {
-            let new = key("second");
+            let new = new_signing_key("second");
             *provider.keys.lock().unwrap() = vec![new.clone()];
             jose::sign(&new, &[], &claims).unwrap()
         }
         Lie::Unsigned => format!("{}.{}.", part(&json!({ "alg": "none" })), part(&claims)),
         Lie::Hmac => {
             let signed = format!("{}.{}", part(&json!({ "alg": "HS256" })), part(&claims));
-            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, CLIENT_SECRET.as_bytes());
             let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
             format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
         }
@@ -217,7 +218,8 @@ pub async fn user_info(State(provider): Shared) -> Json<Value> {
     Json(json!({ "sub": sub, "name": "Alice", "updated_at": "2026-01-02T03:04:05.678Z" }))
 }
 
-pub async fn scene() -> (Arc<Provider>, Narthex, Upstream) {
+/// Starts the provider, and a Narthex with one app.
+pub async fn start_deployment() -> (Arc<Provider>, Narthex, Upstream) {
     let upstream = Upstream::start().await;
     let (provider, port) = Provider::start().await;
     let narthex = NarthexBuilder::new()
@@ -227,7 +229,7 @@ pub async fn scene() -> (Arc<Provider>, Narthex, Upstream) {
     (provider, narthex, upstream)
 }
 
-/// Goes to the app as a new visitor; answers the last page's status.
+/// Opens the app as a new visitor. Returns the last response.
 pub async fn try_login(narthex: &Narthex) -> (Visitor, reqwest::Response) {
     let visitor = Visitor::new(narthex);
     let landed = visitor.follow(&format!("{}/", narthex.origin("app"))).await;

@@ -1,24 +1,24 @@
 //! The pages that visitors get, and the addresses in them.
 
-use super::visitor::{Visitor, next};
+use super::visitor::{Visitor, redirect_target};
 use url::Url;
 
-/// The address to which `visitor` is sent at the provider, on the way to `url`.
-pub async fn at_the_provider(visitor: &Visitor, url: &str) -> Url {
+/// Follows redirects from `url`, and returns the address at the provider that they lead to.
+pub async fn follow_to_provider(visitor: &Visitor, url: &str) -> Url {
     let mut url = url.to_owned();
     while !url.starts_with("http://127.0.0.1") {
-        url = next(&visitor.get(&url).await).expect("a way to the provider");
+        url = redirect_target(&visitor.get(&url).await).expect("a way to the provider");
     }
     url.parse().unwrap()
 }
 
-/// The value of a parameter of `url`.
-pub fn parameter(url: &Url, name: &str) -> String {
+/// Returns the value of a query parameter of `url`.
+pub fn query_parameter(url: &Url, name: &str) -> String {
     url.query_pairs().find(|(known, _)| known == name).unwrap().1.into_owned()
 }
 
-/// The addresses that the links and forms of a page lead to.
-pub fn links(page: &str) -> Vec<String> {
+/// Returns the addresses of the links and forms of a page.
+pub fn page_links(page: &str) -> Vec<String> {
     let attribute =
         |name: &str| page.split(&format!("{name}=\"")).skip(1).map(str::to_owned).collect::<Vec<_>>();
     let all = [attribute("href"), attribute("action")].concat();

@@ -3,23 +3,23 @@
 use super::narthex::{Narthex, NarthexBuilder};
 use super::parties::OpenIdProvider;
 use super::upstream::Upstream;
-use super::visitor::{Visitor, is, location};
+use super::visitor::{Visitor, assert_status, location};
 use narthex::policy::{Context, EvalRequest, Grants, Key, Value, Values, Verdict};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 
 /// How long access tokens live here.
-pub const SECONDS: u32 = 4;
+pub const TOKEN_SECONDS: u32 = 4;
 
-/// A policy of one statement that allows these of the route `photos`.
-pub fn allows(what: &[&str]) -> Json {
+/// Returns a policy with one statement that allows these paths of the route `photos`.
+pub fn allow_policy(what: &[&str]) -> Json {
     let resource = |what: &&str| format!("arn:aws:execute-api:us-east-1:123456789012:photos/$default/{what}");
     json!({"Version": "2012-10-17", "Statement": [{
         "Sid": "Allows", "Effect": "Allow", "Action": "execute-api:Invoke",
         "Resource": what.iter().map(resource).collect::<Vec<_>>()}]})
 }
 
-pub const SUB: &str = "${cognito-identity.amazonaws.com:sub}";
+pub const IDENTITY_VARIABLE: &str = "${cognito-identity.amazonaws.com:sub}";
 
 pub const ROLES: &str = r#"
 [[user_pool]]
@@ -54,31 +54,40 @@ type = "token"
 ambiguous = "deny"
 "#;
 
-pub struct Scene {
+pub struct RolesDeployment {
     pub upstream: Upstream,
     pub corp: OpenIdProvider,
     pub _club: OpenIdProvider,
     pub narthex: Narthex,
 }
 
-impl Scene {
-    /// Two providers: the people of one get roles by rules, those of the other by groups. Guests
-    /// may enter.
-    pub async fn set() -> Self {
+impl RolesDeployment {
+    /// Starts a deployment with two providers and guests. Users of one provider get roles by rules,
+    /// those of the other by groups.
+    pub async fn start() -> Self {
         let upstream = Upstream::start().await;
         let builder = NarthexBuilder::new();
-        let corp = OpenIdProvider::renewing("corp", &builder.callback("corp"), SECONDS);
+        let corp =
+            OpenIdProvider::start_with_token_lifetime("corp", &builder.callback("corp"), TOKEN_SECONDS);
         let club = OpenIdProvider::start("club", &builder.callback("club"));
         let narthex = builder
-            .file("policies/member.json", allows(&["GET/", &format!("GET/home/{SUB}/*")]).to_string())
+            .file(
+                "policies/member.json",
+                allow_policy(&["GET/", &format!("GET/home/{IDENTITY_VARIABLE}/*")]).to_string(),
+            )
             .file(
                 "policies/editor.json",
-                allows(&["GET/", &format!("*/home/{SUB}/*"), "GET/mail/${aws:PrincipalTag/mail}"])
-                    .to_string(),
+                allow_policy(&[
+                    "GET/",
+                    &format!("*/home/{IDENTITY_VARIABLE}/*"),
+                    "GET/mail/${aws:PrincipalTag/mail}",
+                ])
+                .to_string(),
             )
             .file(
                 "policies/visitor.json",
-                allows(&["GET/", "GET/public/*", &format!("PUT/baskets/{SUB}")]).to_string(),
+                allow_policy(&["GET/", "GET/public/*", &format!("PUT/baskets/{IDENTITY_VARIABLE}")])
+                    .to_string(),
             )
             .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
             .tables("[provider.groups]\nEditors = \"editors\"\n")
@@ -92,6 +101,7 @@ impl Scene {
         Self { upstream, corp, _club: club, narthex }
     }
 
+    /// Returns the address of a path of the app.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.narthex.origin("app"))
     }
@@ -99,12 +109,14 @@ impl Scene {
     /// Signs `visitor` in as `login` through `provider`; returns the identity that the app got.
     pub async fn sign_in(&self, visitor: &Visitor, provider: &str, login: &str) -> Json {
         let asked = visitor.get(&self.url("/.narthex/sign-in?return_to=/")).await;
-        let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
-        is(&landed, 200);
+        let landed =
+            visitor.sign_in(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
+        assert_status(&landed, 200);
         self.upstream.seen().last().unwrap().claims()
     }
 
-    pub async fn come(&self, provider: &str, login: &str) -> (Visitor, Json) {
+    /// Signs a new visitor in. Returns the identity that the app got, too.
+    pub async fn new_visitor(&self, provider: &str, login: &str) -> (Visitor, Json) {
         let visitor = Visitor::new(&self.narthex);
         let claims = self.sign_in(&visitor, provider, login).await;
         (visitor, claims)
@@ -113,16 +125,16 @@ impl Scene {
 
 /// What a case says of a request.
 #[derive(Default)]
-pub struct Known(HashMap<Key, Held>);
+pub struct RequestContext(HashMap<Key, Held>);
 
 enum Held {
     One(Json),
     Many(Vec<String>),
 }
 
-impl Known {
-    /// What stands in an object.
-    pub fn of(context: &Json) -> Self {
+impl RequestContext {
+    /// Returns the context keys in a JSON object.
+    pub fn from_json(context: &Json) -> Self {
         let held = |value: &Json| match value {
             Json::Array(values) => {
                 Held::Many(values.iter().map(|value| value.as_str().unwrap().to_owned()).collect())
@@ -134,7 +146,7 @@ impl Known {
     }
 }
 
-impl Context for Known {
+impl Context for RequestContext {
     fn values(&self, key: &Key) -> Values<'_> {
         match self.0.get(key) {
             None => Values::Absent,
@@ -151,8 +163,8 @@ impl Context for Known {
     }
 }
 
-/// What becomes of a request, in a word.
-pub fn judged(grants: &Grants, action: &str, resource: &str, context: &Known) -> &'static str {
+/// Returns the decision on a request in a word.
+pub fn decision(grants: &Grants, action: &str, resource: &str, context: &RequestContext) -> &'static str {
     let asked = EvalRequest { action, resource, loose: None, principal: None, context };
     let word = |verdict: &Verdict<'_>| match verdict {
         Verdict::Allowed(_) => "allowed",

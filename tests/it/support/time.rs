@@ -6,7 +6,8 @@ use super::process::wait_until;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub fn now() -> u64 {
+/// Returns the seconds since the Unix epoch.
+pub fn unix_seconds() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
@@ -16,6 +17,7 @@ pub struct WallClock {
 }
 
 impl WallClock {
+    /// Returns a clock that shows the right time.
     pub fn new() -> Self {
         let clock = Self { folder: tempfile::tempdir().unwrap() };
         clock.set("+0");
@@ -41,8 +43,8 @@ impl WallClock {
         wait_until("the jump to be noticed", || narthex.audit("clock_jumped").len() > before);
     }
 
-    /// Has what `builder` starts go by this clock.
-    pub fn rule(&self, builder: NarthexBuilder) -> NarthexBuilder {
+    /// Has the process that `builder` starts use this clock.
+    pub fn apply_to(&self, builder: NarthexBuilder) -> NarthexBuilder {
         builder
             .environment("LD_PRELOAD", library().display().to_string())
             .environment("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string())

@@ -2,7 +2,7 @@
 
 use super::json::Json;
 use super::narthex::{Narthex, NarthexBuilder};
-use super::time::now;
+use super::time::unix_seconds;
 use super::upstream::Upstream;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -17,7 +17,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
-pub fn b64(bytes: impl AsRef<[u8]>) -> String {
+/// Encodes in base64url without padding.
+pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -59,14 +60,14 @@ impl Key {
             Pair::Rsa(pair, _) => {
                 let key = pair.public_key();
                 let (n, e) = (key.modulus(), key.exponent());
-                json!({"kty": "RSA", "n": b64(n.big_endian_without_leading_zero()), "e": b64(e.big_endian_without_leading_zero())})
+                json!({"kty": "RSA", "n": base64url(n.big_endian_without_leading_zero()), "e": base64url(e.big_endian_without_leading_zero())})
             }
             Pair::Ec(pair, curve) => {
                 let point = &pair.public_key().as_ref()[1..];
                 let (x, y) = point.split_at(point.len() / 2);
-                json!({"kty": "EC", "crv": curve, "x": b64(x), "y": b64(y)})
+                json!({"kty": "EC", "crv": curve, "x": base64url(x), "y": base64url(y)})
             }
-            Pair::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": b64(pair.public_key())}),
+            Pair::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key())}),
         };
         jwk["kid"] = self.kid.as_str().into();
         jwk["alg"] = self.algorithm.into();
@@ -93,9 +94,9 @@ impl Key {
         for (name, value) in header.as_object().into_iter().flatten() {
             all[name] = value.clone();
         }
-        let message = format!("{}.{}", b64(all.to_string()), b64(claims));
+        let message = format!("{}.{}", base64url(all.to_string()), base64url(claims));
         let signature = self.sign(message.as_bytes());
-        format!("{message}.{}", b64(signature))
+        format!("{message}.{}", base64url(signature))
     }
 }
 
@@ -141,7 +142,7 @@ impl Issuer {
 
     /// The claims of a good token, with these in their place or beside them; null takes one out.
     pub fn claims(&self, other: &Value) -> Value {
-        let mut claims = json!({"iss": self.url(), "sub": "ann", "aud": "photos-api", "client_id": "spa", "iat": now(), "exp": now() + 300});
+        let mut claims = json!({"iss": self.url(), "sub": "ann", "aud": "photos-api", "client_id": "spa", "iat": unix_seconds(), "exp": unix_seconds() + 300});
         for (name, value) in other.as_object().into_iter().flatten() {
             match value {
                 Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),

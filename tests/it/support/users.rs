@@ -9,10 +9,12 @@ use narthex::model::{
 };
 use narthex::store::{CheckedWork, Store};
 
+/// Returns the time of all operations.
 pub fn now() -> Timestamp {
     Timestamp::from_seconds(1_800_000_000)
 }
 
+/// Returns pool settings with these sign-in attributes.
 pub fn pool_settings(
     username: &[SignInAttribute],
     alias: &[SignInAttribute],
@@ -51,10 +53,12 @@ pub async fn add_pool(store: &Store, id: &str, settings: PoolSettings) -> Pool {
     pool
 }
 
+/// Returns these attributes.
 pub fn attributes(of: &[(&str, &str)]) -> Attributes {
     of.iter().copied().collect()
 }
 
+/// Returns a confirmed user to create, with these attributes.
 pub fn new_user(username: &str, of: &[(&str, &str)]) -> NewUser {
     NewUser {
         username: username.to_owned(),
@@ -65,7 +69,8 @@ pub fn new_user(username: &str, of: &[(&str, &str)]) -> NewUser {
     }
 }
 
-pub async fn create(
+/// Creates a user.
+pub async fn create_user(
     store: &Store,
     pool: &Pool,
     new: &NewUser,
@@ -78,11 +83,13 @@ pub async fn create(
         .await
 }
 
-pub async fn created(store: &Store, pool: &Pool, username: &str, of: &[(&str, &str)]) -> User {
-    create(store, pool, &new_user(username, of), now()).await.unwrap()
+/// Creates a confirmed user with these attributes.
+pub async fn create_confirmed_user(store: &Store, pool: &Pool, username: &str, of: &[(&str, &str)]) -> User {
+    create_user(store, pool, &new_user(username, of), now()).await.unwrap()
 }
 
-pub async fn update(
+/// Changes attributes of a user.
+pub async fn update_attributes(
     store: &Store,
     pool: &Pool,
     user: &User,
@@ -98,14 +105,16 @@ pub async fn update(
     update.await.map(|update| update.user)
 }
 
-pub async fn delete(store: &Store, user: &User) {
+/// Deletes a user.
+pub async fn delete_user(store: &Store, user: &User) {
     let delete = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
         Box::pin(async move { directory::delete_user(tx, user, now(), &SystemEntropy).await })
     });
     delete.await.unwrap();
 }
 
-pub async fn status(
+/// Sets the status of a user.
+pub async fn set_status(
     store: &Store,
     pool: &Pool,
     user: &User,
@@ -120,8 +129,8 @@ pub async fn status(
     change.await
 }
 
-/// The user of a provider's account.
-pub async fn federated(store: &Store, pool: &Pool, subject: &str, of: &[(&str, &str)]) -> User {
+/// Creates or updates the user of a provider's account.
+pub async fn upsert_federated_user(store: &Store, pool: &Pool, subject: &str, of: &[(&str, &str)]) -> User {
     let account = &FederatedAccount {
         identity: Identity {
             issuer: "https://idp".into(),
@@ -139,12 +148,14 @@ pub async fn federated(store: &Store, pool: &Pool, subject: &str, of: &[(&str, &
     upsert.await.unwrap()
 }
 
+/// Returns the exception and the message of a refused operation.
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> (&'static str, String) {
     let error = result.unwrap_err();
     (error.exception(), error.message().to_owned())
 }
 
-pub async fn names(store: &Store, ring: &KeyRing, pool: &Pool, filter: &str) -> Vec<String> {
+/// Returns the names of the users that `filter` finds.
+pub async fn list_user_names(store: &Store, ring: &KeyRing, pool: &Pool, filter: &str) -> Vec<String> {
     let query = UsersQuery { filter, ..UsersQuery::default() };
     let page = directory::list_users(store, ring, pool, query, now(), &SystemEntropy).await.unwrap();
     page.entries.into_iter().map(|user| user.username).collect()
