@@ -1,5 +1,5 @@
-//! The life of an account, on both engines: sign-up, codes, passwords, addresses. A number in a
-//! comment is that of a complaint about other directories.
+//! Accounts of users, on both engines: sign-up, codes, passwords, addresses. A number in a comment
+//! is that of a complaint about other directories.
 
 use crate::support::accounts::{AccountScene, OTHER, PASSWORD, refusal};
 use crate::support::engine::Engine;

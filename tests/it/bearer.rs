@@ -1,4 +1,5 @@
-//! API clients, who bring tokens of other issuers.
+//! Bearer tokens of other issuers: the check that refuses each wrong one, keys and their fetches,
+//! scopes.
 
 use crate::support::config_errors::assert_each_reported;
 use crate::support::narthex::{Narthex, NarthexBuilder};

@@ -1,4 +1,4 @@
-//! A person with Chromium: the demo from its one command, and every page at every size.
+//! The demo and every page in Chromium, at every screen size.
 
 use crate::support::browser::{self, DESK, Look, wait_for_text};
 use crate::support::narthex::NarthexBuilder;

@@ -1,4 +1,4 @@
-//! `narthex check`: what a wrong file, certificate or provider is answered with.
+//! `narthex check`: the place, the message and the remedy of each error in a configuration.
 
 use crate::support::config_errors::{VALID_FILE, config_errors, run_check};
 use crate::support::documentation::block;

@@ -1,5 +1,5 @@
-//! Clocks that jump, on the real binary: libfaketime steps its wall clock, and leaves the monotonic
-//! one alone.
+//! Jumps of the wall clock, on the real binary. libfaketime steps the wall clock, and leaves the
+//! monotonic one alone.
 
 use crate::support::client_credentials::{NEXT_SECRET, access_token, oauth2_request, pool_toml};
 use crate::support::narthex::{Narthex, NarthexBuilder};

@@ -1,4 +1,4 @@
-//! Killed in the middle of logins: whatever was answered is there.
+//! A process that is killed during logins: what was answered is stored.
 
 use crate::support::deployment::deployment;
 use crate::support::upstream::Upstream;

@@ -1,5 +1,4 @@
-//! Chromium at each page that ends a way: it has a link or a button, and that leads to a page that
-//! works.
+//! Error pages in Chromium: each has a link or a button, and that leads to a page that works.
 
 use crate::support::browser::{self, DESK, Look, wait_for_text};
 use crate::support::narthex::{Narthex, NarthexBuilder};

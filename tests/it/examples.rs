@@ -1,5 +1,5 @@
 //! The examples beside the configurations, which `docs` reads: manifests and units name what there
-//! is, and policies decide as they should. nginx, Caddy and HAProxy are run by `beside`.
+//! is, and policies decide as they should. nginx, Caddy and HAProxy are run by `reverse_proxies`.
 
 use crate::support::documentation::{block, blocks, files, is_valid_command, relative_path, repository_root};
 use crate::support::process::parties;

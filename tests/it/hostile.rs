@@ -1,4 +1,4 @@
-//! Attackers, each by a published attack.
+//! Published attacks on proxies, sign-ins and cookies.
 
 use crate::support::deployment::deployment;
 use crate::support::narthex::{Narthex, NarthexBuilder};

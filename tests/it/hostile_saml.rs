@@ -1,5 +1,5 @@
-//! Hostile SAML responses. Each differs from an honest twin in one thing; every one is refused by
-//! the check that is meant for it, and leaves no session.
+//! Hostile SAML responses. Each differs from a valid one in one thing, is refused by the check for
+//! it, and leaves no session.
 
 use crate::support::hostile_responses::{
     AES256_GCM, Hostile, Scene, ambiguous_responses, broken_assertions, broken_responses, replace_once,

@@ -1,4 +1,4 @@
-//! A person with Chromium, and LemonLDAP::NG by both protocols.
+//! Sign-ins in Chromium at LemonLDAP::NG, by OpenID Connect and by SAML.
 
 use crate::support::browser::{self, DESK};
 use crate::support::lemonldap::{LemonLdap, RelyingParty};

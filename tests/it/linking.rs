@@ -1,4 +1,4 @@
-//! A person who comes through two providers, and an administrator who knows that it is one.
+//! Users who sign in at two providers, and whose accounts an administrator links.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;

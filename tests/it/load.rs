@@ -1,4 +1,4 @@
-//! `narthex load`: what it measures is so.
+//! `narthex load`: its measurements are right.
 
 use crate::support::documentation;
 use crate::support::narthex::{Narthex, NarthexBuilder};

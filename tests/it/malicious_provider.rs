@@ -1,5 +1,5 @@
-//! A provider that lies in one thing at a time. Each lie differs from an accepted twin in that one
-//! thing, and the audit names the very check that caught it.
+//! An OpenID provider that deviates from the standard in one thing at a time: the audit log names
+//! the check that refuses it. What differs only in that thing is accepted.
 
 use crate::support::malicious_provider::{CLIENT_SECRET, Claims, Lie, Provider, start_deployment, try_login};
 use crate::support::narthex::{Narthex, NarthexBuilder};

@@ -1,4 +1,5 @@
-//! Users, aliases and groups of user pools, on both engines. Time is a value, so nothing waits.
+//! Users of user pools, their names, aliases and attributes, on both engines. Time is a value, so
+//! nothing waits.
 
 use crate::support::engine::Engine;
 use crate::support::users::{

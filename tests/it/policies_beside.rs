@@ -1,6 +1,5 @@
-//! Policies and requests by chance, judged here and by iam-rs, which is of other hands. Where the
-//! two differ, one of the rules below says why, and each of them is seen to be the only reason at
-//! least once.
+//! Random policies and requests, decided here and by iam-rs, another implementation. Where the two
+//! differ, one of the rules below states why, and each rule is the only reason at least once.
 
 use crate::support::policies::{RequestContext, decision};
 use iam_rs::{Arn, Decision, IAMPolicy, IAMRequest, Principal, PrincipalId};

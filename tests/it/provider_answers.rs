@@ -1,5 +1,5 @@
-//! Providers as they really are: what they send in odd forms is read, and the strict neighbour of
-//! each is refused.
+//! Unusual answers of providers: the forms that are read, and for each a stricter neighbor that is
+//! refused.
 
 use crate::support::config_errors::assert_each_reported;
 use crate::support::narthex::{Narthex, NarthexBuilder};

@@ -1,4 +1,4 @@
-//! Changes without a restart.
+//! Changes of the configuration without a restart.
 
 use crate::support::certificates;
 use crate::support::client_credentials::oauth2_request;

@@ -1,4 +1,4 @@
-//! Codes and cookies that come again: to somebody else, twice, or after another sign-in.
+//! Codes and cookies that are sent again: by another visitor, twice, or after another sign-in.
 
 use crate::support::deployment::deployment;
 use crate::support::narthex::Narthex;

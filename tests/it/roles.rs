@@ -1,4 +1,4 @@
-//! Who is given which role, and what its policies let through.
+//! Roles of users and guests: how they are assigned, and when a change applies.
 
 use crate::support::load::Load;
 use crate::support::narthex::NarthexBuilder;

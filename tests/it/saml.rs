@@ -1,4 +1,4 @@
-//! SAML: what honest providers do, in every form that is taken, and what becomes of it.
+//! SAML: valid responses in every accepted form, and the users that they sign in.
 
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::{OpenIdProvider, Postgres};

@@ -1,4 +1,4 @@
-//! A person with Chromium, and the SAML providers that people have.
+//! SAML sign-ins in Chromium, at providers that are in use.
 
 use crate::support::browser::{self, DESK, Look};
 use crate::support::narthex::{Narthex, NarthexBuilder};

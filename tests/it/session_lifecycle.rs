@@ -1,5 +1,4 @@
-//! What becomes of a session after the sign-in: at its provider, on other nodes, by its owner's
-//! wish.
+//! Sessions after the sign-in: changes at the provider, other nodes, and their end by the user.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::{OpenIdProvider, Postgres};

@@ -1,4 +1,4 @@
-//! Requests that go on for long, and what they outlive.
+//! WebSockets and event streams: what ends them, and what they outlive.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;

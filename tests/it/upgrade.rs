@@ -1,4 +1,4 @@
-//! Changes of the file and of the program under load.
+//! Reloads and upgrades of the program under load.
 
 use crate::support::load::Load;
 use crate::support::narthex::{Narthex, NarthexBuilder};

@@ -1,4 +1,4 @@
-//! Ways on where a sign-in cannot go on, how long its cookies last, and who is signed in.
+//! Pages where a sign-in cannot continue, the lifetime of its cookies, and who is signed in.
 
 use crate::support::deployment::deployment;
 use crate::support::narthex::{Narthex, NarthexBuilder};
