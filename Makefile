@@ -12,7 +12,7 @@ MDBOOK := $(abspath $(TARGET_DIR))/mdbook-$(MDBOOK_VERSION)
 INSTALL := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	$(CARGO) install --quiet --locked
 
-.PHONY: run test lint docs help mutations differential timing fuzz scan bench soak build-tools test-tools bench-tools
+.PHONY: run test lint docs help mutations differential endurance timing fuzz scan bench soak build-tools test-tools bench-tools
 
 ## Runs the demo, or the configuration in narthex.toml if there is one.
 run: build-tools
@@ -47,6 +47,12 @@ mutations: build-tools test-tools
 differential: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) NARTHEX_DIFFERENTIAL=10000 $(CARGO) test --test floods saml_differential -- --nocapture
 	NARTHEX_PARTIES=$(PARTIES) NARTHEX_DIFFERENTIAL=10000 $(CARGO) test --test it srp:: -- --nocapture
+
+## Tests with 100,000 operations on users, 10,000 messages, and 1,000 sign-ups while nodes are killed. An hour.
+endurance: build-tools test-tools
+	NARTHEX_PARTIES=$(PARTIES) NARTHEX_DIFFERENTIAL=100000 $(CARGO) test --test it people_differential -- --nocapture
+	NARTHEX_PARTIES=$(PARTIES) NARTHEX_SIGN_UPS=1000 $(CARGO) test --test it cognito_crash -- --nocapture
+	NARTHEX_PARTIES=$(PARTIES) NARTHEX_MESSAGES=10000 $(CARGO) test --test it pain_26 -- --nocapture
 
 ## Compares the times of answers for users and for names without one, 1,000 calls of each. A quarter of an hour.
 timing: build-tools test-tools

@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 use support::json::Json;
 use support::narthex::{Narthex, NarthexBuilder};
 use support::parties::provider_toml;
-use support::saml_provider::{self, SIGN_ON, SamlProvider, Signed, asked};
+use support::saml_provider::{self, SIGN_ON, SamlProvider, Signed, parse_request};
 use support::upstream::Upstream;
-use support::visitor::{Visitor, location, next};
+use support::visitor::{Visitor, location, redirect_target};
 
 /// Number of warm-up logins.
 const WARM: usize = 20;
@@ -100,12 +100,12 @@ async fn measure(narthex: &Narthex, mut login: impl AsyncFnMut() -> Duration) ->
     for _ in 0..WARM {
         login().await;
     }
-    let (before, mut times) = (cpu_time(narthex.id()), Vec::new());
+    let (before, mut times) = (cpu_time(narthex.process_id()), Vec::new());
     for _ in 0..LOGINS {
         times.push(login().await);
     }
     times.sort_unstable();
-    Measured { times, cpu: (cpu_time(narthex.id()) - before) / LOGINS as u32 }
+    Measured { times, cpu: (cpu_time(narthex.process_id()) - before) / LOGINS as u32 }
 }
 
 /// Returns the user and system time of a process so far.
@@ -125,7 +125,7 @@ async fn walk(visitor: &Visitor, url: &str, away: &str) -> (Option<String>, Dura
         let begun = Instant::now();
         let answer = visitor.get(&url).await;
         took += begun.elapsed();
-        match next(&answer) {
+        match redirect_target(&answer) {
             Some(to) if to.starts_with(away) => return (Some(to), took),
             Some(to) => url = to,
             None => {
@@ -157,13 +157,13 @@ async fn by_open_id(upstream: u16) -> Measured {
 
 async fn by_saml(upstream: u16) -> Measured {
     let provider = SamlProvider::new("corp");
-    let narthex = saml_provider::narthex(&provider, upstream, "entity_id = \"urn:narthex:test\"");
+    let narthex = saml_provider::start_narthex(&provider, upstream, "entity_id = \"urn:narthex:test\"");
     let (app, acs) = (format!("{}/", narthex.origin("app")), provider.acs(&narthex));
     measure(&narthex, async || {
         let visitor = Visitor::new(&narthex);
         let (to, begun) = walk(&visitor, &app, SIGN_ON).await;
-        let asked = asked(&to.unwrap());
-        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, |t| t, |t| t);
+        let asked = parse_request(&to.unwrap());
+        let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, |t| t, |t| t);
         let form =
             [("SAMLResponse", saml_provider::base64(&response)), ("RelayState", asked.relay_state.clone())];
         let posting = Instant::now();

@@ -1,4 +1,5 @@
-//! Checks of the source tree: layers, metrics in the reference, features of `serde_json`.
+//! Checks of the source tree: layers, imports of tests, metrics in the reference, features of
+//! `serde_json`.
 //!
 //! A module uses only modules below it. Within one crate the compiler does not enforce that.
 
@@ -171,6 +172,27 @@ fn every_folder_is_a_module_of_the_order() {
         .collect();
     let modules: BTreeSet<String> = MODULES.iter().chain([&TOP]).map(ToString::to_string).collect();
     assert_eq!(folders, modules);
+}
+
+/// Helpers that several test modules use belong in `support`.
+#[test]
+fn test_modules_import_only_from_support() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let (support, files): (Vec<_>, Vec<_>) =
+        rust_files(&tests).into_iter().partition(|file| file.starts_with(tests.join("support")));
+    let name = |file: &Path| file.file_stem().unwrap().to_str().unwrap().to_owned();
+    let modules: BTreeSet<String> = files.iter().map(|file| name(file)).collect();
+    assert!(modules.contains("sign_in") && !support.is_empty());
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap().replace("super::", "crate::");
+        wrong.extend(used_modules(&text).intersection(&modules).map(|other| (name(&file), other.clone())));
+    }
+    for file in support {
+        let text = fs::read_to_string(&file).unwrap();
+        wrong.extend(used_modules(&text).intersection(&modules).map(|other| (name(&file), other.clone())));
+    }
+    assert!(wrong.is_empty(), "these modules use test modules: {wrong:?}");
 }
 
 #[test]

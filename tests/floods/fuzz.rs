@@ -3,7 +3,7 @@
 
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
-use crate::support::tunnel::behind_one_of_many;
+use crate::support::tunnel::connect_from_proxy_address;
 use crate::support::upstream::Upstream;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -113,7 +113,7 @@ async fn garbage_neither_ends_the_process_nor_opens_a_door() {
         let some: Vec<Vec<u8>> = (0..32).map(|_| bent(&mut chance)).collect();
         count += some.len() as u64;
         let sent = some.into_iter().zip(count..).map(|(bytes, number)| async move {
-            let mut stream = behind_one_of_many(narthex, 128 + (number % 127) as u8).await;
+            let mut stream = connect_from_proxy_address(narthex, 128 + (number % 127) as u8).await;
             // The other side may have answered and gone before all is said.
             drop(stream.write_all(&bytes).await);
             drop(stream.shutdown().await);

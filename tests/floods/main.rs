@@ -21,7 +21,7 @@ use support::narthex::{Narthex, NarthexBuilder};
 use support::parties::OpenIdProvider;
 use support::process::parties;
 use support::upstream::Upstream;
-use support::visitor::{Visitor, is};
+use support::visitor::{Visitor, assert_status};
 
 /// What the process may hold while it is attacked.
 const MEMORY: usize = 400 << 20;
@@ -53,8 +53,8 @@ impl Scene {
         let mut visitors = Vec::new();
         for _ in 0..10 {
             let address: std::net::IpAddr = [127, 0, 0, 50].into();
-            let visitor = Visitor::with(&narthex, |builder| builder.local_address(address));
-            is(&visitor.land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+            let visitor = Visitor::with_client(&narthex, |builder| builder.local_address(address));
+            assert_status(&visitor.sign_in(&format!("{}/", narthex.origin("app")), "alice").await, 200);
             visitors.push(visitor);
         }
         Self { _upstream: upstream, _provider: provider, narthex, visitors }
@@ -72,13 +72,13 @@ impl Scene {
         let before = self.others(tokio::time::sleep(Duration::from_secs(5))).await;
         let during = self.others(attack).await;
         let (calm, p99) = (before.percentile(0.99), during.percentile(0.99));
-        let memory = self.narthex.memory() >> 20;
+        let memory = self.narthex.peak_memory() >> 20;
         println!(
             "{name}: p99 {calm:?} before, {p99:?} during, {} and {} requests; at most {memory} MB",
             before.good, during.good
         );
         assert!(during.bad.is_empty(), "{name}: {:?}", &during.bad[..during.bad.len().min(3)]);
-        assert!(self.narthex.memory() < MEMORY, "{name}: {memory} MB");
+        assert!(self.narthex.peak_memory() < MEMORY, "{name}: {memory} MB");
         // A hundredth of some hundred requests is a handful: differences of a few milliseconds are
         // not significant.
         let bound = (calm * 2).max(Duration::from_millis(15));

@@ -2,7 +2,7 @@
 //! Whatever comes is refused, or says what the sound one said.
 
 use crate::fuzz::Chance;
-use crate::support::saml_provider::{Asked, EACH, SamlProvider, encrypt, fresh};
+use crate::support::saml_provider::{EACH_SIGNED, SamlProvider, SamlRequest, encrypt, new_id};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use narthex::base::{Clock as _, ManualClock, SystemClock, SystemEntropy};
@@ -121,7 +121,7 @@ fn bent(chance: &mut Chance, seeds: &[String]) -> String {
 /// forges.
 pub struct Parties {
     pub idp: SamlProvider,
-    pub asked: Asked,
+    pub asked: SamlRequest,
     /// Our certificate, to encrypt for.
     certificate: PathBuf,
     provider: Arc<dyn Provider>,
@@ -146,7 +146,7 @@ impl Parties {
         let outbound = ProviderHttpClient::new().unwrap();
         let provider =
             provider::connect(&config.providers[0], Some(own), outbound, clock, Arc::new(SystemEntropy));
-        let asked = Asked { id: fresh("request"), relay_state: String::new(), request: String::new() };
+        let asked = SamlRequest { id: new_id("request"), relay_state: String::new(), request: String::new() };
         let pending = LoginState { nonce: asked.id.clone(), code_verifier: String::new() };
         Self { idp, asked, certificate, provider, pending }
     }
@@ -169,8 +169,10 @@ async fn bent_saml_responses_are_refused_or_say_what_the_sound_one_said() {
     let _alone = crate::ALONE.lock().await;
     let parties = Parties::new();
     let (idp, asked) = (&parties.idp, &parties.asked);
-    let mut seeds: Vec<String> =
-        EACH.iter().map(|signed| idp.honest(ACS, AUDIENCE, asked, *signed, |t| t, |t| t)).collect();
+    let mut seeds: Vec<String> = EACH_SIGNED
+        .iter()
+        .map(|signed| idp.valid_response(ACS, AUDIENCE, asked, *signed, |t| t, |t| t))
+        .collect();
     let oaep = "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p";
     for cipher in
         ["http://www.w3.org/2009/xmlenc11#aes128-gcm", "http://www.w3.org/2001/04/xmlenc#aes256-cbc"]

@@ -2,7 +2,9 @@
 //! elsewhere.
 
 use crate::support::narthex::Narthex;
-use crate::support::saml_provider::{SAML, SAMLP, SamlProvider, at, logout_request, narthex, visitor};
+use crate::support::saml_provider::{
+    SAML, SAMLP, SamlProvider, logout_request, new_visitor, start_narthex, time_from_now,
+};
 use crate::support::upstream::Upstream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -61,7 +63,7 @@ fn message(forged: &str, inside: &str, declared: &str) -> String {
     format!(
         "<samlp:LogoutRequest xmlns:samlp=\"{SAMLP}\"{declared} ID=\"_evil\" IssueInstant=\"{}\" Version=\"2.0\">\
          <saml:Issuer xmlns:saml=\"{SAML}\">https://corp.example/idp</saml:Issuer>{forged}{inside}</samlp:LogoutRequest>",
-        at(0)
+        time_from_now(0)
     )
 }
 
@@ -145,7 +147,7 @@ fn large() -> Vec<(&'static str, String)> {
 
 /// CPU time that the process has taken.
 fn cpu(narthex: &Narthex) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", narthex.id())).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", narthex.process_id())).unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     // proc(5): utime and stime, in hundredths of a second.
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
@@ -177,14 +179,15 @@ async fn a_message_costs_little_and_leads_nowhere() {
     let _alone = crate::ALONE.lock().await;
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, "entity_id = \"urn:narthex:test\"\nidp_init = true");
+    let narthex =
+        start_narthex(&provider, upstream.port, "entity_id = \"urn:narthex:test\"\nidp_init = true");
     let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/x", elsewhere.local_addr().unwrap());
     let logout = format!("{}/saml2/logout/corp", narthex.origin("auth"));
     let acs = provider.acs(&narthex);
     // The metadata is fetched beforehand.
     let first = logout_request(&provider.entity_id, &logout, "alice", &[]);
-    visitor(&narthex)
+    new_visitor(&narthex)
         .client
         .post(&logout)
         .form(&[("SAMLRequest", STANDARD.encode(first))])
@@ -204,7 +207,7 @@ async fn a_message_costs_little_and_leads_nowhere() {
             let before = cpu(&narthex);
             for _ in 0..TIMES {
                 // Each from an address of its own: failures are limited by address.
-                let answer = visitor(&narthex).client.post(to).form(&form).send().await.unwrap();
+                let answer = new_visitor(&narthex).client.post(to).form(&form).send().await.unwrap();
                 assert!(matches!(answer.status().as_u16(), 400 | 413), "{name}: {}", answer.status());
             }
             let took = (cpu(&narthex) - before) / TIMES;
@@ -228,15 +231,15 @@ async fn failed_logout_messages_are_limited_as_failed_sign_ins_are() {
     let _alone = crate::ALONE.lock().await;
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, "entity_id = \"urn:narthex:test\"");
+    let narthex = start_narthex(&provider, upstream.port, "entity_id = \"urn:narthex:test\"");
     let logout = format!("{}/saml2/logout/corp", narthex.origin("auth"));
-    let one = visitor(&narthex);
+    let one = new_visitor(&narthex);
     let form = [("SAMLRequest", STANDARD.encode(message(&Forged::plain().text(), "", "")))];
     let mut statuses = Vec::new();
     for _ in 0..60 {
         statuses.push(one.client.post(&logout).form(&form).send().await.unwrap().status().as_u16());
     }
     assert_eq!((statuses[0], statuses[59]), (400, 429), "{statuses:?}");
-    let other = visitor(&narthex).client.post(&logout).form(&form).send().await.unwrap();
+    let other = new_visitor(&narthex).client.post(&logout).form(&form).send().await.unwrap();
     assert_eq!(other.status(), 400);
 }

@@ -1,5 +1,5 @@
-//! The life of an account, on both engines: sign-up, codes, passwords, addresses. A number in a
-//! comment is that of a complaint about other directories.
+//! Accounts of users, on both engines: sign-up, codes, passwords, addresses. A number in a comment
+//! is that of a complaint about other directories.
 
 use crate::support::accounts::{AccountScene, OTHER, PASSWORD, refusal};
 use crate::support::engine::Engine;
@@ -65,11 +65,11 @@ async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
     let ada = scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
     assert_eq!((ada.status, ada.email_verified()), (UserStatus::Unconfirmed, false));
-    let (to, code) = scene.code().await;
+    let (to, code) = scene.take_code().await;
     assert_eq!(to, "ada@example.com");
     // 17: a code is for one purpose and one user.
     scene.sign_up("bob", &[("email", "bob@example.com")]).await.unwrap();
-    let (_, bobs) = scene.code().await;
+    let (_, bobs) = scene.take_code().await;
     for (name, wrong) in [("ada", &bobs), ("bob", &code)] {
         assert_eq!(confirm(&scene, name, wrong).await.unwrap_err().0, "CodeMismatchException");
     }
@@ -80,10 +80,10 @@ async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     assert_eq!((ada.status, ada.email_verified()), (UserStatus::Confirmed, true));
     let again = confirm(&scene, "ada", &code).await.unwrap_err();
     assert_eq!(again.0, "CodeMismatchException", "as for a name without a user");
-    assert!(scene.password("ada@example.com", PASSWORD).await.is_some(), "the alias signs in");
+    assert!(scene.sign_in_with_password("ada@example.com", PASSWORD).await.is_some(), "the alias signs in");
     // A resent code voids the first one, and five wrong ones void the code.
     scene.accounts.resend_sign_up_code(scene.sender(), "bob").await.unwrap();
-    let (_, second) = scene.code().await;
+    let (_, second) = scene.take_code().await;
     if second != bobs {
         assert_eq!(confirm(&scene, "bob", &bobs).await.unwrap_err().0, "CodeMismatchException");
     }
@@ -97,7 +97,7 @@ async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     assert_eq!(confirm(&scene, "bob", &second).await.unwrap_err().0, "ExpiredCodeException", "{refused:?}");
     scene.clock.advance(Duration::from_mins(16));
     scene.accounts.resend_sign_up_code(scene.sender(), "bob").await.unwrap();
-    let (_, third) = scene.code().await;
+    let (_, third) = scene.take_code().await;
     scene.clock.advance(Duration::from_hours(24));
     assert_eq!(confirm(&scene, "bob", &third).await.unwrap_err().0, "ExpiredCodeException");
     // A client that does not hide users gets AWS's words.
@@ -108,9 +108,9 @@ async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     assert_eq!(refusal(resent).1, "User is already confirmed.");
     let again = scene.accounts.confirm_sign_up(sender, "ada", &third, Takeover::Refuse).await;
     assert_eq!(refusal(again).1, "User cannot be confirmed. Current status is CONFIRMED");
-    scene.messages().await;
+    scene.take_messages().await;
     scene.accounts.resend_sign_up_code(scene.sender(), "ada").await.unwrap();
-    assert!(scene.messages().await.is_empty(), "nothing is sent");
+    assert!(scene.take_messages().await.is_empty(), "nothing is sent");
     // The whole sign-up is refused with its password.
     let (weak, none) = (Secret::new("short"), Attributes::default());
     let sign_up = SignUp { username: "carl", password: &weak, attributes: &none };
@@ -127,7 +127,7 @@ async fn an_unconfirmed_user_is_told_nothing_of_the_password(engine: Engine) {
     use narthex::directory::sign_in::{Answer, Flow, Refusal, Reply};
     let scene = AccountScene::new(engine, email_alias()).await;
     scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
-    let (_, code) = scene.code().await;
+    let (_, code) = scene.take_code().await;
     // 2: the wrong and the right password get one answer, in the API and on the page.
     for password in [PASSWORD, OTHER] {
         let answer = Answer::Password(Secret::new(password));
@@ -146,9 +146,9 @@ async fn an_unconfirmed_user_is_told_nothing_of_the_password(engine: Engine) {
 
 async fn a_confirmation_takes_no_alias_unless_it_is_forced(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    let first = scene.user("first", "shared@example.com").await;
+    let first = scene.create_user("first", "shared@example.com").await;
     scene.sign_up("second", &[("email", "shared@example.com")]).await.unwrap();
-    let (_, code) = scene.code().await;
+    let (_, code) = scene.take_code().await;
     let refused = confirm(&scene, "second", &code).await.unwrap_err();
     assert_eq!(refused.0, "AliasExistsException");
     assert!(current(&scene, &first).await.email_verified());
@@ -161,14 +161,14 @@ async fn a_confirmation_takes_no_alias_unless_it_is_forced(engine: Engine) {
 async fn a_forgotten_password_is_replaced_with_a_code(engine: Engine) {
     let policy = PasswordPolicy { history_size: 2, ..Default::default() };
     let scene = AccountScene::new(engine, PoolSettings { password_policy: policy, ..email_alias() }).await;
-    let ada = scene.user("ada", "ada@example.com").await;
-    let tokens = scene.password("ada", PASSWORD).await.unwrap();
+    let ada = scene.create_user("ada", "ada@example.com").await;
+    let tokens = scene.sign_in_with_password("ada", PASSWORD).await.unwrap();
     for _ in 0..9 {
-        assert!(scene.password("ada", OTHER).await.is_none());
+        assert!(scene.sign_in_with_password("ada", OTHER).await.is_none());
     }
     let delivery = scene.accounts.forgot_password(scene.sender(), "ada@example.com").await.unwrap();
     assert_eq!(delivery.destination, "a***@e***");
-    let (to, code) = scene.code().await;
+    let (to, code) = scene.take_code().await;
     assert_eq!(to, "ada@example.com");
     let set = async |code: &Secret, password: &str| {
         let password = &Secret::new(password);
@@ -181,11 +181,14 @@ async fn a_forgotten_password_is_replaced_with_a_code(engine: Engine) {
     set(&code, OTHER).await.unwrap();
     assert_eq!(refusal(set(&code, "Third-Horse-9-Staple").await).0, "CodeMismatchException", "it is used up");
     assert!(!scene.is_valid(&tokens).await, "all tokens end");
-    assert!(scene.password("ada", PASSWORD).await.is_none());
-    assert!(scene.password("ada", OTHER).await.is_some(), "the lock of wrong passwords ended as well");
+    assert!(scene.sign_in_with_password("ada", PASSWORD).await.is_none());
+    assert!(
+        scene.sign_in_with_password("ada", OTHER).await.is_some(),
+        "the lock of wrong passwords ended as well"
+    );
     // A code for a password verifies no address, and the other way round.
     scene.accounts.forgot_password(scene.sender(), "ada").await.unwrap();
-    let (_, code) = scene.code().await;
+    let (_, code) = scene.take_code().await;
     let (email, sender) = (SignInAttribute::Email, scene.sender());
     let verified = scene.accounts.verify_own_attribute(sender, &ada, email, &code).await;
     assert_eq!(refusal(verified).0, "ExpiredCodeException");
@@ -195,9 +198,9 @@ async fn a_forgotten_password_is_replaced_with_a_code(engine: Engine) {
 
 async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    scene.user("ada", "ada@example.com").await;
+    scene.create_user("ada", "ada@example.com").await;
     scene.sign_up("unverified", &[]).await.unwrap();
-    scene.messages().await;
+    scene.take_messages().await;
     let wrong = &Secret::new("999999x");
     let new = &Secret::new(OTHER);
     let mut sent = Vec::new();
@@ -206,7 +209,7 @@ async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
         let confirm = async || scene.accounts.confirm_forgot_password(scene.sender(), name, wrong, new).await;
         assert_eq!(refusal(confirm().await).0, "CodeMismatchException", "{name}");
         let delivery = forgot().await.unwrap();
-        sent.extend(scene.messages().await);
+        sent.extend(scene.take_messages().await);
         let shape: String = delivery.destination.chars().filter(|c| !c.is_alphabetic()).collect();
         assert_eq!((shape.as_str(), delivery.attribute), ("***@***", SignInAttribute::Email), "{name}");
         for _ in 0..4 {
@@ -220,11 +223,11 @@ async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
         for _ in 0..5 {
             assert_eq!(forgot().await.unwrap(), delivery, "{name}: the answer is stable");
         }
-        sent.extend(scene.messages().await);
+        sent.extend(scene.take_messages().await);
         assert_eq!(refusal(forgot().await).0, "LimitExceededException", "{name}");
         // Wrong passwords lock the name.
         for _ in 0..8 {
-            scene.password(name, OTHER).await;
+            scene.sign_in_with_password(name, OTHER).await;
         }
         use narthex::directory::sign_in::{Answer, Flow, Refusal, Reply};
         let answer = Answer::Password(Secret::new(PASSWORD));
@@ -249,24 +252,27 @@ async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
 
 async fn a_new_address_waits_for_its_code(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    let ada = scene.user("ada", "ada@example.com").await;
+    let ada = scene.create_user("ada", "ada@example.com").await;
     // 1: a mistyped address, never confirmed.
     let changes = Attributes::from_iter([("email", "adda@example.com"), ("name", "Ada")]);
     let changed = scene.accounts.update_own_attributes(scene.sender(), &ada, &changes).await.unwrap();
     assert_eq!(changed.0.email(), Some("ada@example.com"));
     assert_eq!((changed.0.attributes.get("name"), changed.1.len()), (Some("Ada"), 1));
-    assert_eq!(scene.code().await.0, "adda@example.com");
-    assert!(scene.password("ada@example.com", PASSWORD).await.is_some(), "the old address signs in");
-    assert!(scene.password("adda@example.com", PASSWORD).await.is_none());
+    assert_eq!(scene.take_code().await.0, "adda@example.com");
+    assert!(
+        scene.sign_in_with_password("ada@example.com", PASSWORD).await.is_some(),
+        "the old address signs in"
+    );
+    assert!(scene.sign_in_with_password("adda@example.com", PASSWORD).await.is_none());
     scene.accounts.forgot_password(scene.sender(), "ada@example.com").await.unwrap();
-    assert_eq!(scene.code().await.0, "ada@example.com", "and gets the codes");
+    assert_eq!(scene.take_code().await.0, "ada@example.com", "and gets the codes");
     // The right one, confirmed by a code that was asked for again.
     let changes = Attributes::from_iter([("email", "ada@new.example")]);
     scene.accounts.update_own_attributes(scene.sender(), &ada, &changes).await.unwrap();
-    let (_, first) = scene.code().await;
+    let (_, first) = scene.take_code().await;
     let (email, sender) = (SignInAttribute::Email, scene.sender());
     scene.accounts.send_attribute_code(sender, &ada, email).await.unwrap();
-    let (to, second) = scene.code().await;
+    let (to, second) = scene.take_code().await;
     assert_eq!(to, "ada@new.example");
     if first != second {
         let early = scene.accounts.verify_own_attribute(sender, &ada, email, &first).await;
@@ -274,8 +280,8 @@ async fn a_new_address_waits_for_its_code(engine: Engine) {
     }
     let verified = scene.accounts.verify_own_attribute(sender, &ada, email, &second).await.unwrap();
     assert_eq!((verified.email(), verified.email_verified()), (Some("ada@new.example"), true));
-    assert!(scene.password("ada@new.example", PASSWORD).await.is_some());
-    assert!(scene.password("ada@example.com", PASSWORD).await.is_none());
+    assert!(scene.sign_in_with_password("ada@new.example", PASSWORD).await.is_some());
+    assert!(scene.sign_in_with_password("ada@example.com", PASSWORD).await.is_none());
     let again = scene.accounts.verify_own_attribute(sender, &ada, email, &second).await;
     assert_eq!(refusal(again).0, "ExpiredCodeException");
     let phone = scene.accounts.send_attribute_code(sender, &ada, SignInAttribute::PhoneNumber).await;
@@ -284,31 +290,31 @@ async fn a_new_address_waits_for_its_code(engine: Engine) {
 
 async fn an_administrator_states_that_an_address_is_verified(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    scene.user("ada", "ada@example.com").await;
+    scene.create_user("ada", "ada@example.com").await;
     let change = async |changes: &[(&str, &str)]| {
         let changes = changes.iter().copied().collect();
         scene.accounts.admin_update_attributes(&scene.pool, "ada", &changes).await
     };
     let stated = change(&[("email", "ada@new.example"), ("email_verified", "true")]).await.unwrap();
     assert_eq!((stated.email(), stated.email_verified()), (Some("ada@new.example"), true));
-    assert!(scene.messages().await.is_empty());
+    assert!(scene.take_messages().await.is_empty());
     // The pool verifies before it updates: the address waits for its code.
     let waiting = change(&[("email", "ada@third.example"), ("name", "Ada")]).await.unwrap();
     assert_eq!((waiting.email(), waiting.attributes.get("name")), (Some("ada@new.example"), Some("Ada")));
-    let (to, code) = scene.code().await;
+    let (to, code) = scene.take_code().await;
     assert_eq!(to, "ada@third.example");
     let (email, sender) = (SignInAttribute::Email, scene.sender());
     let ada = scene.accounts.verify_own_attribute(sender, &waiting, email, &code).await.unwrap();
     assert_eq!((ada.email(), ada.email_verified()), (Some("ada@third.example"), true));
     let refuted = change(&[("email_verified", "false")]).await.unwrap();
-    assert!(!refuted.email_verified() && scene.messages().await.is_empty());
-    assert!(scene.password("ada@third.example", PASSWORD).await.is_none(), "no alias");
+    assert!(!refuted.email_verified() && scene.take_messages().await.is_empty());
+    assert!(scene.sign_in_with_password("ada@third.example", PASSWORD).await.is_none(), "no alias");
 }
 
 async fn an_address_that_is_the_user_name_waits_in_every_pool(engine: Engine) {
     let scene = AccountScene::new(engine, email_username()).await;
-    let ada = scene.user("ada@example.com", "ada@example.com").await;
-    scene.user("bob@example.com", "bob@example.com").await;
+    let ada = scene.create_user("ada@example.com", "ada@example.com").await;
+    scene.create_user("bob@example.com", "bob@example.com").await;
     let change = async |email: &str| {
         let changes = Attributes::from_iter([("email", email)]);
         scene.accounts.update_own_attributes(scene.sender(), &ada, &changes).await
@@ -317,22 +323,22 @@ async fn an_address_that_is_the_user_name_waits_in_every_pool(engine: Engine) {
     let phone = Attributes::from_iter([("phone_number", "+4915112345678")]);
     scene.accounts.update_own_attributes(scene.sender(), &ada, &phone).await.unwrap();
     change("ada@new.example").await.unwrap();
-    let (to, code) = scene.code().await;
+    let (to, code) = scene.take_code().await;
     assert_eq!(to, "ada@new.example");
-    assert!(scene.password("ada@new.example", PASSWORD).await.is_none(), "not before its code");
-    assert!(scene.password("ada@example.com", PASSWORD).await.is_some());
+    assert!(scene.sign_in_with_password("ada@new.example", PASSWORD).await.is_none(), "not before its code");
+    assert!(scene.sign_in_with_password("ada@example.com", PASSWORD).await.is_some());
     // Meanwhile somebody signs up with it.
     scene.sign_up("ada@new.example", &[]).await.unwrap();
-    scene.messages().await;
+    scene.take_messages().await;
     let (email, sender) = (SignInAttribute::Email, scene.sender());
     let verified = scene.accounts.verify_own_attribute(sender, &ada, email, &code).await;
     assert_eq!(refusal(verified).0, "AliasExistsException");
-    assert!(scene.password("ada@example.com", PASSWORD).await.is_some(), "nothing changed");
+    assert!(scene.sign_in_with_password("ada@example.com", PASSWORD).await.is_some(), "nothing changed");
 }
 
 async fn a_client_writes_its_attributes_alone(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    let ada = scene.user("ada", "ada@example.com").await;
+    let ada = scene.create_user("ada", "ada@example.com").await;
     let settings = AppClientSettings {
         write_attributes: Some(vec!["name".to_owned(), "email".to_owned()]),
         ..scene.client.settings.clone()
@@ -362,9 +368,11 @@ async fn a_client_writes_its_attributes_alone(engine: Engine) {
 
 async fn a_changed_password_is_checked_like_a_sign_in(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    let ada = scene.user("ada", "ada@example.com").await;
-    let (kept, other) =
-        (scene.password("ada", PASSWORD).await.unwrap(), scene.password("ada", PASSWORD).await.unwrap());
+    let ada = scene.create_user("ada", "ada@example.com").await;
+    let (kept, other) = (
+        scene.sign_in_with_password("ada", PASSWORD).await.unwrap(),
+        scene.sign_in_with_password("ada", PASSWORD).await.unwrap(),
+    );
     let family = scene
         .tokens
         .user_of_access_token(&scene.pool, crate::support::accounts::ISSUER, &kept.tokens.access_token)
@@ -382,7 +390,7 @@ async fn a_changed_password_is_checked_like_a_sign_in(engine: Engine) {
     change(PASSWORD, OTHER).await.unwrap();
     // 36: all others end, and that of the change stays.
     assert!(scene.is_valid(&kept).await && !scene.is_valid(&other).await);
-    assert!(scene.password("ada", OTHER).await.is_some());
+    assert!(scene.sign_in_with_password("ada", OTHER).await.is_some());
     for _ in 0..5 {
         change(PASSWORD, OTHER).await.unwrap_err();
     }
@@ -403,23 +411,23 @@ async fn administrators_create_invite_and_reset(engine: Engine) {
     let create = async |new| scene.accounts.admin_create_user(administration, new).await;
     let ada = create(new("ada", by_email.clone())).await.unwrap();
     assert_eq!(ada.status, UserStatus::ForceChangePassword);
-    let [(to, text)] = &scene.messages().await[..] else { panic!() };
+    let [(to, text)] = &scene.take_messages().await[..] else { panic!() };
     assert!(to == "ada@example.com" && text.contains("ada"), "{text}");
     let taken = refusal(create(new("ada", Invitation::Suppress)).await);
     assert_eq!(taken, ("UsernameExistsException".into(), "User account already exists".into()));
     scene.accounts.admin_resend_invitation(administration, "ada", &by_email, None).await.unwrap();
-    let [(_, second)] = &scene.messages().await[..] else { panic!() };
+    let [(_, second)] = &scene.take_messages().await[..] else { panic!() };
     assert_ne!(text, second, "another password");
     // Without a message nobody would know the new password.
     let silent = scene.accounts.admin_resend_invitation(administration, "ada", &Invitation::Default, None);
     assert_eq!(refusal(silent.await).1, "User has no address for the invitation.");
     let given = Some(Secret::new(OTHER));
     scene.accounts.admin_resend_invitation(administration, "ada", &by_email, given).await.unwrap();
-    let [(_, third)] = &scene.messages().await[..] else { panic!() };
+    let [(_, third)] = &scene.take_messages().await[..] else { panic!() };
     assert!(third.contains(OTHER), "{third}");
     let bare = AdminNewUser { attributes: Attributes::default(), ..new("bare", Invitation::Default) };
     create(bare).await.unwrap();
-    assert!(scene.messages().await.is_empty(), "no phone number, no message");
+    assert!(scene.take_messages().await.is_empty(), "no phone number, no message");
     // A temporary password cannot stay.
     let reset = scene.accounts.admin_reset_password(administration, "ada").await;
     assert_eq!(refusal(reset).1, "User password cannot be reset in the current state.");
@@ -427,14 +435,14 @@ async fn administrators_create_invite_and_reset(engine: Engine) {
     scene.accounts.admin_set_password(administration, "ada", (password, true)).await.unwrap();
     let again = scene.accounts.admin_resend_invitation(administration, "ada", &by_email, None).await;
     assert_eq!(refusal(again).0, "UnsupportedUserStateException");
-    let tokens = scene.password("ada", PASSWORD).await.unwrap();
+    let tokens = scene.sign_in_with_password("ada", PASSWORD).await.unwrap();
     scene.accounts.admin_reset_password(administration, &ada.id).await.unwrap();
-    assert!(!scene.is_valid(&tokens).await && scene.password("ada", PASSWORD).await.is_none());
-    let (_, code) = scene.code().await;
+    assert!(!scene.is_valid(&tokens).await && scene.sign_in_with_password("ada", PASSWORD).await.is_none());
+    let (_, code) = scene.take_code().await;
     let new = &Secret::new(OTHER);
     let set = scene.accounts.confirm_forgot_password(scene.sender(), "ada", &code, new).await;
     assert_eq!(set.unwrap().status, UserStatus::Confirmed);
-    assert!(scene.password("ada", OTHER).await.is_some());
+    assert!(scene.sign_in_with_password("ada", OTHER).await.is_some());
     scene.sign_up("bob", &[]).await.unwrap();
     let bob = scene.accounts.admin_confirm_sign_up(&scene.pool, "bob").await.unwrap();
     assert_eq!(bob.status, UserStatus::Confirmed);
@@ -444,7 +452,7 @@ async fn administrators_create_invite_and_reset(engine: Engine) {
 
 async fn messages_have_limits(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    scene.user("ada", "ada@example.com").await;
+    scene.create_user("ada", "ada@example.com").await;
     for _ in 0..5 {
         scene.accounts.forgot_password(scene.sender(), "ada").await.unwrap();
     }
@@ -465,18 +473,18 @@ async fn messages_have_limits(engine: Engine) {
 
 async fn a_code_is_void_once_its_address_is_not_the_users(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    let ada = scene.user("ada", "ada@example.com").await;
+    let ada = scene.create_user("ada", "ada@example.com").await;
     scene.accounts.forgot_password(scene.sender(), "ada").await.unwrap();
-    let (_, code) = scene.code().await;
+    let (_, code) = scene.take_code().await;
     // Somebody else reads the old mailbox, and Ada moves to another one.
     let changes = Attributes::from_iter([("email", "ada@new.example")]);
     scene.accounts.update_own_attributes(scene.sender(), &ada, &changes).await.unwrap();
-    let (_, of_address) = scene.code().await;
+    let (_, of_address) = scene.take_code().await;
     let (email, sender) = (SignInAttribute::Email, scene.sender());
     scene.accounts.verify_own_attribute(sender, &ada, email, &of_address).await.unwrap();
     let set = scene.accounts.confirm_forgot_password(sender, "ada", &code, &Secret::new(OTHER)).await;
     assert_eq!(refusal(set).0, "ExpiredCodeException");
-    assert!(scene.password("ada", PASSWORD).await.is_some());
+    assert!(scene.sign_in_with_password("ada", PASSWORD).await.is_some());
 }
 
 async fn a_second_address_is_no_name_before_it_is_verified(engine: Engine) {
@@ -485,10 +493,10 @@ async fn a_second_address_is_no_name_before_it_is_verified(engine: Engine) {
     let scene = AccountScene::new(engine, PoolSettings { sign_in, ..email_username() }).await;
     let number = "+4915112345678";
     scene.sign_up("eve@example.com", &[("phone_number", number)]).await.unwrap();
-    let (_, code) = scene.code().await;
+    let (_, code) = scene.take_code().await;
     confirm(&scene, "eve@example.com", &code).await.unwrap();
-    assert!(scene.password("eve@example.com", PASSWORD).await.is_some());
-    assert!(scene.password(number, PASSWORD).await.is_none(), "somebody else's number");
+    assert!(scene.sign_in_with_password("eve@example.com", PASSWORD).await.is_some());
+    assert!(scene.sign_in_with_password(number, PASSWORD).await.is_none(), "somebody else's number");
     let found = scene.store.find_user(&scene.pool, number, narthex::store::Lookup::Administrator).await;
     assert!(found.unwrap().is_none());
     let owner = scene.sign_up(number, &[]).await.unwrap();
@@ -503,11 +511,11 @@ async fn an_immutable_address_is_verified(engine: Engine) {
     let schema = narthex::model::Schema::new(vec![email]);
     let scene = AccountScene::new(engine, PoolSettings { schema, ..email_alias() }).await;
     scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
-    scene.messages().await;
+    scene.take_messages().await;
     let ada = scene.accounts.admin_confirm_sign_up(&scene.pool, "ada").await.unwrap();
     let (email, sender) = (SignInAttribute::Email, scene.sender());
     scene.accounts.send_attribute_code(sender, &ada, email).await.unwrap();
-    let (_, code) = scene.code().await;
+    let (_, code) = scene.take_code().await;
     let verified = scene.accounts.verify_own_attribute(sender, &ada, email, &code).await.unwrap();
     assert!(verified.email_verified());
 }
@@ -523,8 +531,8 @@ async fn an_address_gets_few_messages_from_many_accounts(engine: Engine) {
 
 async fn a_message_does_not_outlive_its_user(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    let ada = scene.user("ada", "ada@example.com").await;
-    scene.user("bob", "bob@example.com").await;
+    let ada = scene.create_user("ada", "ada@example.com").await;
+    scene.create_user("bob", "bob@example.com").await;
     for name in ["ada", "bob"] {
         scene.accounts.forgot_password(scene.sender(), name).await.unwrap();
     }
@@ -534,7 +542,7 @@ async fn a_message_does_not_outlive_its_user(engine: Engine) {
         Box::pin(async move { narthex::directory::delete_user(tx, ada, now, &SystemEntropy).await })
     });
     deleted.await.unwrap();
-    assert_eq!(scene.code().await.0, "bob@example.com");
+    assert_eq!(scene.take_code().await.0, "bob@example.com");
 }
 
 /// The command, beside a running node that sends the message.
@@ -569,10 +577,15 @@ fn the_command_resets_a_password() {
 /// Attempts count as failed until they are compared: they wait for each other.
 async fn many_right_passwords_at_the_same_time_sign_in(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
-    scene.user("ada", "ada@example.com").await;
-    let all = futures_util::future::join_all((0..30).map(|_| scene.password("ada", PASSWORD))).await;
+    scene.create_user("ada", "ada@example.com").await;
+    let all =
+        futures_util::future::join_all((0..30).map(|_| scene.sign_in_with_password("ada", PASSWORD))).await;
     assert_eq!(all.iter().filter(|tokens| tokens.is_some()).count(), 30);
-    let wrong = futures_util::future::join_all((0..30).map(|_| scene.password("ada", OTHER))).await;
+    let wrong =
+        futures_util::future::join_all((0..30).map(|_| scene.sign_in_with_password("ada", OTHER))).await;
     assert!(wrong.iter().all(Option::is_none));
-    assert!(scene.password("ada", PASSWORD).await.is_none(), "guesses at the same time lock the user");
+    assert!(
+        scene.sign_in_with_password("ada", PASSWORD).await.is_none(),
+        "guesses at the same time lock the user"
+    );
 }

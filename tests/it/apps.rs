@@ -1,13 +1,12 @@
 //! Existing apps behind Narthex, unchanged.
 
-use crate::browser::sees;
-use crate::support::browser::{self, DESK};
+use crate::support::browser::{self, DESK, wait_for_text};
 use crate::support::certificates;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::{Party, free_port, parties, wait_for_port};
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use fantoccini::Locator;
 use reqwest::Method;
 use reqwest::cookie::CookieStore as _;
@@ -38,16 +37,16 @@ async fn radicale_believes_the_header_and_keeps_each_persons_calendars_apart() {
     let origin = narthex.origin("calendar");
     let (alice, bob) = (Visitor::new(&narthex), Visitor::new(&narthex));
     for (visitor, login) in [(&alice, "alice"), (&bob, "bob")] {
-        is(&visitor.land(&format!("{origin}/.web/"), login).await, 200);
+        assert_status(&visitor.sign_in(&format!("{origin}/.web/"), login).await, 200);
     }
     let make = Method::from_bytes(b"MKCALENDAR").unwrap();
     let propfind = Method::from_bytes(b"PROPFIND").unwrap();
-    is(&alice.program(make.clone(), &format!("{origin}/alice/work/")).await, 201);
-    is(&alice.program(propfind.clone(), &format!("{origin}/alice/work/")).await, 207);
-    is(&bob.program(propfind.clone(), &format!("{origin}/alice/work/")).await, 403);
-    is(&bob.program(make, &format!("{origin}/alice/theft/")).await, 403);
+    assert_status(&alice.request_json(make.clone(), &format!("{origin}/alice/work/")).await, 201);
+    assert_status(&alice.request_json(propfind.clone(), &format!("{origin}/alice/work/")).await, 207);
+    assert_status(&bob.request_json(propfind.clone(), &format!("{origin}/alice/work/")).await, 403);
+    assert_status(&bob.request_json(make, &format!("{origin}/alice/theft/")).await, 403);
     let liar = bob.client.request(propfind, format!("{origin}/alice/work/")).header("X-Remote-User", "alice");
-    is(&liar.send().await.unwrap(), 403);
+    assert_status(&liar.send().await.unwrap(), 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,10 +60,10 @@ async fn an_app_for_a_load_balancer_verifies_the_assertion_with_the_keys_that_we
         .route("other", other.port, "")
         .start();
     let visitor = Visitor::new(&narthex);
-    let landed = visitor.land(&format!("{}/", narthex.origin("other")), "alice").await;
-    is(&landed, 200);
+    let landed = visitor.sign_in(&format!("{}/", narthex.origin("other")), "alice").await;
+    assert_status(&landed, 200);
     let elsewhere: Seen = landed.json().await.unwrap();
-    let header = elsewhere.one("x-amzn-oidc-data").split('.').next().unwrap().to_owned();
+    let header = elsewhere.header("x-amzn-oidc-data").split('.').next().unwrap().to_owned();
     let header: serde_json::Value = {
         use base64::Engine as _;
         serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap())
@@ -78,16 +77,17 @@ async fn an_app_for_a_load_balancer_verifies_the_assertion_with_the_keys_that_we
     let _app = Party::node_with("assertion-app.mjs", &arguments, &[("NODE_EXTRA_CA_CERTS", &authority)]);
 
     let landed = visitor.follow(&format!("{app}/")).await;
-    is(&landed, 200);
+    assert_status(&landed, 200);
     let told: serde_json::Value = landed.json().await.unwrap();
     assert_eq!(told["byPem"], "alice@corp.example");
     assert_eq!(told["byKeySet"], "alice@corp.example");
-    assert_eq!(told["sub"], elsewhere.one("x-amzn-oidc-identity"));
+    assert_eq!(told["sub"], elsewhere.header("x-amzn-oidc-identity"));
 
     // ALBeast: an assertion for another route is not valid for this one.
     let direct = reqwest::Client::new().get(format!("http://127.0.0.1:{port}/"));
-    let stolen = direct.header("x-amzn-oidc-data", elsewhere.one("x-amzn-oidc-data")).send().await.unwrap();
-    is(&stolen, 403);
+    let stolen =
+        direct.header("x-amzn-oidc-data", elsewhere.header("x-amzn-oidc-data")).send().await.unwrap();
+    assert_status(&stolen, 403);
     let why = stolen.text().await.unwrap();
     assert!(why.contains("ALB ARN"), "{why}");
 }
@@ -192,9 +192,9 @@ async fn esbuild_tells_a_page_of_changes_by_events() {
         builder.tables(&provider.toml("\"anyone\"")).route("build", port, "preserve_host = false").start();
     let browser = browser::open(DESK).await;
     browse(&browser, &format!("{}/", narthex.origin("build")), "alice").await;
-    sees(&browser, "first build").await;
+    wait_for_text(&browser, "first build").await;
     write("app.js", "document.body.append('second build');");
-    sees(&browser, "event: {\"added\":[],\"removed\":[],\"updated\":[\"/out/app.js\"]}").await;
+    wait_for_text(&browser, "event: {\"added\":[],\"removed\":[],\"updated\":[\"/out/app.js\"]}").await;
     browser.close().await.unwrap();
 }
 
@@ -235,14 +235,17 @@ async fn grpc_streams_both_ways_with_and_without_tls_behind() {
 
         let visitor = Visitor::new(&narthex);
         let at_home = format!("{}/home", narthex.origin(host));
-        is(&visitor.land(&at_home, "alice").await, 200);
+        assert_status(&visitor.sign_in(&at_home, "alice").await, 200);
         let cookie = visitor.jar.cookies(&at_home.parse().unwrap()).unwrap();
         let mut client = call(host, cookie.to_str().unwrap());
         let mut lines = BufReader::new(client.stdout.take().unwrap()).lines().map(Result::unwrap);
         let first: Vec<String> = lines.by_ref().take(4).collect();
         assert_eq!(first, ["check 1", "missing NOT_FOUND", "conversation 100", "watch 1"], "{host}");
         let out = format!("{}/.narthex/sign-out", narthex.origin(host));
-        is(&visitor.client.post(out).header("sec-fetch-site", "same-origin").send().await.unwrap(), 200);
+        assert_status(
+            &visitor.client.post(out).header("sec-fetch-site", "same-origin").send().await.unwrap(),
+            200,
+        );
         assert_eq!(lines.next().as_deref(), Some("watch ended CANCELLED"), "{host}");
         client.wait().unwrap();
     }

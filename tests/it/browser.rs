@@ -1,8 +1,9 @@
-//! A person with Chromium: the demo from its one command, and every page at every size.
+//! The demo and every page in Chromium, at every screen size.
 
-use crate::support::browser::{self, DESK, Look};
+use crate::support::browser::{self, DESK, Look, wait_for_text};
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
+use crate::support::policies::allow_policy;
 use crate::support::process::{free_port, wait_until};
 use crate::support::saml_provider::SamlProvider;
 use crate::support::stand_in::ec_key;
@@ -51,23 +52,6 @@ impl Drop for Demo {
     }
 }
 
-/// Waits until the page says `words`: a click may be answered before the page it leads to is there.
-pub async fn sees(browser: &Client, words: &str) {
-    let begun = std::time::Instant::now();
-    loop {
-        // Between two pages there may be none to read.
-        let page = match browser.find(Locator::Css("body")).await {
-            Ok(body) => body.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
-        };
-        if page.contains(words) {
-            return;
-        }
-        assert!(begun.elapsed().as_secs() < 20, "the page never said {words:?}, but:\n{page}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-}
-
 async fn click(browser: &Client, css: &str) {
     browser.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
 }
@@ -75,7 +59,7 @@ async fn click(browser: &Client, css: &str) {
 /// Opens the demo's app and signs in at the stand-in provider.
 async fn sign_in(browser: &Client, demo: &Demo, email: &str) {
     browser.goto(&demo.url("app", "/some/page?x=1")).await.unwrap();
-    sees(browser, "Who are you?").await;
+    wait_for_text(browser, "Who are you?").await;
     let field = browser.find(Locator::Css("#email")).await.unwrap();
     field.clear().await.unwrap();
     field.send_keys(email).await.unwrap();
@@ -86,7 +70,7 @@ async fn demo_from_door_to_door(look: Look) {
     let demo = Demo::start();
     let browser = browser::open(look).await;
     sign_in(&browser, &demo, "zoe@example.com").await;
-    sees(&browser, "Hello, ").await;
+    wait_for_text(&browser, "Hello, ").await;
     assert_eq!(browser.current_url().await.unwrap().as_str(), demo.url("app", "/some/page?x=1"));
     let claims = browser.find(Locator::Css("#claims")).await.unwrap().text().await.unwrap();
     let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
@@ -94,11 +78,11 @@ async fn demo_from_door_to_door(look: Look) {
     assert_eq!(claims["email"], "zoe@example.com");
 
     click(&browser, ".foot a").await;
-    sees(&browser, "You are signed out").await;
+    wait_for_text(&browser, "You are signed out").await;
     click(&browser, "a.button").await;
-    sees(&browser, "Who are you?").await;
+    wait_for_text(&browser, "Who are you?").await;
     browser.goto(&demo.url("app", "/open")).await.unwrap();
-    sees(&browser, "Hello, stranger").await;
+    wait_for_text(&browser, "Hello, stranger").await;
     browser.close().await.unwrap();
 }
 
@@ -160,7 +144,7 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
     // Somewhere else the same person is signed in, too.
     let elsewhere = browser::open(DESK).await;
     sign_in(&elsewhere, &demo, "ann@example.com").await;
-    sees(&elsewhere, "Hello, Ann").await;
+    wait_for_text(&elsewhere, "Hello, Ann").await;
     for (look, name) in [
         (DESK, "desk-light"),
         (Look { dark: true, ..DESK }, "desk-dark"),
@@ -186,12 +170,12 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         browser.goto(&narthex.origin("app")).await.unwrap();
         let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
         address.send_keys("ann@elsewhere.example\n").await.unwrap();
-        sees(&browser, "No sign-in provider is known").await;
+        wait_for_text(&browser, "No sign-in provider is known").await;
         keep("no-provider").await;
         let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
         address.clear().await.unwrap();
         address.send_keys("ann@corp.example\n").await.unwrap();
-        sees(&browser, "One more step").await;
+        wait_for_text(&browser, "One more step").await;
         keep("post").await;
         browser.goto(&narthex.origin("broken")).await.unwrap();
         keep("upstream-down").await;
@@ -200,29 +184,29 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         browser.goto(&demo.url("app", "/")).await.unwrap();
         keep("stand-in").await;
         click(&browser, "button").await;
-        sees(&browser, "Hello, Ann").await;
+        wait_for_text(&browser, "Hello, Ann").await;
         keep("echo").await;
         browser.goto(&demo.url("auth", "/")).await.unwrap();
         keep("home").await;
         browser.goto(&demo.url("app", "/.narthex/sessions")).await.unwrap();
-        sees(&browser, "this browser").await;
+        wait_for_text(&browser, "this browser").await;
         keep("sessions").await;
         browser.goto(&demo.url("auth", "/logout")).await.unwrap();
         keep("sign-out").await;
         click(&browser, "button").await;
-        sees(&browser, "You are signed out").await;
+        wait_for_text(&browser, "You are signed out").await;
         keep("signed-out").await;
         browser.close().await.unwrap();
     }
     elsewhere.goto(&demo.url("auth", "/sessions")).await.unwrap();
     click(&elsewhere, ".card > form button").await;
-    sees(&elsewhere, "You are signed out").await;
+    wait_for_text(&elsewhere, "You are signed out").await;
     elsewhere.close().await.unwrap();
 }
 
 /// Signs in at an OpenID provider's own page.
 async fn sign_in_at_provider(browser: &Client, login: &str) {
-    sees(browser, "Sign-in").await;
+    wait_for_text(browser, "Sign-in").await;
     for (field, text) in [("login", login), ("password", "any")] {
         let field = browser.find(Locator::Css(&format!("input[name={field}]"))).await.unwrap();
         field.send_keys(text).await.unwrap();
@@ -239,7 +223,7 @@ async fn a_person_who_is_refused_sees_who_they_are_and_comes_as_somebody_else() 
                  [[identity_pool.role_mapping]]\nprovider = \"corp\"\ntype = \"rules\"\nambiguous = \"deny\"\n\
                  rules = [{ claim = \"groups\", match = \"Equals\", value = \"ops\", role = \"ops\" }]\n";
     let narthex = builder
-        .file("ops.json", crate::roles::allows(&["GET/*"]).to_string())
+        .file("ops.json", allow_policy(&["GET/*"]).to_string())
         .tables(&corp.toml("\"anyone\""))
         .tables(roles)
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
@@ -256,19 +240,19 @@ async fn a_person_who_is_refused_sees_who_they_are_and_comes_as_somebody_else() 
         let browser = browser::open(look).await;
         browser.goto(&app).await.unwrap();
         sign_in_at_provider(&browser, "ann").await;
-        sees(&browser, "You are signed in as ann").await;
+        wait_for_text(&browser, "You are signed in as ann").await;
         let png = browser.screenshot().await.unwrap();
         std::fs::write(folder.join(format!("access-denied-{name}.png")), png).unwrap();
         let width = browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
         assert!(width.as_u64().unwrap() <= u64::from(look.width), "it is {width} wide on {name}");
         if name == "desk-light" {
             click(&browser, "a.button").await;
-            sees(&browser, "Do you want to sign-out").await;
+            wait_for_text(&browser, "Do you want to sign-out").await;
             click(&browser, "button[value=yes]").await;
-            sees(&browser, "You are signed out").await;
+            wait_for_text(&browser, "You are signed out").await;
             click(&browser, "a.button").await;
             sign_in_at_provider(&browser, "bob+ops").await;
-            sees(&browser, "x-amzn-oidc-data").await;
+            wait_for_text(&browser, "x-amzn-oidc-data").await;
         }
         browser.close().await.unwrap();
     }

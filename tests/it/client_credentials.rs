@@ -1,43 +1,27 @@
 //! Programs that get access tokens of the user pool by their own credentials.
 
-use crate::check::{each_is_told, told_of};
-use crate::roles::allows;
+use crate::support::client_credentials::{
+    GRANT, NEXT_SECRET, SECRET, access_token, oauth2_request, pool_toml, token_request,
+};
+use crate::support::config_errors::{assert_each_reported, config_errors};
+use crate::support::documentation::block;
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::pages::block;
 use crate::support::parties::Postgres;
+use crate::support::policies::allow_policy;
 use crate::support::process::{parties, wait_until};
+use crate::support::streams::{echoes, open_socket_with_header, start_stream_app};
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status, get_with_token};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// As chance makes them: with signs that mean something else in a form.
-const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
-pub const NEXT: &str = "the-one-that-follows-0123456789";
-
-/// A pool with three programs: one that may read and write, one that may read, and one that only
-/// asks about tokens.
-pub fn pool(algorithm: &str) -> String {
-    format!(
-        "[[user_pool]]\nname = \"people\"\nsigning_algorithm = \"{algorithm}\"\n\
-         [[user_pool.resource_server]]\nidentifier = \"photos\"\nscopes = [\"read\", \"write\"]\n\
-         [[user_pool.client]]\nname = \"reporter\"\nid = \"reporter\"\nsecret = [\"{SECRET}\", \"{NEXT}\"]\n\
-         allowed_oauth_flows = [\"client_credentials\"]\nallowed_oauth_scopes = [\"photos/read\", \"photos/write\"]\n\
-         access_token_validity = \"30m\"\n\
-         [[user_pool.client]]\nname = \"reader\"\nsecret = \"{NEXT}\"\nallowed_oauth_flows = [\"client_credentials\"]\n\
-         allowed_oauth_scopes = [\"photos/read\"]\n\
-         [[user_pool.client]]\nname = \"api\"\nid = \"api\"\nsecret = \"{NEXT}\"\n"
-    )
-}
-
 async fn deployment(algorithm: &str, of_route: &str) -> (Narthex, Upstream) {
     let upstream = Upstream::start().await;
     let narthex = NarthexBuilder::new()
-        .tables(&pool(algorithm))
+        .tables(&pool_toml(algorithm))
         .route("app", upstream.port, &format!("bearer = true\n{of_route}"))
         .start();
     (narthex, upstream)
@@ -54,28 +38,6 @@ fn told(narthex: &Narthex, what: &str) -> String {
     let line =
         text.lines().find_map(|line| line.trim().strip_prefix(what)?.strip_prefix("  ").map(str::trim));
     line.unwrap_or_else(|| panic!("{what}: {text}")).to_owned()
-}
-
-pub fn post(narthex: &Narthex, endpoint: &str) -> RequestBuilder {
-    Visitor::new(narthex).client.post(format!("{}/oauth2/{endpoint}", narthex.origin("auth")))
-}
-
-fn ask(narthex: &Narthex, form: &[(&str, &str)]) -> RequestBuilder {
-    post(narthex, "token").form(form)
-}
-
-const GRANT: (&str, &str) = ("grant_type", "client_credentials");
-
-/// A token of the program that may read and write.
-pub async fn token(narthex: &Narthex) -> String {
-    let answer = ask(narthex, &[GRANT]).basic_auth("reporter", Some(NEXT)).send().await.unwrap();
-    is(&answer, 200);
-    answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
-}
-
-pub async fn bring(narthex: &Narthex, token: &str) -> Response {
-    let client = Visitor::new(narthex).client;
-    client.get(format!("{}/", narthex.origin("app"))).bearer_auth(token).send().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,10 +81,10 @@ async fn a_certified_client_gets_a_token_uses_it_and_gives_it_back() {
         let seen = &upstream.seen()[0];
         assert_eq!(seen.target, "/report");
         assert_eq!(
-            (&seen.claims()["sub"], seen.one("x-amzn-oidc-identity")),
+            (&seen.claims()["sub"], seen.header("x-amzn-oidc-identity")),
             (&json!("reporter"), "reporter")
         );
-        assert!(seen.all("authorization").is_empty());
+        assert!(seen.header_values("authorization").is_empty());
         // It is given back: known at once to who asks, and within two seconds at the door.
         assert_eq!(ran["after"], json!({"active": false}));
         assert_eq!(ran["last"], 401);
@@ -141,54 +103,63 @@ async fn what_is_wrong_with_a_request_for_a_token_is_told_as_the_protocol_has_it
         reader.len() == 26 && reader.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()),
         "{reader}"
     );
-    let basic =
-        |form: &[(&str, &str)], id: &str, secret: &str| ask(&narthex, form).basic_auth(id, Some(secret));
+    let basic = |form: &[(&str, &str)], id: &str, secret: &str| {
+        token_request(&narthex, form).basic_auth(id, Some(secret))
+    };
     let form = "application/x-www-form-urlencoded";
     let raw = |body: &'static str| {
-        post(&narthex, "token").header("content-type", form).basic_auth("reporter", Some(NEXT)).body(body)
+        oauth2_request(&narthex, "token")
+            .header("content-type", form)
+            .basic_auth("reporter", Some(NEXT_SECRET))
+            .body(body)
     };
-    let scope = |scope: &'static str| basic(&[GRANT, ("scope", scope)], "reporter", NEXT);
-    let header = |value: &str| ask(&narthex, &[GRANT]).header("authorization", value);
-    let (with_id, with_secret) = ([GRANT, ("client_id", "api")], [GRANT, ("client_secret", NEXT)]);
+    let scope = |scope: &'static str| basic(&[GRANT, ("scope", scope)], "reporter", NEXT_SECRET);
+    let header = |value: &str| token_request(&narthex, &[GRANT]).header("authorization", value);
+    let (with_id, with_secret) = ([GRANT, ("client_id", "api")], [GRANT, ("client_secret", NEXT_SECRET)]);
     for (what, request, status, code) in [
-        ("no grant", basic(&[], "reporter", NEXT), 400, "invalid_request"),
-        ("an empty grant", basic(&[("grant_type", "")], "reporter", NEXT), 400, "invalid_request"),
+        ("no grant", basic(&[], "reporter", NEXT_SECRET), 400, "invalid_request"),
+        ("an empty grant", basic(&[("grant_type", "")], "reporter", NEXT_SECRET), 400, "invalid_request"),
         ("a grant twice", raw("grant_type=client_credentials&grant_type=password"), 400, "invalid_request"),
         ("no text", raw("grant_type=client_credentials&x=%ff"), 200, ""),
         (
             "JSON",
-            post(&narthex, "token").basic_auth("reporter", Some(NEXT)).json(&GRANT),
+            oauth2_request(&narthex, "token").basic_auth("reporter", Some(NEXT_SECRET)).json(&GRANT),
             400,
             "invalid_request",
         ),
         (
             "another grant",
-            basic(&[("grant_type", "password")], "reporter", NEXT),
+            basic(&[("grant_type", "password")], "reporter", NEXT_SECRET),
             400,
             "unsupported_grant_type",
         ),
-        ("no grant allowed", basic(&[GRANT], "api", NEXT), 400, "unauthorized_client"),
+        ("no grant allowed", basic(&[GRANT], "api", NEXT_SECRET), 400, "unauthorized_client"),
         ("an unknown scope", scope("photos/read photos/burn"), 400, "invalid_scope"),
         ("a scope of none", scope(" "), 400, "invalid_scope"),
         ("no scope's value", scope(""), 200, ""),
-        ("another's scope", basic(&[GRANT, ("scope", "photos/write")], &reader, NEXT), 400, "invalid_scope"),
-        ("nobody", ask(&narthex, &[GRANT]), 401, "invalid_client"),
-        ("an id alone", ask(&narthex, &with_id), 401, "invalid_client"),
-        ("an unknown client", basic(&[GRANT], "nobody", NEXT), 401, "invalid_client"),
+        (
+            "another's scope",
+            basic(&[GRANT, ("scope", "photos/write")], &reader, NEXT_SECRET),
+            400,
+            "invalid_scope",
+        ),
+        ("nobody", token_request(&narthex, &[GRANT]), 401, "invalid_client"),
+        ("an id alone", token_request(&narthex, &with_id), 401, "invalid_client"),
+        ("an unknown client", basic(&[GRANT], "nobody", NEXT_SECRET), 401, "invalid_client"),
         ("another's secret", basic(&[GRANT], "api", SECRET), 401, "invalid_client"),
         ("an empty secret", basic(&[GRANT], "api", ""), 401, "invalid_client"),
         ("the wrong scheme", header("Bearer abc"), 401, "invalid_client"),
         ("no base64", header("Basic %%%"), 401, "invalid_client"),
         ("no colon", header(&format!("Basic {}", STANDARD.encode("reporter"))), 401, "invalid_client"),
-        ("two ways at once", basic(&with_secret, "reporter", NEXT), 400, "invalid_request"),
-        ("two clients", basic(&with_id, "reporter", NEXT), 400, "invalid_request"),
+        ("two ways at once", basic(&with_secret, "reporter", NEXT_SECRET), 400, "invalid_request"),
+        ("two clients", basic(&with_id, "reporter", NEXT_SECRET), 400, "invalid_request"),
         // The secret as it stands, and as RFC 6749, section 2.3.1 has it.
         ("an unencoded secret", basic(&[GRANT], "reporter", SECRET), 200, ""),
         ("an encoded secret", basic(&[GRANT], "reporter", "k3%2B%2FwQ9z%2541Zb0pYxTn7fRm2%3D%3D"), 200, ""),
-        ("the next secret", basic(&[GRANT, ("client_id", "reporter")], "reporter", NEXT), 200, ""),
+        ("the next secret", basic(&[GRANT, ("client_id", "reporter")], "reporter", NEXT_SECRET), 200, ""),
         (
             "in the body",
-            ask(&narthex, &[GRANT, ("client_id", "reporter"), ("client_secret", SECRET)]),
+            token_request(&narthex, &[GRANT, ("client_id", "reporter"), ("client_secret", SECRET)]),
             200,
             "",
         ),
@@ -214,11 +185,14 @@ async fn what_is_wrong_with_a_request_for_a_token_is_told_as_the_protocol_has_it
     let twice: Value =
         scope("photos/write photos/read photos/write").send().await.unwrap().json().await.unwrap();
     assert_eq!(twice["scope"], "photos/write photos/read");
-    is(&Visitor::new(&narthex).get(&format!("{}/oauth2/token", narthex.origin("auth"))).await, 404);
-    is(&raw("").body("x".repeat(70_000)).send().await.unwrap(), 413);
+    assert_status(
+        &Visitor::new(&narthex).get(&format!("{}/oauth2/token", narthex.origin("auth"))).await,
+        404,
+    );
+    assert_status(&raw("").body("x".repeat(70_000)).send().await.unwrap(), 413);
 
     let log = narthex.log();
-    assert!(!log.contains(SECRET) && !log.contains(NEXT));
+    assert!(!log.contains(SECRET) && !log.contains(NEXT_SECRET));
     let metrics = narthex.admin("/metrics");
     assert!(
         metrics.contains(r#"narthex_oauth_requests_total{endpoint="token",result="invalid_scope"} 3"#),
@@ -243,8 +217,8 @@ async fn a_client_is_recognised_in_one_way_only() {
     };
     const FORM: &str = "application/x-www-form-urlencoded";
     const GRANTED: &str = "grant_type=client_credentials";
-    let good = basic("reporter", NEXT);
-    let in_body = format!("{GRANTED}&client_id=reporter&client_secret={NEXT}");
+    let good = basic("reporter", NEXT_SECRET);
+    let in_body = format!("{GRANTED}&client_id=reporter&client_secret={NEXT_SECRET}");
     assert_eq!(ask(std::slice::from_ref(&good), GRANTED, FORM).await, 200);
     assert_eq!(ask(&[], &in_body, FORM).await, 200);
     assert_eq!(ask(&[], &in_body, &format!("{FORM}; charset=utf-8")).await, 200);
@@ -255,15 +229,20 @@ async fn a_client_is_recognised_in_one_way_only() {
     let assertion = format!("{GRANTED}&client_assertion=x.y.z");
     assert_eq!(ask(&[good], &assertion, FORM).await, 400);
     for tail in ["&x", "=x", "%26x"] {
-        assert_eq!(ask(&[basic("reporter", &format!("{NEXT}{tail}+"))], GRANTED, FORM).await, 401, "{tail}");
+        assert_eq!(
+            ask(&[basic("reporter", &format!("{NEXT_SECRET}{tail}+"))], GRANTED, FORM).await,
+            401,
+            "{tail}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_guesses_a_secret_is_told_to_wait_and_shuts_out_nobody_else() {
     let (narthex, _upstream) = deployment("ES256", "").await;
-    let from =
-        |address: [u8; 4]| Visitor::with(&narthex, |builder| builder.local_address(Some(address.into())));
+    let from = |address: [u8; 4]| {
+        Visitor::with_client(&narthex, |builder| builder.local_address(Some(address.into())))
+    };
     let (guesser, neighbour) = (from([127, 2, 0, 1]), from([127, 2, 0, 2]));
     let ask = async |who: &Visitor, id: &str, secret: &str| {
         let url = format!("{}/oauth2/token", narthex.origin("auth"));
@@ -277,12 +256,12 @@ async fn who_guesses_a_secret_is_told_to_wait_and_shuts_out_nobody_else() {
     }
     assert!(guessed >= 300, "{guessed}");
     // Now even the right one is not looked at, for a while.
-    let waits = ask(&guesser, "reporter", NEXT).await;
-    is(&waits, 429);
+    let waits = ask(&guesser, "reporter", NEXT_SECRET).await;
+    assert_status(&waits, 429);
     assert!(waits.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() <= 3);
     assert_eq!(waits.json::<Value>().await.unwrap()["error"], "invalid_client");
-    is(&ask(&neighbour, "reporter", NEXT).await, 200);
-    is(&ask(&guesser, &told(&narthex, "reader"), NEXT).await, 200);
+    assert_status(&ask(&neighbour, "reporter", NEXT_SECRET).await, 200);
+    assert_status(&ask(&guesser, &told(&narthex, "reader"), NEXT_SECRET).await, 200);
     let reasons: Vec<Value> =
         narthex.audit("client_authentication_failed").iter().map(|line| line["reason"].clone()).collect();
     assert_eq!(reasons.iter().filter(|reason| **reason == "the secret is wrong").count(), guessed);
@@ -293,64 +272,83 @@ async fn who_guesses_a_secret_is_told_to_wait_and_shuts_out_nobody_else() {
 async fn a_token_is_revoked_by_whom_it_was_issued_to_and_nobody_learns_of_others() {
     let (narthex, _upstream) = deployment("EdDSA", "").await;
     let before = std::fs::read_to_string(narthex.folder().join("narthex.toml")).unwrap();
-    let (good, api) = (token(&narthex).await, ("api", Some(NEXT)));
+    let (good, api) = (access_token(&narthex).await, ("api", Some(NEXT_SECRET)));
     let send = async |endpoint: &str, (id, secret): (&str, Option<&str>), token: &str| {
-        post(&narthex, endpoint).basic_auth(id, secret).form(&[("token", token)]).send().await.unwrap()
+        oauth2_request(&narthex, endpoint)
+            .basic_auth(id, secret)
+            .form(&[("token", token)])
+            .send()
+            .await
+            .unwrap()
     };
     // Only registered clients may introspect a token.
-    is(&post(&narthex, "introspect").form(&[("token", &good)]).send().await.unwrap(), 401);
+    assert_status(
+        &oauth2_request(&narthex, "introspect").form(&[("token", &good)]).send().await.unwrap(),
+        401,
+    );
     let told: Value = send("introspect", api, &good).await.json().await.unwrap();
     assert_eq!((&told["active"], &told["sub"]), (&json!(true), &json!("reporter")));
     let (head, signature) = good.rsplit_once('.').unwrap();
     let bent = format!("{head}.{}{}", if signature.starts_with('A') { 'B' } else { 'A' }, &signature[1..]);
     for nothing in [bent.as_str(), "nothing", &"x".repeat(9000)] {
-        is(&bring(&narthex, nothing).await, 401);
+        assert_status(&get_with_token(&narthex, nothing).await, 401);
         let told = send("introspect", api, nothing).await;
         assert_eq!(told.json::<Value>().await.unwrap(), json!({"active": false}));
-        is(&send("revoke", api, nothing).await, 200);
+        assert_status(&send("revoke", api, nothing).await, 200);
     }
-    is(
-        &post(&narthex, "revoke").basic_auth("api", Some(NEXT)).form(&[("x", "y")]).send().await.unwrap(),
+    assert_status(
+        &oauth2_request(&narthex, "revoke")
+            .basic_auth("api", Some(NEXT_SECRET))
+            .form(&[("x", "y")])
+            .send()
+            .await
+            .unwrap(),
         400,
     );
     // It is not another's to revoke.
     let refused = send("revoke", api, &good).await;
-    is(&refused, 400);
+    assert_status(&refused, 400);
     assert_eq!(refused.json::<Value>().await.unwrap()["error"], "unauthorized_client");
-    is(&bring(&narthex, &good).await, 200);
-    is(&post(&narthex, "revoke").form(&[("token", &good)]).send().await.unwrap(), 401);
-    is(&bring(&narthex, &good).await, 200);
+    assert_status(&get_with_token(&narthex, &good).await, 200);
+    assert_status(&oauth2_request(&narthex, "revoke").form(&[("token", &good)]).send().await.unwrap(), 401);
+    assert_status(&get_with_token(&narthex, &good).await, 200);
     // It is taken back though it does not count just now.
     narthex.edit(|text| text.replacen("allowed_oauth_flows = [\"client_credentials\"]\nallowed_oauth_scopes = [\"photos/read\", \"photos/write\"]\n", "", 1));
     wait_until("the reload", || narthex.audit("reload").len() == 1);
-    is(&bring(&narthex, &good).await, 401);
+    assert_status(&get_with_token(&narthex, &good).await, 401);
     let given_back = send("revoke", ("reporter", Some(SECRET)), &good).await;
-    is(&given_back, 200);
+    assert_status(&given_back, 200);
     assert_eq!(narthex.audit("token_revoked").len(), 1);
     narthex.edit(|_| before);
     wait_until("the reload", || narthex.audit("reload").len() == 2);
     // Twice is as good as once.
     for _ in 0..2 {
-        is(&send("revoke", ("reporter", Some(SECRET)), &good).await, 200);
+        assert_status(&send("revoke", ("reporter", Some(SECRET)), &good).await, 200);
     }
     wait_until_refused(&narthex, &good).await;
     let refused = narthex.audit("request_refused");
     assert_eq!(refused.last().unwrap()["reason"], "the bearer token: it was revoked");
-    assert_eq!(bring(&narthex, &token(&narthex).await).await.status(), 200, "its other tokens count on");
+    assert_eq!(
+        get_with_token(&narthex, &access_token(&narthex).await).await.status(),
+        200,
+        "its other tokens count on"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_ends_when_its_token_is_revoked() {
-    let port = crate::streams::app().await;
-    let narthex = NarthexBuilder::new().tables(&pool("EdDSA")).route("app", port, "bearer = true").start();
-    let token = token(&narthex).await;
+    let port = start_stream_app().await;
+    let narthex =
+        NarthexBuilder::new().tables(&pool_toml("EdDSA")).route("app", port, "bearer = true").start();
+    let token = access_token(&narthex).await;
     let bearer = format!("Bearer {token}");
-    let mut socket = crate::streams::open_socket_with(&narthex, "authorization", &bearer).await;
-    assert!(crate::streams::echoes(&mut socket, "one").await);
-    let revoke = post(&narthex, "revoke").basic_auth("reporter", Some(SECRET)).form(&[("token", &token)]);
-    is(&revoke.send().await.unwrap(), 200);
+    let mut socket = open_socket_with_header(&narthex, "authorization", &bearer).await;
+    assert!(echoes(&mut socket, "one").await);
+    let revoke =
+        oauth2_request(&narthex, "revoke").basic_auth("reporter", Some(SECRET)).form(&[("token", &token)]);
+    assert_status(&revoke.send().await.unwrap(), 200);
     let begun = Instant::now();
-    while crate::streams::echoes(&mut socket, "two").await {
+    while echoes(&mut socket, "two").await {
         assert!(begun.elapsed() < Duration::from_secs(5), "it outlives its token");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -359,7 +357,7 @@ async fn a_websocket_ends_when_its_token_is_revoked() {
 
 async fn wait_until_refused(narthex: &Narthex, token: &str) {
     let begun = Instant::now();
-    while bring(narthex, token).await.status() != 401 {
+    while get_with_token(narthex, token).await.status() != 401 {
         assert!(begun.elapsed() <= Duration::from_secs(2), "it counts on");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -370,25 +368,26 @@ async fn another_node_hears_of_a_revocation_and_a_restart_forgets_none() {
     let upstream = Upstream::start().await;
     let builder = NarthexBuilder::new()
         .postgres(&Postgres::shared().database())
-        .tables(&pool("ES256"))
+        .tables(&pool_toml("ES256"))
         .route("app", upstream.port, "bearer = true");
     let one = builder.clone().start();
     let mut two = one.share_authority(&builder).start_at("127.0.0.2");
     // They sign with one key: what one issues opens the other's door.
-    let (first, second) = (token(&one).await, token(&two).await);
+    let (first, second) = (access_token(&one).await, access_token(&two).await);
     for (node, token) in [(&one, &second), (&two, &first), (&two, &second)] {
-        is(&bring(node, token).await, 200);
+        assert_status(&get_with_token(node, token).await, 200);
     }
-    let revoke = post(&one, "revoke").basic_auth("reporter", Some(NEXT)).form(&[("token", &first)]);
-    is(&revoke.send().await.unwrap(), 200);
+    let revoke =
+        oauth2_request(&one, "revoke").basic_auth("reporter", Some(NEXT_SECRET)).form(&[("token", &first)]);
+    assert_status(&revoke.send().await.unwrap(), 200);
     wait_until_refused(&two, &first).await;
     wait_until_refused(&one, &first).await;
     two.kill();
     two.start();
-    is(&bring(&two, &first).await, 401);
-    is(&bring(&two, &second).await, 200);
-    let told: Value = post(&two, "introspect")
-        .basic_auth("api", Some(NEXT))
+    assert_status(&get_with_token(&two, &first).await, 401);
+    assert_status(&get_with_token(&two, &second).await, 200);
+    let told: Value = oauth2_request(&two, "introspect")
+        .basic_auth("api", Some(NEXT_SECRET))
         .form(&[("token", &first)])
         .send()
         .await
@@ -406,8 +405,8 @@ async fn a_program_gets_a_role_by_rules_and_nothing_once_the_file_names_it_no_mo
                  [[identity_pool.role_mapping]]\nprovider = \"people\"\ntype = \"rules\"\nambiguous = \"deny\"\n\
                  rules = [{ claim = \"client_id\", match = \"Equals\", value = \"reporter\", role = \"writer\" }]\n";
     let narthex = NarthexBuilder::new()
-        .file("writer.json", allows(&["*/reports/*"]).to_string())
-        .tables(&pool("ES256"))
+        .file("writer.json", allow_policy(&["*/reports/*"]).to_string())
+        .tables(&pool_toml("ES256"))
         .tables(roles)
         .route("app", upstream.port, "bearer = true\nname = \"photos\"\naccess = \"policy\"")
         .start();
@@ -416,7 +415,7 @@ async fn a_program_gets_a_role_by_rules_and_nothing_once_the_file_names_it_no_mo
         let url = format!("{}{path}", narthex.origin("app"));
         client.post(url).bearer_auth(token).send().await.unwrap().status().as_u16()
     };
-    let reporter = token(&narthex).await;
+    let reporter = access_token(&narthex).await;
     assert_eq!(status(&reporter, "/reports/1").await, 200);
     assert_eq!(status(&reporter, "/other").await, 403);
     let seen = upstream.seen().pop().unwrap().claims();
@@ -439,7 +438,7 @@ async fn a_program_gets_a_role_by_rules_and_nothing_once_the_file_names_it_no_mo
         (&json!("allowed"), &json!("implicitDeny"))
     );
     // The assertion that the app was handed is no access token.
-    let handed = upstream.seen().pop().unwrap().one("x-amzn-oidc-data").to_owned();
+    let handed = upstream.seen().pop().unwrap().header("x-amzn-oidc-data").to_owned();
     assert_eq!(status(&handed, "/reports/1").await, 401);
 
     // Nor does a route look at a token that takes none, or not that one.
@@ -526,7 +525,7 @@ async fn metadata_tells_of_what_works_and_of_one_pool() {
     assert_ne!(keys["keys"][0]["kid"], assertions["keys"][0]["kid"], "each signs with a key of its own");
     for nothing in ["/us-east-1_other0000/.well-known/jwks.json", "/.well-known/oauth-authorization-server/x"]
     {
-        is(&get(&format!("{origin}{nothing}")).await, 404);
+        assert_status(&get(&format!("{origin}{nothing}")).await, 404);
     }
 }
 
@@ -538,7 +537,7 @@ async fn two_programs_never_have_one_id() {
     wait_until("the refusal", || !narthex.audit("reload_failed").is_empty());
     let why = narthex.audit("reload_failed")[0]["error"].as_str().unwrap().to_owned();
     assert!(why.contains(&format!("two app clients have the id `{made}`")), "{why}");
-    is(&bring(&narthex, &token(&narthex).await).await, 200);
+    assert_status(&get_with_token(&narthex, &access_token(&narthex).await).await, 200);
 }
 
 #[test]
@@ -546,11 +545,11 @@ fn what_is_wrong_about_programs_is_told() {
     let good = format!(
         "public_url = \"https://auth.example.com\"\n{}[[route]]\nhost = \"app.example.com\"\n\
          upstream = \"http://127.0.0.1:1\"\nbearer = true\n",
-        pool("RS256")
+        pool_toml("RS256")
     );
-    let secret = format!("secret = [\"{SECRET}\", \"{NEXT}\"]");
+    let secret = format!("secret = [\"{SECRET}\", \"{NEXT_SECRET}\"]");
     let none = good.replace("allowed_oauth_flows = [\"client_credentials\"]\n", "");
-    each_is_told(
+    assert_each_reported(
         &good,
         &[
             ("\"RS256\"", "\"HS256\"", "`signing_algorithm` cannot be \"HS256\""),
@@ -562,7 +561,11 @@ fn what_is_wrong_about_programs_is_told() {
             ("[\"read\", \"write\"]", "[\"read\", \"a/b\"]", "\"a/b\" is not the name of a scope"),
             ("[\"read\", \"write\"]", "[\"read\"]", "no resource server has the scope \"photos/write\""),
             (&secret, "secret = \"short\"", "the secret is shorter than 22 characters"),
-            (&secret, &format!("secret = [\"{NEXT}\", \"{NEXT}\", \"{NEXT}\"]"), "`secret` has 3 secrets"),
+            (
+                &secret,
+                &format!("secret = [\"{NEXT_SECRET}\", \"{NEXT_SECRET}\", \"{NEXT_SECRET}\"]"),
+                "`secret` has 3 secrets",
+            ),
             (&secret, "", "`secret` is missing in [[user_pool.client]]"),
             ("id = \"reporter\"", "id = \"a b\"", "\"a b\" is not a client id"),
             ("id = \"reporter\"", "id = \"api\"", "two app clients have the id of \"api\""),
@@ -583,7 +586,7 @@ fn what_is_wrong_about_programs_is_told() {
             ),
         ],
     );
-    let told = told_of(&none).unwrap();
+    let told = config_errors(&none).unwrap();
     assert!(told.contains("has no effect without `allowed_oauth_flows`"), "{told}");
     assert!(told.contains("no token can be valid for route"), "{told}");
 }

@@ -1,7 +1,6 @@
 //! Cognito's API for administrators with boto3: invitations, and the exceptions of each operation.
 
-use crate::cognito_pools::{create, ok, text};
-use crate::support::aws::{Api, Boto, OTHER, PASSWORD};
+use crate::support::aws::{Api, Boto, OTHER, PASSWORD, create, ok, text};
 use serde_json::{Value, json};
 
 const POOL: &str = "[[user_pool]]\nname = \"declared\"\nsigning_algorithm = \"ES256\"\n";

@@ -136,7 +136,7 @@ async fn a_users_access_token_opens_routes_until_it_is_revoked() {
     };
     assert_eq!(get("app", &token("AccessToken")).await.status(), 200);
     let seen = app.seen();
-    assert_eq!(seen[0].one("x-amzn-oidc-identity"), signed_up["UserSub"]);
+    assert_eq!(seen[0].header("x-amzn-oidc-identity"), signed_up["UserSub"]);
     assert_eq!(seen[0].claims()["cognito:username"], "alice");
     // An id token is for the client, and a route names the pools whose tokens it accepts.
     assert_eq!(get("app", &token("IdToken")).await.status(), 401);

@@ -1,7 +1,6 @@
 //! Cognito's API with unchanged clients: app clients, domains, resource servers, providers.
 
-use crate::cognito_pools::{POOL, create, describe, exception, ok, text};
-use crate::support::aws::{Api, Boto};
+use crate::support::aws::{Api, Boto, POOL, create, describe, exception, ok, text};
 use serde_json::{Value, json};
 
 #[test]

@@ -1,49 +1,13 @@
 //! Cognito's API with unchanged clients: pools, and what becomes of their users.
 
-use crate::people::{everything, occurrences};
-use crate::support::aws::{Api, Boto, KEY, PASSWORD};
-use crate::support::engine::Engine;
+use crate::support::aws::{Api, Boto, KEY, PASSWORD, POOL, create, describe, exception, ok, text};
+use crate::support::engine::{Engine, count_occurrences, database_content};
 use crate::support::mail::MailServer;
 use crate::support::parties::Postgres;
 use crate::support::process::wait_until;
 use narthex::config::StoreUrl;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-pub(crate) const POOL: &str = r#"
-[[user_pool]]
-name = "declared"
-signing_algorithm = "ES256"
-[[user_pool.client]]
-name = "web"
-id = "webclient"
-auth_flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
-"#;
-
-/// Calls an operation that succeeds.
-pub(crate) fn ok(boto: &mut Boto, operation: &str, request: Value) -> Value {
-    boto.call(operation, request.clone()).unwrap_or_else(|error| panic!("{operation} {request}: {error:?}"))
-}
-
-/// The exception of an operation that fails.
-pub(crate) fn exception(boto: &mut Boto, operation: &str, request: Value) -> String {
-    let shown = request.to_string();
-    boto.call(operation, request).expect_err(&format!("{operation} {shown}")).code
-}
-
-pub(crate) fn create(boto: &mut Boto, members: Value) -> Value {
-    let mut request = json!({ "PoolName": "people" });
-    request.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-    ok(boto, "CreateUserPool", request)["UserPool"].clone()
-}
-
-pub(crate) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
-}
-
-pub(crate) fn describe(boto: &mut Boto, id: &str) -> Value {
-    ok(boto, "DescribeUserPool", json!({ "UserPoolId": id }))["UserPool"].clone()
-}
 
 /// The id of a pool with a client that users sign up and in with, and the client's id.
 fn pool_with_client(boto: &mut Boto) -> (String, String) {
@@ -474,7 +438,7 @@ async fn nothing_is_left_of_a_deleted_pool() {
     let (pool, client) = pool_with_client(&mut boto);
     sign_up(&api, &mut boto, &client, "leaving-person");
     let tokens = boto.unsigned("InitiateAuth", password(&client, "leaving-person")).unwrap();
-    assert!(occurrences(&everything(&engine).await, "leaving-person") > 0);
+    assert!(count_occurrences(&database_content(&engine).await, "leaving-person") > 0);
     let of = json!({ "UserPoolId": pool });
     ok(&mut boto, "UpdateUserPool", json!({ "UserPoolId": pool, "DeletionProtection": "ACTIVE" }));
     let refused = boto.call("DeleteUserPool", of.clone()).unwrap_err();
@@ -490,7 +454,7 @@ async fn nothing_is_left_of_a_deleted_pool() {
     let token = json!({ "AccessToken": tokens["AuthenticationResult"]["AccessToken"] });
     assert_eq!(boto.unsigned("GetUser", token).unwrap_err().code, "NotAuthorizedException");
     let begun = Instant::now();
-    while occurrences(&everything(&engine).await, "leaving-person") > 0 {
+    while count_occurrences(&database_content(&engine).await, "leaving-person") > 0 {
         assert!(begun.elapsed() < Duration::from_secs(30), "the purge leaves an address");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -1,7 +1,6 @@
 //! Cognito's `ListUsers` with boto3, against a naive reference over the users that were created.
 
-use crate::cognito_pools::{create, ok, text};
-use crate::support::aws::{Api, Boto, PASSWORD};
+use crate::support::aws::{Api, Boto, PASSWORD, create, ok, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

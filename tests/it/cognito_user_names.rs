@@ -1,7 +1,6 @@
 //! Cognito's API with boto3: which names find a user, at every operation that takes one.
 
-use crate::cognito_pools::{create, ok, text};
-use crate::support::aws::{Api, ApiError, Boto, PASSWORD};
+use crate::support::aws::{Api, ApiError, Boto, PASSWORD, create, ok, text};
 use serde_json::{Value, json};
 
 const POOL: &str = "[[user_pool]]\nname = \"declared\"\nsigning_algorithm = \"ES256\"\n";

@@ -1,8 +1,8 @@
-//! Killed in the middle of logins: whatever was answered is there.
+//! A process that is killed during logins: what was answered is stored.
 
-use crate::sign_in::deployment;
+use crate::support::deployment::deployment;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, next};
+use crate::support::visitor::{Visitor, redirect_target};
 use reqwest::Method;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,14 +18,14 @@ async fn killed_in_the_middle_of_logins_it_lost_no_session_that_was_answered() {
         let (app, landed, stop) = (app.clone(), landed.clone(), stop.clone());
         let make = {
             let authority = narthex.authority();
-            move || Visitor::trusting(authority.clone(), |builder| builder)
+            move || Visitor::with_authority(authority.clone(), |builder| builder)
         };
         people.spawn(async move {
             while !stop.load(Ordering::SeqCst) {
                 let visitor = make();
                 // Once it is killed, requests fail: that ends this person's part.
                 if visitor
-                    .try_land(&app, &format!("person{person}"))
+                    .try_sign_in(&app, &format!("person{person}"))
                     .await
                     .is_none_or(|answer| answer.status() != 200)
                 {
@@ -48,10 +48,10 @@ async fn killed_in_the_middle_of_logins_it_lost_no_session_that_was_answered() {
     let landed = std::mem::take(&mut *landed.lock().unwrap());
     assert!(landed.len() >= 60);
     for visitor in &landed {
-        let answer = visitor.program(Method::GET, &app).await;
+        let answer = visitor.request_json(Method::GET, &app).await;
         assert_eq!(answer.status(), 200, "a session that was answered is gone");
     }
     // The others, cut off wherever they were, begin again and get there.
-    let again = Visitor::new(&narthex).land(&app, "somebody").await;
-    assert_eq!((again.status().as_u16(), next(&again)), (200, None));
+    let again = Visitor::new(&narthex).sign_in(&app, "somebody").await;
+    assert_eq!((again.status().as_u16(), redirect_target(&again)), (200, None));
 }

@@ -1,17 +1,15 @@
-//! Chromium at each page that ends a way: it has a link or a button, and that leads to a page that
-//! works.
+//! Error pages in Chromium: each has a link or a button, and that leads to a page that works.
 
-use crate::browser::sees;
-use crate::clock::WallClock;
-use crate::support::browser::{self, DESK, Look};
+use crate::support::browser::{self, DESK, Look, wait_for_text};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::odd_provider::OddProvider;
+use crate::support::pages::{follow_to_provider, query_parameter};
 use crate::support::parties::{Postgres, provider_toml};
 use crate::support::process::{free_port, wait_until};
-use crate::support::saml_provider::{Asked, SamlProvider, Signed, base64};
+use crate::support::saml_provider::{SamlProvider, SamlRequest, Signed, base64};
+use crate::support::time::WallClock;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::Visitor;
-use crate::way_back::{at_the_provider, parameter};
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -56,7 +54,7 @@ impl Walk {
     /// Checks that the page says `title` and fits a phone, and that its first button says `button`,
     /// if it has one.
     async fn shows(&self, title: &str, button: &str) {
-        sees(&self.browser, title).await;
+        wait_for_text(&self.browser, title).await;
         let width = self.run("return document.documentElement.scrollWidth").await.as_u64().unwrap();
         assert!(width <= 320, "`{title}` is {width} wide");
         let round = "return getComputedStyle(document.querySelector('.card')).borderRadius !== '0px'";
@@ -82,24 +80,24 @@ impl Walk {
     async fn leads(&self, title: &str, button: &str, next: &str) {
         self.shows(title, button).await;
         self.click(".button").await;
-        sees(&self.browser, next).await;
+        wait_for_text(&self.browser, next).await;
     }
 
     /// Signs in at the page of the providers, and waits for `next`.
     async fn choose(&self, next: &str) {
-        sees(&self.browser, CHOICE).await;
+        wait_for_text(&self.browser, CHOICE).await;
         self.click("a[href*='identity_provider=corp']").await;
-        sees(&self.browser, next).await;
+        wait_for_text(&self.browser, next).await;
     }
 
     /// Goes to `path` of the app as far as the provider's page; returns the address of that page.
     async fn at_provider(&self, path: &str) -> url::Url {
-        self.provider.bend(|odd| {
+        self.provider.configure(|odd| {
             odd.answers.insert("/authorize", (200, "text/plain", "the provider".to_owned()));
         });
         self.open("app", path).await;
         self.choose("the provider").await;
-        self.provider.bend(|_| {});
+        self.provider.configure(|_| {});
         self.browser.current_url().await.unwrap()
     }
 
@@ -129,7 +127,7 @@ impl Walk {
     }
 
     async fn is_at(&self, host: &str, path: &str) {
-        sees(&self.browser, APP).await;
+        wait_for_text(&self.browser, APP).await;
         assert_eq!(self.browser.current_url().await.unwrap().as_str(), self.url(host, path));
     }
 }
@@ -162,7 +160,7 @@ async fn pages_of_refused_requests_lead_on() {
     walk.open("app", "/").await;
     walk.shows("to continue to app.localhost", CHOICE).await;
     walk.open("auth", "/").await;
-    sees(&walk.browser, CHOICE).await;
+    wait_for_text(&walk.browser, CHOICE).await;
     for (host, path, title, button, next) in [
         ("auth", "/nothing", "Page not found", START, CHOICE),
         ("wiki", "/other", "Page not found", START, "to continue to wiki.localhost"),
@@ -190,20 +188,20 @@ async fn pages_of_refused_requests_lead_on() {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let _app = Upstream::serve(listener);
     walk.click(".button").await;
-    sees(&walk.browser, "/page?x=1").await;
+    wait_for_text(&walk.browser, "/page?x=1").await;
     let fill = "for (let i = 0; i < 13; i++) document.cookie = `c${i}=${'x'.repeat(4000)}; path=/; secure`";
     walk.run(fill).await;
     walk.open("broken", "/").await;
     walk.shows("Your browser sent too much data", "").await;
     walk.browser.delete_all_cookies().await.unwrap();
     walk.open("broken", "/").await;
-    sees(&walk.browser, "accept-language").await;
+    wait_for_text(&walk.browser, "accept-language").await;
 
     // The account that is signed in may not see it, and another one may.
     walk.open("photos", "/albums").await;
     walk.choose("You do not have access").await;
-    sees(&walk.browser, "ann@corp.example").await;
-    walk.provider.bend(|odd| {
+    wait_for_text(&walk.browser, "ann@corp.example").await;
+    walk.provider.configure(|odd| {
         odd.claims = json!({ "sub": "boss", "email": "boss@corp.example" });
         odd.user_info = json!({ "sub": "boss", "name": "Boss" });
     });
@@ -220,11 +218,11 @@ async fn pages_of_refused_requests_lead_on() {
     walk.leads("Sign out?", "Sign out", "You are signed out").await;
 
     // A response that this browser did not ask for.
-    let nobody = Asked { id: "none".into(), relay_state: String::new(), request: String::new() };
+    let nobody = SamlRequest { id: "none".into(), relay_state: String::new(), request: String::new() };
     let unasked = |text: String| text.replace(" InResponseTo=\"none\"", "");
     let acs = saml.acs(&walk.narthex);
-    let response = saml.honest(&acs, "urn:narthex:test", &nobody, Signed::Both, unasked, unasked);
-    walk.provider.bend(|odd| {
+    let response = saml.valid_response(&acs, "urn:narthex:test", &nobody, Signed::Both, unasked, unasked);
+    walk.provider.configure(|odd| {
         odd.answers.insert("/form", (200, "text/html", "a form".to_owned()));
     });
     walk.browser.goto(&format!("{}/form", walk.provider.address)).await.unwrap();
@@ -240,28 +238,28 @@ async fn sign_ins_that_fail_lead_back_to_what_was_wanted() {
     let clock = WallClock::new();
     let builder = NarthexBuilder::new().tables(&provider_tables(&provider));
     let builder = builder.route("app", upstream.port, "").route("photos", upstream.port, "");
-    let walk = Walk::begin(clock.rule(builder).start(), provider).await;
+    let walk = Walk::begin(clock.apply_to(builder).start(), provider).await;
 
     walk.open("app", DEEP).await;
-    sees(&walk.browser, CHOICE).await;
+    wait_for_text(&walk.browser, CHOICE).await;
     walk.click("a[href*='identity_provider=dark']").await;
     walk.leads("The sign-in provider is not responding", "Try again", CHOICE).await;
-    walk.provider.bend(|odd| {
+    walk.provider.configure(|odd| {
         odd.answers.insert("/token", (200, "application/json", "not JSON".to_owned()));
     });
     walk.choose("The sign-in provider sent an invalid response").await;
-    walk.provider.bend(|odd| odd.claims = json!({ "email": "mallory@elsewhere.example" }));
+    walk.provider.configure(|odd| odd.claims = json!({ "email": "mallory@elsewhere.example" }));
     walk.shows("The sign-in provider sent an invalid response", "Try again").await;
     walk.click(".button").await;
     walk.choose("This account may not sign in here").await;
-    sees(&walk.browser, "mallory@elsewhere.example").await;
-    walk.provider.bend(|_| {});
+    wait_for_text(&walk.browser, "mallory@elsewhere.example").await;
+    walk.provider.configure(|_| {});
     walk.leads("This account may not sign in here", "Use another account", APP).await;
     walk.is_at("app", DEEP).await;
     walk.forget().await;
 
     let cancelled = walk.at_provider(DEEP).await;
-    walk.open("auth", &cancelled_at(&parameter(&cancelled, "state"))).await;
+    walk.open("auth", &cancelled_at(&query_parameter(&cancelled, "state"))).await;
     walk.shows("Sign-in was not completed", "Try again").await;
     walk.click(".button").await;
     walk.choose(APP).await;
@@ -273,11 +271,11 @@ async fn sign_ins_that_fail_lead_back_to_what_was_wanted() {
     let once = walk.at_provider(DEEP).await;
     walk.browser.goto(once.as_str()).await.unwrap();
     walk.is_at("app", DEEP).await;
-    let callback = format!("/oauth2/idpresponse/corp?state={}&code=code", parameter(&once, "state"));
+    let callback = format!("/oauth2/idpresponse/corp?state={}&code=code", query_parameter(&once, "state"));
     walk.open("auth", &callback).await;
     walk.is_at("app", "/").await;
     walk.browser.back().await.unwrap();
-    sees(&walk.browser, APP).await;
+    wait_for_text(&walk.browser, APP).await;
     // And without one.
     walk.forget().await;
     walk.open("auth", &callback).await;
@@ -328,7 +326,7 @@ async fn sign_ins_that_fail_lead_back_to_what_was_wanted() {
     let visitor = Visitor::new(&walk.narthex);
     let login = walk.url("auth", "/login?identity_provider=corp");
     for _ in 0..40 {
-        let state = parameter(&at_the_provider(&visitor, &login).await, "state");
+        let state = query_parameter(&follow_to_provider(&visitor, &login).await, "state");
         visitor.get(&walk.url("auth", &cancelled_at(&state))).await;
     }
     walk.open("app", DEEP).await;

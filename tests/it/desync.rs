@@ -604,7 +604,7 @@ async fn upstream_probe(
         None => (probe, false),
     };
     let (response, late) = probe.split_once("{wait}").unwrap_or((&probe, ""));
-    upstream.script(
+    upstream.set_response(
         &target,
         Scripted { response: response.into(), late: late.into(), closes, leaves_body: false },
     );
@@ -626,7 +626,7 @@ async fn upstream_probe(
         }
     }
     if !late.is_empty() {
-        upstream.go_on(&target).await;
+        upstream.write_late(&target).await;
     }
     second_client(&narthex, number, &probe).await;
     // The same client's next request, where its connection goes on.

@@ -2,8 +2,8 @@
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::process::wait_until;
-use crate::support::tunnel::{behind_terminator, head, say, tls, upstream};
-use crate::support::visitor::{Visitor, is};
+use crate::support::tunnel::{connect_as_trusted_proxy, connect_tls, read_head, start_upstream, try_write};
+use crate::support::visitor::{Visitor, assert_status};
 use reqwest::Method;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,12 +32,12 @@ async fn say_in_pieces(stream: &mut TcpStream, answer: &str, first: Option<usize
 async fn app() -> (u16, Arc<Mutex<Vec<String>>>) {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let remembered = seen.clone();
-    let port = upstream(move |mut stream| {
+    let port = start_upstream(move |mut stream| {
         let seen = seen.clone();
         async move {
             stream.set_nodelay(true).unwrap();
             loop {
-                let asked = head(&mut stream).await;
+                let asked = read_head(&mut stream).await;
                 let Some(target) = asked.split(' ').nth(1).map(str::to_owned) else { return };
                 let (path, pieces) = target.split_once('?').map_or((&*target, None), |(path, at)| (path, Some(at)));
                 let body = if asked.starts_with("HEAD") { "" } else { "hello" };
@@ -86,7 +86,7 @@ async fn app() -> (u16, Arc<Mutex<Vec<String>>>) {
                     other => panic!("{other}"),
                 };
                 let said = match pieces {
-                    None => say(&mut stream, &answer).await,
+                    None => try_write(&mut stream, &answer).await,
                     Some(at) => say_in_pieces(&mut stream, &answer, at.parse().ok()).await,
                 };
                 if !said || !goes_on {
@@ -120,8 +120,8 @@ const PATHS: [&str; 15] = [
 
 /// What comes back for this head, until the connection ends or is silent.
 async fn ask(narthex: &Narthex, request: &str) -> String {
-    let mut stream = behind_terminator(narthex).await;
-    say(&mut stream, request).await;
+    let mut stream = connect_as_trusted_proxy(narthex).await;
+    try_write(&mut stream, request).await;
     let mut answer = Vec::new();
     let reading = stream.read_to_end(&mut answer);
     // How a connection ends that was cut is no part of the answer.
@@ -192,9 +192,9 @@ async fn an_answer_of_any_form_reaches_who_speaks_http2() {
     }
     for at in 1..71 {
         let url = format!("{}/chunked?{at}", narthex.origin("app"));
-        assert_eq!(visitor.program(Method::GET, &url).await.text().await.unwrap(), "hello you", "{at}");
+        assert_eq!(visitor.request_json(Method::GET, &url).await.text().await.unwrap(), "hello you", "{at}");
     }
-    let large = visitor.program(Method::GET, &format!("{}/large", narthex.origin("app"))).await;
+    let large = visitor.request_json(Method::GET, &format!("{}/large", narthex.origin("app"))).await;
     assert_eq!(large.bytes().await.unwrap().len(), 1_000_000);
 }
 
@@ -211,19 +211,23 @@ async fn each_form_reaches(narthex: &Narthex, visitor: &Visitor, pieces: &str) {
         ("/both", 200, "hello"),
     ] {
         for method in [Method::GET, Method::HEAD] {
-            let answer =
-                visitor.program(method.clone(), &format!("{}{path}{pieces}", narthex.origin("app"))).await;
+            let answer = visitor
+                .request_json(method.clone(), &format!("{}{path}{pieces}", narthex.origin("app")))
+                .await;
             assert_eq!(answer.version(), reqwest::Version::HTTP_2);
             assert!(answer.headers().get("x-inner").is_none() || path == "/named");
-            is(&answer, status);
+            assert_status(&answer, status);
             let body = if method == Method::HEAD { "" } else { body };
             assert_eq!(answer.text().await.unwrap(), body, "{method} {path}");
         }
     }
     for path in ["/switching", "/garbage", "/silence"] {
-        is(&visitor.program(Method::GET, &format!("{}{path}{pieces}", narthex.origin("app"))).await, 502);
+        assert_status(
+            &visitor.request_json(Method::GET, &format!("{}{path}{pieces}", narthex.origin("app"))).await,
+            502,
+        );
     }
-    let short = visitor.program(Method::GET, &format!("{}/short{pieces}", narthex.origin("app"))).await;
+    let short = visitor.request_json(Method::GET, &format!("{}/short{pieces}", narthex.origin("app"))).await;
     assert!(short.bytes().await.is_err(), "what is not whole must not pass for it");
 }
 
@@ -260,7 +264,7 @@ async fn a_body_that_is_said_not_to_be_there_reaches_no_app() {
     let fields = [text(&[0x04], "/length"), text(&[0x01], &host), text(&[0x0f, 0x0d], "0")].concat();
     let request = frame(1, 4, 1, &[&[0x82, 0x87], &*fields].concat());
     let body = frame(0, 1, 1, b"DELETE /chunked HTTP/1.1\r\nHost: a\r\n\r\n");
-    let mut client = tls(&narthex, "app", true).await;
+    let mut client = connect_tls(&narthex, "app", true).await;
     let begin = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
     client.write_all(&[begin, request, body].concat()).await.unwrap();
     let mut kinds = Vec::new();
@@ -272,7 +276,10 @@ async fn a_body_that_is_said_not_to_be_there_reaches_no_app() {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         client.read_exact(&mut vec![0; length as usize]).await.unwrap();
     }
-    is(&Visitor::new(&narthex).program(Method::GET, &format!("{}/length", narthex.origin("app"))).await, 200);
+    assert_status(
+        &Visitor::new(&narthex).request_json(Method::GET, &format!("{}/length", narthex.origin("app"))).await,
+        200,
+    );
     let seen = seen.lock().unwrap().clone();
     assert!(
         (1..=2).contains(&seen.len()) && seen.iter().all(|head| head.starts_with("GET /length ")),
@@ -285,23 +292,23 @@ async fn a_body_that_is_said_not_to_be_there_reaches_no_app() {
 async fn only_what_may_be_sent_twice_is_when_a_kept_connection_has_died() {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = asked.clone();
-    let port = upstream(move |mut stream| {
+    let port = start_upstream(move |mut stream| {
         let seen = seen.clone();
         async move {
             for first in [true, false] {
-                let line = head(&mut stream).await.lines().next().unwrap_or_default().to_owned();
+                let line = read_head(&mut stream).await.lines().next().unwrap_or_default().to_owned();
                 if line.is_empty() {
                     return;
                 }
                 seen.lock().unwrap().push(line.clone());
                 if !first && line.contains("/hinted") {
-                    say(&mut stream, "HTTP/1.1 103 Early Hints\r\n\r\n").await;
+                    try_write(&mut stream, "HTTP/1.1 103 Early Hints\r\n\r\n").await;
                 }
                 if !first {
                     return;
                 }
                 let end = if line.contains("/last") { "Connection: close\r\n" } else { "" };
-                say(&mut stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{end}\r\nhi")).await;
+                try_write(&mut stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{end}\r\nhi")).await;
             }
         }
     })
@@ -313,15 +320,21 @@ async fn only_what_may_be_sent_twice_is_when_a_kept_connection_has_died() {
     {
         let url = format!("{}{path}", narthex.origin("app"));
         // Each begins with one connection that was kept, and no other.
-        is(&visitor.program(method.clone(), &format!("{}/first", narthex.origin("app"))).await, 200);
+        assert_status(
+            &visitor.request_json(method.clone(), &format!("{}/first", narthex.origin("app"))).await,
+            200,
+        );
         asked.lock().unwrap().clear();
-        is(&visitor.program(method.clone(), &url).await, status);
+        assert_status(&visitor.request_json(method.clone(), &url).await, status);
         let seen = asked.lock().unwrap().clone();
         let line = format!("{method} {path} ");
         assert_eq!(seen.iter().filter(|seen| seen.starts_with(&line)).count(), times, "{line}: {seen:?}");
         // Nothing is kept of the second try.
         if times == 2 {
-            is(&visitor.program(method, &format!("{}/last", narthex.origin("app"))).await, 200);
+            assert_status(
+                &visitor.request_json(method, &format!("{}/last", narthex.origin("app"))).await,
+                200,
+            );
         }
     }
 }
@@ -330,10 +343,10 @@ async fn only_what_may_be_sent_twice_is_when_a_kept_connection_has_died() {
 async fn a_client_that_is_gone_is_waited_for_by_no_app() {
     let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counts = (begun.clone(), ended.clone());
-    let port = upstream(move |mut stream| {
+    let port = start_upstream(move |mut stream| {
         let (begun, ended) = counts.clone();
         async move {
-            if head(&mut stream).await.is_empty() {
+            if read_head(&mut stream).await.is_empty() {
                 return;
             }
             begun.fetch_add(1, Ordering::SeqCst);
@@ -344,8 +357,8 @@ async fn a_client_that_is_gone_is_waited_for_by_no_app() {
     })
     .await;
     let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
-    let mut client = behind_terminator(&narthex).await;
-    say(&mut client, "GET / HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\n\r\n").await;
+    let mut client = connect_as_trusted_proxy(&narthex).await;
+    try_write(&mut client, "GET / HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\n\r\n").await;
     wait_until("the app is asked", || begun.load(Ordering::SeqCst) == 1);
     assert_eq!(ended.load(Ordering::SeqCst), 0);
     drop(client);

@@ -1,7 +1,9 @@
 //! The documentation: every configuration is read, every command is accepted, every link leads
 //! somewhere, and the reference names what the program has.
 
-use crate::support::pages::{Block, block, blocks, files, is_accepted, name, pages, root, split};
+use crate::support::documentation::{
+    Block, block, blocks, files, is_valid_command, pages, relative_path, repository_root, split_page,
+};
 use crate::support::stand_in::ec_key;
 use narthex::config::Config;
 use std::collections::BTreeSet;
@@ -61,8 +63,8 @@ fn every_documented_configuration_is_accepted() {
     let (mut count, mut wrong) = (0, Vec::new());
     let shown = blocks().into_iter().filter(|block| block.language() == "toml" && block.info != "toml wrong");
     let shown = shown.map(|Block { text, place, .. }| (complete(&text), place));
-    let examples = files(&root().join("examples"), "toml").into_iter();
-    let examples = examples.map(|file| (std::fs::read_to_string(&file).unwrap(), name(&file)));
+    let examples = files(&repository_root().join("examples"), "toml").into_iter();
+    let examples = examples.map(|file| (std::fs::read_to_string(&file).unwrap(), relative_path(&file)));
     for (text, place) in shown.chain(examples) {
         let folder = tempfile::tempdir().unwrap();
         count += 1;
@@ -95,8 +97,8 @@ const RUN_ELSEWHERE: [&str; 2] = ["sh programs", "sh load"];
 fn commands(program: &str) -> BTreeSet<(String, String)> {
     let mut commands = BTreeSet::new();
     for page in pages() {
-        let (blocks, prose) = split(&page);
-        let spans = spans(&prose).into_iter().map(|span| (span, name(&page)));
+        let (blocks, prose) = split_page(&page);
+        let spans = spans(&prose).into_iter().map(|span| (span, relative_path(&page)));
         let lines = blocks.iter().filter(|block| block.language() == "sh").flat_map(|block| {
             let lines = block.text.lines().map(|line| line.split(" # ").next().unwrap().trim());
             // Variables of the environment may precede a command.
@@ -129,16 +131,16 @@ fn every_documented_command_is_accepted() {
     let commands = commands("narthex");
     for (command, place) in &commands {
         let words: Vec<&str> = command.split_whitespace().skip(1).collect();
-        assert!(is_accepted(&words), "{place}: {command}");
+        assert!(is_valid_command(&words), "{place}: {command}");
     }
     assert!(commands.len() > 30, "{} commands", commands.len());
-    assert!(!is_accepted(&["check", "--strickt"]), "a wrong option would be noticed");
+    assert!(!is_valid_command(&["check", "--strickt"]), "a wrong option would be noticed");
 }
 
 #[test]
 fn every_documented_target_exists_and_has_a_sentence_of_help() {
-    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
-    let help = Command::new("make").arg("help").current_dir(root()).output().unwrap();
+    let makefile = std::fs::read_to_string(repository_root().join("Makefile")).unwrap();
+    let help = Command::new("make").arg("help").current_dir(repository_root()).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let targets: Vec<_> =
         help.lines().filter_map(|line| line.strip_prefix("make ")?.split(' ').next()).collect();
@@ -166,7 +168,7 @@ fn anchor(heading: &str) -> String {
 
 /// Returns the anchors of a page; a repeated one is numbered.
 fn anchors(page: &Path) -> BTreeSet<String> {
-    let (_, prose) = split(page);
+    let (_, prose) = split_page(page);
     let mut anchors = BTreeSet::new();
     for line in prose.lines().filter(|line| line.starts_with('#')) {
         let first = anchor(line.trim_start_matches('#').trim());
@@ -186,14 +188,14 @@ fn links(prose: &str) -> Vec<&str> {
 fn every_link_leads_somewhere() {
     let (mut count, mut broken) = (0, Vec::new());
     for page in pages() {
-        let (_, prose) = split(&page);
+        let (_, prose) = split_page(&page);
         for link in links(&prose).into_iter().filter(|link| !link.contains("://")) {
             let (file, fragment) = link.split_once('#').map_or((link, None), |(file, id)| (file, Some(id)));
             let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
             let leads = target.exists() && fragment.is_none_or(|id| anchors(&target).contains(id));
             count += 1;
             if !leads {
-                broken.push(format!("{}: {link}", name(&page)));
+                broken.push(format!("{}: {link}", relative_path(&page)));
             }
         }
     }
@@ -203,10 +205,10 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn the_book_lists_every_page_once() {
-    let summary = std::fs::read_to_string(root().join("docs/src/SUMMARY.md")).unwrap();
+    let summary = std::fs::read_to_string(repository_root().join("docs/src/SUMMARY.md")).unwrap();
     let listed: Vec<String> = links(&summary).into_iter().map(|link| format!("docs/src/{link}")).collect();
     let pages: BTreeSet<String> =
-        files(&root().join("docs/src"), "md").iter().map(|page| name(page)).collect();
+        files(&repository_root().join("docs/src"), "md").iter().map(|page| relative_path(page)).collect();
     let pages: Vec<_> = pages.into_iter().filter(|page| !page.ends_with("SUMMARY.md")).collect();
     let mut sorted = listed;
     sorted.sort();
@@ -219,14 +221,14 @@ fn every_named_file_of_the_repository_exists() {
         ["src/", "tests/", "docs/", "examples/", "policies/", "benches/", "fuzz/", ".ci/"];
     let mut count = 0;
     for page in pages() {
-        let (_, prose) = split(&page);
+        let (_, prose) = split_page(&page);
         for span in spans(&prose).into_iter().filter(|span| FOLDERS.iter().any(|f| span.starts_with(f))) {
             // A place for a name, or a file of the operator's.
             let is_example =
                 ["{", " ", "…", "NAME", "000N", "/artifacts"].iter().any(|part| span.contains(part));
-            let is_operators = span.starts_with("policies/") && !root().join(&span).exists();
+            let is_operators = span.starts_with("policies/") && !repository_root().join(&span).exists();
             if !is_example && !is_operators {
-                assert!(root().join(&span).exists(), "{}: {span}", name(&page));
+                assert!(repository_root().join(&span).exists(), "{}: {span}", relative_path(&page));
                 count += 1;
             }
         }
@@ -236,7 +238,7 @@ fn every_named_file_of_the_repository_exists() {
 
 /// Returns the Rust files below `folder` as one text.
 fn source(folder: &str) -> String {
-    let files = files(&root().join(folder), "rs");
+    let files = files(&repository_root().join(folder), "rs");
     files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect::<Vec<_>>().join("\n")
 }
 
@@ -254,7 +256,7 @@ fn the_reference_names_every_audit_event() {
     // Their names are values.
     events.extend(["user_created", "user_updated"]);
     assert!(events.len() > 15, "{events:?}");
-    let page = std::fs::read_to_string(root().join("docs/src/reference/audit.md")).unwrap();
+    let page = std::fs::read_to_string(repository_root().join("docs/src/reference/audit.md")).unwrap();
     let unnamed: Vec<_> = events.iter().filter(|event| !page.contains(&format!("`{event}`"))).collect();
     assert!(unnamed.is_empty(), "{unnamed:?}");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
@@ -281,15 +283,15 @@ fn troubleshooting_names_every_reason_of_a_failed_sign_in() {
         reasons.extend(arms.map(|(reason, _)| reason.to_owned()));
     }
     assert!(reasons.len() > 60, "{} reasons: {reasons:?}", reasons.len());
-    let page = std::fs::read_to_string(root().join("docs/src/guides/troubleshooting.md")).unwrap();
+    let page = std::fs::read_to_string(repository_root().join("docs/src/guides/troubleshooting.md")).unwrap();
     let unnamed: Vec<_> = reasons.iter().filter(|reason| !page.contains(&format!("`{reason}`"))).collect();
     assert!(unnamed.is_empty(), "{unnamed:?}");
 }
 
 #[test]
 fn troubleshooting_names_pages_by_their_titles() {
-    let pages = std::fs::read_to_string(root().join("src/pages/failure.rs")).unwrap();
-    let page = std::fs::read_to_string(root().join("docs/src/guides/troubleshooting.md")).unwrap();
+    let pages = std::fs::read_to_string(repository_root().join("src/pages/failure.rs")).unwrap();
+    let page = std::fs::read_to_string(repository_root().join("docs/src/guides/troubleshooting.md")).unwrap();
     let table = page.split("## What users see").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Page"));
     let titles: Vec<_> = rows.filter_map(|line| line.split(" | ").next()?.strip_prefix("| ")).collect();
@@ -300,9 +302,9 @@ fn troubleshooting_names_pages_by_their_titles() {
 
 #[test]
 fn the_readme_is_short_and_its_example_is_that_of_the_book() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let readme = std::fs::read_to_string(repository_root().join("README.md")).unwrap();
     assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());
-    let (blocks, _) = split(&root().join("README.md"));
+    let (blocks, _) = split_page(&repository_root().join("README.md"));
     let example = blocks.iter().find(|block| block.info == "toml").unwrap();
     assert_eq!(example.text, block("docs/src/getting-started.md", "toml"));
 }

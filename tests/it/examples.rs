@@ -1,7 +1,7 @@
 //! The examples beside the configurations, which `docs` reads: manifests and units name what there
-//! is, and policies decide as they should. nginx, Caddy and HAProxy are run by `beside`.
+//! is, and policies decide as they should. nginx, Caddy and HAProxy are run by `reverse_proxies`.
 
-use crate::support::pages::{block, blocks, files, is_accepted, name, root};
+use crate::support::documentation::{block, blocks, files, is_valid_command, relative_path, repository_root};
 use crate::support::process::parties;
 use serde_json::Value;
 use std::process::Command;
@@ -15,11 +15,11 @@ fn json_and_yaml_can_be_parsed() {
     for block in blocks().iter().filter(|block| block.language() == "yaml") {
         assert!(!yaml(&block.text, &block.place).is_empty(), "{}", block.place);
     }
-    let examples = files(&root().join("examples"), "yaml");
+    let examples = files(&repository_root().join("examples"), "yaml");
     assert!(examples.len() >= 3);
     for file in examples {
-        let documents = yaml(&std::fs::read_to_string(&file).unwrap(), &name(&file));
-        assert!(!documents.is_empty() && documents.iter().all(Value::is_object), "{}", name(&file));
+        let documents = yaml(&std::fs::read_to_string(&file).unwrap(), &relative_path(&file));
+        assert!(!documents.is_empty() && documents.iter().all(Value::is_object), "{}", relative_path(&file));
     }
 }
 
@@ -34,24 +34,24 @@ fn yaml(text: &str, place: &str) -> Vec<Value> {
 
 #[test]
 fn the_examples_of_deployments_start_what_there_is() {
-    let read = |file: &str| std::fs::read_to_string(root().join("examples").join(file)).unwrap();
+    let read = |file: &str| std::fs::read_to_string(repository_root().join("examples").join(file)).unwrap();
     let unit = read("narthex.service");
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/narthex ")).unwrap();
-    assert!(is_accepted(&start.split(' ').collect::<Vec<_>>()), "{start}");
+    assert!(is_valid_command(&start.split(' ').collect::<Vec<_>>()), "{start}");
     for line in unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         assert!(line.starts_with('[') || line.contains('='), "{line}");
     }
     let image = read("Dockerfile");
     let words = image.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
     let words: Vec<&str> = serde_json::from_str(words).unwrap();
-    assert!(is_accepted(&words), "{words:?}");
+    assert!(is_valid_command(&words), "{words:?}");
     let manifests = yaml(&read("kubernetes/narthex.yaml"), "narthex.yaml");
     let container = &manifests[0]["spec"]["template"]["spec"]["containers"][0];
     let words: Vec<&str> =
         container["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-    assert!(is_accepted(&words), "{words:?}");
+    assert!(is_valid_command(&words), "{words:?}");
     let compose = &yaml(&read("compose.yaml"), "compose.yaml")[0]["services"]["narthex"]["build"];
-    assert!(root().join(compose["dockerfile"].as_str().unwrap()).exists());
+    assert!(repository_root().join(compose["dockerfile"].as_str().unwrap()).exists());
     let forward = &yaml(&read("traefik.yaml"), "traefik.yaml")[0]["http"]["middlewares"]["narthex"];
     assert!(forward["forwardAuth"]["address"].as_str().unwrap().ends_with("/.narthex/forward-auth"));
 }
@@ -59,7 +59,7 @@ fn the_examples_of_deployments_start_what_there_is() {
 #[test]
 fn the_example_of_policies_decides_its_cases() {
     let folder = tempfile::tempdir().unwrap();
-    let example = root().join("examples/policies");
+    let example = repository_root().join("examples/policies");
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     for file in files(&example, "json").iter().chain(&files(&example, "toml")) {
         std::fs::copy(file, folder.path().join(file.strip_prefix(&example).unwrap())).unwrap();

@@ -1,12 +1,12 @@
 //! `narthex explain` and what `narthex check` says of policies: as a new user meets them, from the
 //! guide to policies.
 
-use crate::roles::{ROLES, Scene, allows};
+use crate::support::documentation::block;
 use crate::support::narthex::NarthexBuilder;
-use crate::support::pages::block;
 use crate::support::parties::OpenIdProvider;
+use crate::support::policies::{ROLES, RolesDeployment, allow_policy};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -61,9 +61,9 @@ async fn a_new_user_sees_a_refusal_understands_it_and_mends_it() {
         .start();
     let url = |path: &str| format!("{}{path}", narthex.origin("app"));
     let (ann, bob) = (Visitor::new(&narthex), Visitor::new(&narthex));
-    is(&ann.land(&url("/"), "ann+ops").await, 200);
-    is(&bob.land(&url("/"), "bob").await, 200);
-    is(&ann.get(&url("/admin/users")).await, 403);
+    assert_status(&ann.sign_in(&url("/"), "ann+ops").await, 200);
+    assert_status(&bob.sign_in(&url("/"), "bob").await, 200);
+    assert_status(&ann.get(&url("/admin/users")).await, 403);
     let denied = narthex.audit("access_denied");
     assert_eq!(denied[0]["statement"], "policies/reader.json:10 (ButNotAdmin)");
     assert_eq!(denied[0]["decision"], "explicitDeny");
@@ -73,9 +73,9 @@ async fn a_new_user_sees_a_refusal_understands_it_and_mends_it() {
     assert_ne!(mended, reader);
     std::fs::write(narthex.folder().join("policies/reader.json"), mended).unwrap();
     crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
-    is(&ann.get(&url("/admin/users")).await, 200);
-    is(&bob.get(&url("/admin/users")).await, 403);
-    is(&bob.get(&url("/")).await, 200);
+    assert_status(&ann.get(&url("/admin/users")).await, 200);
+    assert_status(&bob.get(&url("/admin/users")).await, 403);
+    assert_status(&bob.get(&url("/")).await, 200);
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn the_documented_file_of_roles_is_good() {
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     put("narthex.toml", &block("docs/src/concepts/roles-and-policies.md", "toml roles"));
-    put("policies/editor.json", &allows(&["GET/*"]).to_string());
-    put("policies/boundary.json", &allows(&["GET/*"]).to_string());
+    put("policies/editor.json", &allow_policy(&["GET/*"]).to_string());
+    put("policies/boundary.json", &allow_policy(&["GET/*"]).to_string());
     put("policies/guests.json", include_str!("../../policies/guests.json"));
     let trust = json!({"Version": "2012-10-17", "Statement": {
         "Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
@@ -104,7 +104,7 @@ fn the_documented_file_of_roles_is_good() {
     assert_eq!(ann["reason"], "the role of the group editors, which is preferred");
     assert_eq!(explain(&["--guest"])["role"], "arn:aws:iam::123456789012:role/visitor");
     // A role allows nothing outside of its boundary, and only trusted principals assume it.
-    put("policies/boundary.json", &allows(&["GET/other"]).to_string());
+    put("policies/boundary.json", &allow_policy(&["GET/other"]).to_string());
     let bounded = explain(&["--claims", "claims.json"]);
     assert_eq!(bounded["decision"], "implicitDeny");
     assert!(bounded["why"].as_str().unwrap().contains("permissions_boundary"), "{bounded:#}");
@@ -115,13 +115,13 @@ fn the_documented_file_of_roles_is_good() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_explained_is_what_the_gateway_does() {
-    let scene = Scene::set().await;
-    let (alice, of_alice) = scene.come("corp", "alice+staff").await;
-    let (bob, of_bob) = scene.come("club", "bob+Editors").await;
-    let guest = Visitor::new(&scene.narthex);
+    let deployment = RolesDeployment::start().await;
+    let (alice, of_alice) = deployment.new_visitor("corp", "alice+staff").await;
+    let (bob, of_bob) = deployment.new_visitor("club", "bob+Editors").await;
+    let guest = Visitor::new(&deployment.narthex);
     let assertion =
-        scene.upstream.seen().iter().find(|seen| seen.claims()["sub"] == of_bob["sub"]).unwrap().clone();
-    std::fs::write(scene.narthex.folder().join("token"), assertion.one("x-amzn-oidc-data")).unwrap();
+        deployment.upstream.seen().iter().find(|seen| seen.claims()["sub"] == of_bob["sub"]).unwrap().clone();
+    std::fs::write(deployment.narthex.folder().join("token"), assertion.header("x-amzn-oidc-data")).unwrap();
     let (hers, his) = (of_alice["identity_id"].as_str().unwrap(), of_bob["identity_id"].as_str().unwrap());
     let mut decisions = std::collections::BTreeSet::new();
     for (who, said) in [
@@ -137,10 +137,10 @@ async fn what_is_explained_is_what_the_gateway_does() {
             (Method::GET, "/public/x?y=/z".to_owned()),
             (Method::GET, "/mail/bob@club.example".to_owned()),
         ] {
-            let url = scene.url(&path);
-            let status = who.program(method.clone(), &url).await.status().as_u16();
+            let url = deployment.url(&path);
+            let status = who.request_json(method.clone(), &url).await.status().as_u16();
             let arguments = [&["explain", "--json"], said, &[method.as_str(), &url]].concat();
-            let (good, told) = narthex(scene.narthex.folder(), &arguments);
+            let (good, told) = narthex(deployment.narthex.folder(), &arguments);
             assert!(good, "{told}");
             let told: Value = serde_json::from_str(&told).unwrap();
             let decision = told["decision"].as_str().unwrap();
@@ -150,7 +150,7 @@ async fn what_is_explained_is_what_the_gateway_does() {
     }
     assert_eq!(decisions.len(), 2, "{decisions:?}");
     let (good, told) =
-        narthex(scene.narthex.folder(), &["explain", "--user", "nobody", "GET", &scene.url("/")]);
+        narthex(deployment.narthex.folder(), &["explain", "--user", "nobody", "GET", &deployment.url("/")]);
     assert!(!good && told.contains("no user is called \"nobody\""), "{told}");
 }
 
@@ -222,7 +222,7 @@ fn check_tells_what_is_odd_about_policies() {
         statement(invoke, &format!("{arn}photos/$default/GET/${{aws:RequestTag/x}}"), none()),
     ]});
     put("odd.json", &odd.to_string());
-    put("guest.json", &allows(&["GET/home/${aws:username}/*"]).to_string());
+    put("guest.json", &allow_policy(&["GET/home/${aws:username}/*"]).to_string());
     let wide = statement(invoke, &format!("{arn}photos/$default/GET/"), none());
     put("idle.json", &json!({"Version": "2012-10-17", "Statement": wide}).to_string());
     let toml = "public_url = \"https://auth.example.com\"\n[[role]]\nname = \"odd\"\npolicies = [\"odd.json\"]\n\
@@ -395,19 +395,19 @@ async fn what_is_odd_is_logged_and_a_reload_with_a_dead_deny_keeps_the_old_polic
         deployment.log().matches(&format!("not what was meant: all.json:1, role all: {odd}")).count(),
         1
     );
-    assert_eq!(visitor.program(Method::GET, &url("/admin")).await.status(), 401);
+    assert_eq!(visitor.request_json(Method::GET, &url("/admin")).await.status(), 401);
     std::fs::write(deployment.folder().join("all.json"), policy("execute-api:Invoek")).unwrap();
     deployment.wait_for_log("a Deny can never apply");
     assert!(deployment.audit("reload").is_empty());
     assert!(deployment.log().contains("help: correct the statement, or remove it"));
-    assert_eq!(visitor.program(Method::GET, &url("/admin")).await.status(), 401);
+    assert_eq!(visitor.request_json(Method::GET, &url("/admin")).await.status(), 401);
     std::fs::write(deployment.folder().join("all.json"), policy("execute-api:*")).unwrap();
     crate::support::process::wait_until("the reload", || !deployment.audit("reload").is_empty());
     assert!(
         deployment.log().matches(&format!("not what was meant: all.json:1, role all: {odd}")).count() >= 2
     );
-    assert_eq!(visitor.program(Method::GET, &url("/admin")).await.status(), 401);
-    assert_eq!(visitor.program(Method::GET, &url("/other")).await.status(), 200);
+    assert_eq!(visitor.request_json(Method::GET, &url("/admin")).await.status(), 401);
+    assert_eq!(visitor.request_json(Method::GET, &url("/other")).await.status(), 200);
 }
 
 /// Each mistake about roles: what to replace in a good file, by what, and the message and remedy.
@@ -498,7 +498,7 @@ fn each_mistake_about_roles_is_told_with_its_mend() {
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     for name in ["member", "editor", "visitor"] {
         let file = folder.path().join(format!("policies/{name}.json"));
-        std::fs::write(file, allows(&["GET/"]).to_string()).unwrap();
+        std::fs::write(file, allow_policy(&["GET/"]).to_string()).unwrap();
     }
     let provider = |name: &str| crate::support::parties::provider_toml(name, 1, "\"anyone\"");
     let good = format!(

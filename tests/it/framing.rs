@@ -4,7 +4,7 @@
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::raw::{Client, RawUpstream, Scripted};
-use crate::support::tunnel::{behind_one_of_many, head};
+use crate::support::tunnel::{connect_from_proxy_address, read_head};
 use std::time::{Duration, Instant};
 
 /// What a request needs beside its own fields.
@@ -36,7 +36,7 @@ async fn a_body_that_was_answered_early_is_not_sent_on_and_its_connections_end()
     .enumerate()
     {
         let target = format!("/early-{number}");
-        upstream.script(&target, scripted(response, ""));
+        upstream.set_response(&target, scripted(response, ""));
         let mut client = Client::connect(&narthex).await;
         client.send(format!("POST {target} HTTP/1.1\r\n{FIELDS}{framing}")).await;
         let answered = client.response().await.expect("the early response");
@@ -63,14 +63,14 @@ async fn a_connection_on_which_a_response_began_before_the_body_was_sent_is_not_
     // More than the tries that a request has otherwise.
     for number in 0..6 {
         let target = format!("/early-{number}");
-        upstream.script(&target, scripted(CHUNKED, "5\r\nhello\r\n0\r\n\r\n"));
+        upstream.set_response(&target, scripted(CHUNKED, "5\r\nhello\r\n0\r\n\r\n"));
         let mut client = Client::connect(&narthex).await;
         client.send(format!("POST {target} HTTP/1.1\r\n{FIELDS}Content-Length: 3\r\n\r\n")).await;
-        assert!(head(&mut client.0).await.starts_with("HTTP/1.1 200"));
+        assert!(read_head(&mut client.0).await.starts_with("HTTP/1.1 200"));
         client.send("abc").await;
         // The upstream is sent all of the body before it ends its response.
         tokio::task::yield_now().await;
-        upstream.go_on(&target).await;
+        upstream.write_late(&target).await;
         assert_eq!(client.rest().await, "5\r\nhello\r\n0\r\n\r\n");
     }
     for number in 0..6 {
@@ -100,7 +100,7 @@ async fn a_client_that_expects_to_go_on_is_told_so_once_it_may() {
     let mut client = Client::connect(&narthex).await;
     for _ in 0..2 {
         client.send(request("/open", "1.1", "app")).await;
-        assert_eq!(head(&mut client.0).await, "HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(read_head(&mut client.0).await, "HTTP/1.1 100 Continue\r\n\r\n");
         client.send("hello").await;
         // The connection goes on.
         assert_eq!(client.response().await.unwrap().text(), "POST /open 5");
@@ -108,13 +108,13 @@ async fn a_client_that_expects_to_go_on_is_told_so_once_it_may() {
     // A page of ours reads its body, too.
     let mut client = Client::connect(&narthex).await;
     client.send(request("/logout", "1.1", "auth")).await;
-    assert_eq!(head(&mut client.0).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(read_head(&mut client.0).await, "HTTP/1.1 100 Continue\r\n\r\n");
     client.send("a=bcd").await;
     assert!(client.response().await.unwrap().status() < 500);
     // A body that nobody may send is not asked for.
     let mut client = Client::connect(&narthex).await;
     client.send(request("/", "1.1", "app")).await;
-    assert!(head(&mut client.0).await.starts_with("HTTP/1.1 401 "));
+    assert!(read_head(&mut client.0).await.starts_with("HTTP/1.1 401 "));
     // RFC 9110, section 10.1.1: in an HTTP/1.0 request it must be ignored.
     let mut client = Client::connect(&narthex).await;
     client.send(request("/open", "1.0", "app") + "hello").await;
@@ -133,9 +133,10 @@ async fn a_client_of_http_1_0_gets_neither_chunks_nor_informational_responses() 
     let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
     let chunked = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
-    upstream.script("/chunked", Scripted { leaves_body: false, ..scripted(chunked, "") });
+    upstream.set_response("/chunked", Scripted { leaves_body: false, ..scripted(chunked, "") });
     let unframed = "HTTP/1.1 200 OK\r\n\r\nhello world";
-    upstream.script("/unframed", Scripted { leaves_body: false, closes: true, ..scripted(unframed, "") });
+    upstream
+        .set_response("/unframed", Scripted { leaves_body: false, closes: true, ..scripted(unframed, "") });
     for target in ["/chunked", "/unframed"] {
         for (method, more) in
             [("GET", "\r\n"), ("GET", "TE: trailers\r\n\r\n"), ("POST", "Content-Length: 1\r\n\r\na")]
@@ -162,11 +163,11 @@ async fn an_unfinished_head_holds_little_memory_and_a_large_one_is_refused() {
     let mut client = Client::connect(&narthex).await;
     client.send(format!("GET / HTTP/1.1\r\n{FIELDS}\r\n")).await;
     assert_eq!(client.response().await.unwrap().status(), 200);
-    let before = narthex.memory();
+    let before = narthex.peak_memory();
     let unfinished = format!("GET / HTTP/1.1\r\n{FIELDS}X: {}", "a".repeat(47 * 1024));
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut client = Client(behind_one_of_many(&narthex, 7).await);
+        let mut client = Client(connect_from_proxy_address(&narthex, 7).await);
         client.send(&unfinished).await;
         clients.push(client);
     }
@@ -177,7 +178,7 @@ async fn an_unfinished_head_holds_little_memory_and_a_large_one_is_refused() {
     let mut held = 0;
     for client in &mut clients {
         assert_eq!(client.response().await.unwrap().status(), 400);
-        held = held.max(narthex.memory().saturating_sub(before));
+        held = held.max(narthex.peak_memory().saturating_sub(before));
     }
     println!("400 unfinished heads: {} KB before, {} KB more at most", before / 1024, held / 1024);
     assert!(held < 64 << 20, "{held} bytes");
@@ -197,7 +198,7 @@ async fn an_unfinished_head_holds_little_memory_and_a_large_one_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_by_http_1_1_has_the_deadlines_of_any_request() {
     let upstream = RawUpstream::start().await;
-    upstream.script("/silent", Scripted { leaves_body: false, ..scripted("", "never") });
+    upstream.set_response("/silent", Scripted { leaves_body: false, ..scripted("", "never") });
     let narthex =
         NarthexBuilder::new().route("app", upstream.port, "access = \"public\"\ntimeout = \"1s\"").start();
     for kind in ["application/grpc", "application/grpc+proto"] {
@@ -231,7 +232,7 @@ async fn a_response_without_a_body_that_announces_one_ends_its_connection() {
         for (way, fields) in ["", "TE: trailers\r\n"].into_iter().enumerate() {
             let target = format!("/bodiless-{number}-{way}");
             let response = format!("HTTP/1.1 204 No Content\r\n{more}\r\n");
-            upstream.script(&target, scripted(&response, ""));
+            upstream.set_response(&target, scripted(&response, ""));
             let before = upstream.connections();
             let mut client = Client::connect(&narthex).await;
             client.send(format!("GET {target} HTTP/1.1\r\n{FIELDS}{fields}\r\n")).await;

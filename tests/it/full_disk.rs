@@ -1,10 +1,10 @@
 //! A disk that is full for a while: what needs it is refused meanwhile, and nothing is broken
 //! after.
 
-use crate::client_credentials::{NEXT, bring, pool, post, token};
+use crate::support::client_credentials::{NEXT_SECRET, access_token, oauth2_request, pool_toml};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::is;
+use crate::support::visitor::{assert_status, get_with_token};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ impl Drop for Disk {
 /// lifted.
 fn limit(narthex: &Narthex, bytes: &str) {
     let mut command = Command::new("prlimit");
-    command.args(["--pid", &narthex.id().to_string(), &format!("--fsize={bytes}:")]);
+    command.args(["--pid", &narthex.process_id().to_string(), &format!("--fsize={bytes}:")]);
     assert!(command.status().unwrap().success());
 }
 
@@ -76,20 +76,22 @@ async fn one_moment_of_it_breaks_nothing(disk: Disk) {
     let upstream = Upstream::start().await;
     let narthex = NarthexBuilder::new()
         .tables(&format!("[store]\nurl = \"sqlite:{}\"\n", disk.folder().join("narthex.db").display()))
-        .tables(&pool("ES256"))
+        .tables(&pool_toml("ES256"))
         .route("app", upstream.port, "bearer = true")
         // A file that may not grow is an error and not the end.
-        .under(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+        .started_by(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"])
         .start();
     let revoke = async |token: &str| {
-        let revoke = post(&narthex, "revoke").basic_auth("reporter", Some(NEXT)).form(&[("token", token)]);
+        let revoke = oauth2_request(&narthex, "revoke")
+            .basic_auth("reporter", Some(NEXT_SECRET))
+            .form(&[("token", token)]);
         revoke.send().await.unwrap()
     };
     let mut tokens = Vec::new();
     for _ in 0..12 {
-        tokens.push(token(&narthex).await);
+        tokens.push(access_token(&narthex).await);
     }
-    is(&bring(&narthex, &tokens[0]).await, 200);
+    assert_status(&get_with_token(&narthex, &tokens[0]).await, 200);
     disk.fill(&narthex);
     // More often than there are connections.
     let mut failed = 0;
@@ -111,7 +113,7 @@ async fn one_moment_of_it_breaks_nothing(disk: Disk) {
     disk.free(&narthex);
     // The very next ones, as often as there are connections.
     for token in &tokens {
-        is(&revoke(token).await, 200);
+        assert_status(&revoke(token).await, 200);
     }
     assert!(narthex.admin("/readyz").starts_with("HTTP/1.1 200"));
     for token in &tokens {
@@ -121,7 +123,7 @@ async fn one_moment_of_it_breaks_nothing(disk: Disk) {
 
 async fn wait_until_refused(narthex: &Narthex, token: &str) {
     let begun = Instant::now();
-    while bring(narthex, token).await.status() != 401 {
+    while get_with_token(narthex, token).await.status() != 401 {
         assert!(begun.elapsed().as_secs() < 10, "it was revoked");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

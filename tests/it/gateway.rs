@@ -1,12 +1,12 @@
 //! What the gateway does with requests: routes, headers, upstreams, TLS.
 
-use crate::sign_in::deployment;
 use crate::support::certificates;
+use crate::support::deployment::deployment;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::{Party, free_port, wait_for_port};
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is, location};
+use crate::support::visitor::{Visitor, assert_status, location};
 use reqwest::header::{COOKIE, HOST};
 use reqwest::{Method, Version};
 
@@ -22,10 +22,10 @@ async fn a_public_route_passes_anyone_and_the_identity_where_there_is_one() {
         .start();
     let visitor = Visitor::new(&narthex);
     let open = format!("{}/open", narthex.origin("app"));
-    let stranger: Seen = visitor.program(Method::GET, &open).await.json().await.unwrap();
-    assert!(stranger.all("x-amzn-oidc-data").is_empty());
-    is(&visitor.land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
-    let known: Seen = visitor.program(Method::GET, &open).await.json().await.unwrap();
+    let stranger: Seen = visitor.request_json(Method::GET, &open).await.json().await.unwrap();
+    assert!(stranger.header_values("x-amzn-oidc-data").is_empty());
+    assert_status(&visitor.sign_in(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+    let known: Seen = visitor.request_json(Method::GET, &open).await.json().await.unwrap();
     assert_eq!(known.claims()["email"], "alice@corp.example");
     // Each route has an audience of its own: an assertion for one is none for the other.
     assert_eq!(known.claims()["aud"], open);
@@ -48,7 +48,7 @@ async fn what_a_client_says_of_itself_never_reaches_the_app() {
         .start();
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
-    is(&visitor.land(&app, "alice+writers").await, 200);
+    assert_status(&visitor.sign_in(&app, "alice+writers").await, 200);
     let lies = [
         ("X-Amzn-Oidc-Data", "forged"),
         ("x_amzn_oidc_data", "forged"),
@@ -92,29 +92,35 @@ async fn what_a_client_says_of_itself_never_reaches_the_app() {
         ("$WSRU", "root"),
     ];
     // Naming a header in Connection does not keep it from being removed.
-    let old = Visitor::with(&narthex, |builder| builder.http1_only());
+    let old = Visitor::with_client(&narthex, |builder| builder.http1_only());
     let nominating = old.client.get(format!("{}/", narthex.origin("open")));
     let nominating = nominating.header("connection", "client-ip, proxy").header("client-ip", "6.6.6.6");
     let answer = nominating.header("proxy", "http://evil.example").send().await.unwrap();
     let seen: Seen = answer.json().await.unwrap();
-    assert!(seen.all("client-ip").is_empty() && seen.all("proxy").is_empty(), "{:?}", seen.headers);
+    assert!(
+        seen.header_values("client-ip").is_empty() && seen.header_values("proxy").is_empty(),
+        "{:?}",
+        seen.headers
+    );
     for (url, signed_in) in [(&app, true), (&format!("{}/", narthex.origin("open")), false)] {
         let mut request = visitor.client.get(url).header("accept", "application/json");
         for (name, value) in lies {
             request = request.header(name, value).header(name, value);
         }
         let answer = request.send().await.unwrap();
-        is(&answer, 200);
+        assert_status(&answer, 200);
         let seen: Seen = answer.json().await.unwrap();
         let text = format!("{:?}", seen.headers);
         for lie in ["forged", "root", "6.6.6.6", "evil.example", "/admin", "chosen"] {
             assert!(!text.contains(lie), "{lie}: {text}");
         }
-        assert_eq!(seen.one("x-forwarded-for"), "127.0.0.1");
-        assert_eq!(seen.one("x-forwarded-proto"), "https");
-        let user = seen.all("x-remote-user");
+        assert_eq!(seen.header("x-forwarded-for"), "127.0.0.1");
+        assert_eq!(seen.header("x-forwarded-proto"), "https");
+        let user = seen.header_values("x-remote-user");
         match signed_in {
-            true => assert_eq!((user, seen.one("x-groups")), (vec!["alice@corp.example"], "staff,writers")),
+            true => {
+                assert_eq!((user, seen.header("x-groups")), (vec!["alice@corp.example"], "staff,writers"))
+            }
             false => assert!(user.is_empty()),
         }
     }
@@ -126,7 +132,7 @@ async fn our_cookies_stay_with_us_in_both_directions() {
     let (narthex, _provider) = deployment(&upstream).await;
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
-    is(&visitor.land(&app, "alice").await, 200);
+    assert_status(&visitor.sign_in(&app, "alice").await, 200);
     let url: reqwest::Url = app.parse().unwrap();
     visitor.jar.add_cookie_str("mine=1; Path=/", &url);
     let answer = visitor.get(&app).await;
@@ -134,7 +140,7 @@ async fn our_cookies_stay_with_us_in_both_directions() {
     assert_eq!(set, ["app=1; Path=/"]);
     let seen: Seen = answer.json().await.unwrap();
     // One header, whatever the browser's protocol made of it.
-    let cookies = seen.one("cookie");
+    let cookies = seen.header("cookie");
     assert!(cookies.contains("mine=1") && cookies.contains("app=1"), "{cookies}");
     assert!(!cookies.contains("narthex"), "{cookies}");
 }
@@ -160,25 +166,29 @@ async fn hosts_and_paths_find_their_route_in_every_spelling_and_only_theirs() {
         ("/inner?q", "/?q", true),
         ("/x/inner", "/x/inner", false),
     ] {
-        let seen: Seen = visitor.program(Method::GET, &format!("{origin}{path}")).await.json().await.unwrap();
+        let seen: Seen =
+            visitor.request_json(Method::GET, &format!("{origin}{path}")).await.json().await.unwrap();
         assert_eq!(seen.target, target, "{path}");
         let host = if by_inner {
             format!("127.0.0.1:{}", inner.port)
         } else {
             format!("app.localhost:{}", narthex.https)
         };
-        assert_eq!(seen.one("host"), host, "{path}");
+        assert_eq!(seen.header("host"), host, "{path}");
     }
-    let old = Visitor::with(&narthex, |builder| builder.http1_only());
+    let old = Visitor::with_client(&narthex, |builder| builder.http1_only());
     for host in [format!("APP.localhost.:{}", narthex.https), "app.LOCALHOST".to_owned()] {
-        is(&old.client.get(format!("{origin}/")).header(HOST, &host).send().await.unwrap(), 200);
+        assert_status(&old.client.get(format!("{origin}/")).header(HOST, &host).send().await.unwrap(), 200);
     }
     // RFC 9113, section 8.3.1: an authority and a Host that differ are malformed.
-    is(&visitor.client.get(format!("{origin}/")).header(HOST, "other.localhost").send().await.unwrap(), 400);
+    assert_status(
+        &visitor.client.get(format!("{origin}/")).header(HOST, "other.localhost").send().await.unwrap(),
+        400,
+    );
     let unknown = old.client.get(format!("{origin}/")).header(HOST, "elsewhere.example");
-    is(&unknown.send().await.unwrap(), 404);
+    assert_status(&unknown.send().await.unwrap(), 404);
     for path in ["/.narthex", "/.narthex/", "/.narthex/anything"] {
-        is(&visitor.program(Method::GET, &format!("{origin}{path}")).await, 404);
+        assert_status(&visitor.request_json(Method::GET, &format!("{origin}{path}")).await, 404);
     }
 }
 
@@ -196,7 +206,7 @@ async fn upstreams_are_taken_in_turn_and_a_dead_one_costs_nobody_a_request() {
     let narthex = NarthexBuilder::new().tables(&route(&[one.port, dead, two.port])).start();
     let visitor = Visitor::new(&narthex);
     for _ in 0..30 {
-        is(&visitor.program(Method::GET, &format!("{}/", narthex.origin("app"))).await, 200);
+        assert_status(&visitor.request_json(Method::GET, &format!("{}/", narthex.origin("app"))).await, 200);
     }
     let (one, two) = (one.seen().len(), two.seen().len());
     assert_eq!(one + two, 30);
@@ -204,7 +214,7 @@ async fn upstreams_are_taken_in_turn_and_a_dead_one_costs_nobody_a_request() {
 
     let alone = NarthexBuilder::new().tables(&route(&[dead])).start();
     let answer = Visitor::new(&alone).get(&format!("{}/", alone.origin("app"))).await;
-    is(&answer, 502);
+    assert_status(&answer, 502);
     let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     let page = answer.text().await.unwrap();
     assert!(page.contains("The app is not responding") && page.contains(&id), "{page}");
@@ -217,25 +227,25 @@ async fn http_is_sent_to_https_unless_a_trusted_proxy_ended_tls() {
     let upstream = Upstream::start().await;
     let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
     let plain = |from: &'static str| {
-        Visitor::with(&narthex, |builder| builder.local_address(Some(from.parse().unwrap())))
+        Visitor::with_client(&narthex, |builder| builder.local_address(Some(from.parse().unwrap())))
     };
     let url = format!("http://app.localhost:{}/a?b=c", narthex.http);
     let stranger = plain("127.0.0.1");
     let sent = stranger.client.post(&url).header("x-forwarded-proto", "https").send().await.unwrap();
-    is(&sent, 308);
+    assert_status(&sent, 308);
     assert_eq!(location(&sent).as_str(), format!("{}/a?b=c", narthex.origin("app")));
     let elsewhere = stranger.client.get(&url).header(HOST, "evil.example").send().await.unwrap();
-    is(&elsewhere, 404);
+    assert_status(&elsewhere, 404);
 
     let proxy = plain("127.0.0.7");
-    is(&proxy.get(&url).await, 308);
+    assert_status(&proxy.get(&url).await, 308);
     let forwarded = proxy
         .client
         .get(&url)
         .header("x-forwarded-proto", "https")
         .header("x-forwarded-for", "6.6.6.6, 198.51.100.9");
     let seen: Seen = forwarded.send().await.unwrap().json().await.unwrap();
-    assert_eq!(seen.one("x-forwarded-for"), "198.51.100.9");
+    assert_eq!(seen.header("x-forwarded-for"), "198.51.100.9");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,7 +288,7 @@ async fn an_https_upstream_is_verified_against_its_own_authority() {
         .start();
     let visitor = Visitor::new(&narthex);
     for (host, status) in [("good", 200), ("unknown", 502), ("misnamed", 502)] {
-        is(&visitor.get(&format!("{}/", narthex.origin(host))).await, status);
+        assert_status(&visitor.get(&format!("{}/", narthex.origin(host))).await, status);
     }
 }
 
@@ -287,16 +297,18 @@ async fn both_versions_of_http_and_of_tls_are_spoken() {
     let upstream = Upstream::start().await;
     let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
     let url = format!("{}/", narthex.origin("app"));
-    let old = Visitor::with(&narthex, |builder| {
+    let old = Visitor::with_client(&narthex, |builder| {
         builder.http1_only().tls_version_max(reqwest::tls::Version::TLS_1_2)
     });
     assert_eq!(old.get(&url).await.version(), Version::HTTP_11);
-    let new = Visitor::with(&narthex, |builder| builder.tls_version_min(reqwest::tls::Version::TLS_1_3));
+    let new =
+        Visitor::with_client(&narthex, |builder| builder.tls_version_min(reqwest::tls::Version::TLS_1_3));
     let answer = new.client.post(&url).body("x".repeat(1 << 20)).send().await.unwrap();
     assert_eq!(answer.version(), Version::HTTP_2);
     assert_eq!(answer.json::<Seen>().await.unwrap().body.len(), 1 << 20);
-    let ancient = Visitor::with(&narthex, |builder| builder.tls_version_max(reqwest::tls::Version::TLS_1_2));
-    is(&ancient.get(&url).await, 200);
+    let ancient =
+        Visitor::with_client(&narthex, |builder| builder.tls_version_max(reqwest::tls::Version::TLS_1_2));
+    assert_status(&ancient.get(&url).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,19 +333,19 @@ async fn garbage_for_a_cookie_is_nobody_and_goes_nowhere() {
             .get(&app)
             .header("accept", "text/html")
             .header(COOKIE, format!("__Host-narthex={value}"));
-        is(&request.send().await.unwrap(), 303);
+        assert_status(&request.send().await.unwrap(), 303);
     }
     assert!(upstream.seen().is_empty());
 
     // A good cookie of one host is garbage on another.
-    is(&visitor.land(&app, "alice").await, 200);
+    assert_status(&visitor.sign_in(&app, "alice").await, 200);
     use reqwest::cookie::CookieStore as _;
     let cookies = visitor.jar.cookies(&app.parse().unwrap()).unwrap();
     let thief = Visitor::new(&narthex);
     let other = format!("{}/", narthex.origin("other"));
     let request = thief.client.get(&other).header("accept", "text/html").header(COOKIE, cookies.clone());
-    is(&request.send().await.unwrap(), 303);
-    is(&thief.client.get(&app).header(COOKIE, cookies).send().await.unwrap(), 200);
+    assert_status(&request.send().await.unwrap(), 303);
+    assert_status(&thief.client.get(&app).header(COOKIE, cookies).send().await.unwrap(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,10 +355,10 @@ async fn what_is_too_large_is_told_so() {
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
     let long = visitor.client.get(&app).header("x-long", "x".repeat(60_000));
-    is(&long.send().await.unwrap(), 431);
-    is(&visitor.get(&format!("{app}{}", "a".repeat(9000))).await, 431);
+    assert_status(&long.send().await.unwrap(), 431);
+    assert_status(&visitor.get(&format!("{app}{}", "a".repeat(9000))).await, 431);
     let form = visitor.client.post(format!("{}/logout", narthex.origin("auth"))).body("x".repeat(70_000));
-    is(&form.send().await.unwrap(), 413);
+    assert_status(&form.send().await.unwrap(), 413);
     assert!(upstream.seen().is_empty());
 }
 
@@ -354,12 +366,12 @@ async fn what_is_too_large_is_told_so() {
 async fn it_tells_how_it_is_and_stops_in_order() {
     let upstream = Upstream::start().await;
     let mut narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
-    is(&Visitor::new(&narthex).get(&format!("{}/", narthex.origin("app"))).await, 200);
+    assert_status(&Visitor::new(&narthex).get(&format!("{}/", narthex.origin("app"))).await, 200);
     assert!(narthex.admin("/healthz").starts_with("HTTP/1.1 200"));
     assert!(narthex.admin("/metrics").contains("narthex_requests_total{by=\"upstream\",class=\"2xx\"} 1"));
     let begun = std::time::Instant::now();
     narthex.signal("TERM");
-    assert!(narthex.wait());
+    assert!(narthex.wait_for_exit());
     assert!(begun.elapsed().as_secs() < 10);
     assert!(narthex.log().contains("\"ended\""));
     for file in ["narthex.db", "narthex.db.key", "certs/local-authority.key"] {
@@ -432,11 +444,11 @@ async fn two_hundred_groups_burst_no_header_and_the_log_tells_which_were_left_ou
         .route("few", upstream.port, "assertion_groups = [\"department-19*\"]")
         .start();
     let groups: Vec<String> = (0..200).map(|n| format!("department-{n:03}-of-a-large-company")).collect();
-    provider.ask(&format!("groups?login=alice&groups={}", groups.join(","))).await;
+    provider.test_command(&format!("groups?login=alice&groups={}", groups.join(","))).await;
     let visitor = Visitor::new(&narthex);
     let seen: Seen =
-        visitor.land(&format!("{}/", narthex.origin("app")), "alice").await.json().await.unwrap();
-    assert!(seen.one("x-amzn-oidc-data").len() < 7000, "servers commonly refuse 8 KB");
+        visitor.sign_in(&format!("{}/", narthex.origin("app")), "alice").await.json().await.unwrap();
+    assert!(seen.header("x-amzn-oidc-data").len() < 7000, "servers commonly refuse 8 KB");
     let told = seen.claims()["cognito:groups"].as_array().unwrap().len();
     assert!((50..200).contains(&told), "{told}");
     assert!(narthex.log().contains("the groups do not fit an assertion"));
@@ -460,29 +472,30 @@ async fn a_verdict_on_one_route_is_none_on_another() {
         .route("app", shut.port, "path = \"/two\"")
         .start();
     let origin = narthex.origin("app");
-    let stranger = Visitor::with(&narthex, |builder| builder.http1_only());
+    let stranger = Visitor::with_client(&narthex, |builder| builder.http1_only());
     // On one connection, in turn: what let the first pass lets the next not.
     for _ in 0..3 {
-        is(&stranger.program(Method::GET, &format!("{origin}/open")).await, 200);
-        is(&stranger.program(Method::GET, &format!("{origin}/one")).await, 401);
+        assert_status(&stranger.request_json(Method::GET, &format!("{origin}/open")).await, 200);
+        assert_status(&stranger.request_json(Method::GET, &format!("{origin}/one")).await, 401);
     }
     let alice = Visitor::new(&narthex);
-    is(&alice.land(&format!("{origin}/one"), "alice").await, 200);
+    assert_status(&alice.sign_in(&format!("{origin}/one"), "alice").await, 200);
     for path in ["/one", "/two", "/one"] {
-        let seen: Seen = alice.program(Method::GET, &format!("{origin}{path}")).await.json().await.unwrap();
+        let seen: Seen =
+            alice.request_json(Method::GET, &format!("{origin}{path}")).await.json().await.unwrap();
         assert_eq!(seen.claims()["aud"], format!("{origin}{path}"), "an assertion is for its route alone");
     }
-    assert!(shut.seen().iter().all(|seen| seen.all("x-amzn-oidc-data").len() == 1));
+    assert!(shut.seen().iter().all(|seen| seen.header_values("x-amzn-oidc-data").len() == 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_balancer_may_ask_for_health_by_http_1_0_without_a_host() {
-    use crate::support::tunnel::{behind_terminator, head, say};
+    use crate::support::tunnel::{connect_as_trusted_proxy, read_head, try_write};
     let narthex = NarthexBuilder::new().start();
     let ask = async |request: &str| {
-        let mut stream = behind_terminator(&narthex).await;
-        say(&mut stream, request).await;
-        head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
+        let mut stream = connect_as_trusted_proxy(&narthex).await;
+        try_write(&mut stream, request).await;
+        read_head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
     };
     assert_eq!(ask("GET /.narthex/healthz HTTP/1.0\r\n\r\n").await, "200");
     assert_eq!(ask("GET / HTTP/1.0\r\n\r\n").await, "400");

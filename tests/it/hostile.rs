@@ -1,12 +1,12 @@
-//! Attackers, each by a published attack.
+//! Published attacks on proxies, sign-ins and cookies.
 
-use crate::sign_in::deployment;
+use crate::support::deployment::deployment;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
-use crate::support::tunnel::{head, say, tls, upstream};
+use crate::support::tunnel::{connect_tls, read_head, start_upstream, try_write};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location, next};
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -173,12 +173,18 @@ async fn a_path_that_a_looser_server_would_place_elsewhere_is_refused() {
         "/admin%3Fx",
         "/admin::$INDEX_ALLOCATION/x",
     ] {
-        is(&visitor.program(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await, 400);
+        assert_status(
+            &visitor.request_json(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await,
+            400,
+        );
     }
     for path in
         ["/Administration", "/a;b", "/Files", "/U.S.", "/%C3%9Cbung", "/job/a%252Fb", "/100%25", "/C%23"]
     {
-        is(&visitor.program(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await, 200);
+        assert_status(
+            &visitor.request_json(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await,
+            200,
+        );
     }
     assert!(shut.seen().is_empty());
     assert!(open.seen().iter().all(|seen| !seen.target.to_lowercase().starts_with("/admin/")));
@@ -199,8 +205,8 @@ async fn our_headers_reach_the_app_though_the_client_nominates_them_for_removal(
         assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
     }
     for seen in upstream.seen() {
-        assert_eq!(seen.all("x-request-id").len(), 1, "{:?}", seen.headers);
-        let connection = seen.all("connection").join(",").to_lowercase();
+        assert_eq!(seen.header_values("x-request-id").len(), 1, "{:?}", seen.headers);
+        let connection = seen.header_values("connection").join(",").to_lowercase();
         assert!(!connection.contains("x-"), "{connection}");
     }
 }
@@ -214,41 +220,41 @@ async fn a_login_belongs_to_the_browser_that_began_it() {
 
     // Mallory signs in up to the provider's answer, and has Alice's browser open it instead.
     let mut answer = mallory.get(&app).await;
-    while !next(&answer).unwrap().starts_with("http://127.0.0.1") {
-        answer = mallory.get(&next(&answer).unwrap()).await;
+    while !redirect_target(&answer).unwrap().starts_with("http://127.0.0.1") {
+        answer = mallory.get(&redirect_target(&answer).unwrap()).await;
     }
-    let at_provider = next(&answer).unwrap();
+    let at_provider = redirect_target(&answer).unwrap();
     let form = mallory.follow(&at_provider).await;
     let url = form.url().clone();
     let page = form.text().await.unwrap();
     let action = page.split("action=\"").nth(1).unwrap().split('"').next().unwrap();
     let fields = [("prompt", "login"), ("login", "mallory"), ("password", "x")];
     let mut answer = mallory.client.post(url.join(action).unwrap()).form(&fields).send().await.unwrap();
-    while next(&answer).unwrap().starts_with("http://127.0.0.1") {
-        answer = mallory.get(&next(&answer).unwrap()).await;
+    while redirect_target(&answer).unwrap().starts_with("http://127.0.0.1") {
+        answer = mallory.get(&redirect_target(&answer).unwrap()).await;
     }
-    let callback = next(&answer).unwrap();
+    let callback = redirect_target(&answer).unwrap();
     assert!(callback.contains("/oauth2/idpresponse/corp"));
     let refused = alice.get(&callback).await;
-    is(&refused, 400);
+    assert_status(&refused, 400);
     assert!(refused.headers().get("set-cookie").is_none());
-    is(&alice.get(&app).await, 303);
+    assert_status(&alice.get(&app).await, 303);
 
     // A state that was altered finds no attempt either.
     let state = location(&answer).query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
-    is(&mallory.get(&callback.replace(&state, &state.replace('A', "B"))).await, 400);
+    assert_status(&mallory.get(&callback.replace(&state, &state.replace('A', "B"))).await, 400);
     // An `iss` of another provider is refused (RFC 9207), and the code is not redeemed for it.
     let other =
         format!("{}&x=1", callback.replace("iss=http%3A%2F%2F127.0.0.1", "iss=http%3A%2F%2F127.0.0.2"));
-    is(&mallory.get(&other).await, 400);
+    assert_status(&mallory.get(&other).await, 400);
     assert!(narthex.audit("login_failed").iter().any(|line| line["reason"] == "iss"));
 
     // Mallory's own browser finishes it, once; the second time the attempt is gone, and the browser
     // goes on to the app.
     let done = mallory.get(&callback).await;
-    is(&done, 303);
+    assert_status(&done, 303);
     let again = mallory.get(&callback).await;
-    is(&again, 303);
+    assert_status(&again, 303);
     assert_eq!(location(&again).as_str(), app);
     assert!(
         !again
@@ -261,8 +267,8 @@ async fn a_login_belongs_to_the_browser_that_began_it() {
 
     // The code for the app, too, is of use to the browser that asked for it only.
     let code = location(&done);
-    is(&alice.get(code.as_str()).await, 400);
-    is(&mallory.follow(code.as_str()).await, 200);
+    assert_status(&alice.get(code.as_str()).await, 400);
+    assert_status(&mallory.follow(code.as_str()).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,7 +295,7 @@ async fn a_callback_of_one_provider_is_none_of_another() {
         narthex.origin("auth") + "/oauth2/idpresponse/club",
         club.port
     );
-    is(&visitor.get(&mixed).await, 400);
+    assert_status(&visitor.get(&mixed).await, 400);
     assert_eq!(narthex.audit("login_failed")[0]["reason"], "other_provider");
 }
 
@@ -326,10 +332,10 @@ async fn no_redirect_leads_anywhere_but_to_our_own_hosts() {
         &format!("{callback}\r\nX: y"),
     ] {
         let answer = visitor.get(&with("redirect_uri", uri)).await;
-        is(&answer, 400);
+        assert_status(&answer, 400);
         assert!(answer.headers().get("location").is_none(), "{uri}");
     }
-    is(&visitor.get(&with("client_id", "somebody")).await, 400);
+    assert_status(&visitor.get(&with("client_id", "somebody")).await, 400);
     // Other errors go to the client, with `iss` (RFC 9207).
     for (name, value, error) in [
         ("response_type", "token", "unsupported_response_type"),
@@ -347,7 +353,7 @@ async fn no_redirect_leads_anywhere_but_to_our_own_hosts() {
     let page = visitor.get(&format!("{auth}/logout?app=evil.example")).await.text().await.unwrap();
     assert!(!page.contains("evil"), "{page}");
     // The address that was wanted comes back on this host, whatever it looks like.
-    let odd = visitor.land(&format!("{}/?next=//evil.example", narthex.origin("app")), "alice").await;
+    let odd = visitor.sign_in(&format!("{}/?next=//evil.example", narthex.origin("app")), "alice").await;
     assert_eq!(odd.url().as_str(), format!("{}/?next=//evil.example", narthex.origin("app")));
 }
 
@@ -358,7 +364,7 @@ async fn a_cookie_that_was_planted_before_is_another_after_signing_in() {
     use reqwest::cookie::CookieStore as _;
     let (mallory, alice) = (Visitor::new(&narthex), Visitor::new(&narthex));
     let app = format!("{}/", narthex.origin("app"));
-    is(&mallory.land(&app, "mallory").await, 200);
+    assert_status(&mallory.sign_in(&app, "mallory").await, 200);
     let pool = reqwest::Url::parse(&narthex.origin("auth")).unwrap();
     // A cookie jar has no order, and takes one cookie at a time.
     let session_of = |visitor: &Visitor| {
@@ -370,8 +376,8 @@ async fn a_cookie_that_was_planted_before_is_another_after_signing_in() {
 
     // Alice signs in by herself, as the link of a provider makes her do.
     let sent = alice.get(&app).await;
-    let landed = alice.land(&format!("{}&identity_provider=corp", location(&sent)), "alice").await;
-    is(&landed, 200);
+    let landed = alice.sign_in(&format!("{}&identity_provider=corp", location(&sent)), "alice").await;
+    assert_status(&landed, 200);
     assert_ne!(session_of(&alice), planted);
     // What was planted is over, so it can neither follow Alice nor be followed.
     let request = mallory.client.get(location(&sent)).header("accept", "text/html").header("cookie", planted);
@@ -386,7 +392,7 @@ async fn another_site_does_not_replace_who_is_signed_in() {
     let alice = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
     let named = format!("{}&identity_provider=corp", location(&alice.get(&app).await));
-    is(&alice.land(&app, "alice").await, 200);
+    assert_status(&alice.sign_in(&app, "alice").await, 200);
     let led_from = async |site: &str| {
         let request = alice.client.get(&named).header("accept", "text/html").header("sec-fetch-site", site);
         location(&request.send().await.unwrap())
@@ -397,7 +403,7 @@ async fn another_site_does_not_replace_who_is_signed_in() {
         let onward = led_from(site).await;
         assert_eq!(onward.host_str() == Some("127.0.0.1"), at_provider, "{site}: {onward}");
     }
-    is(&alice.get(&app).await, 200);
+    assert_status(&alice.get(&app).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -430,7 +436,7 @@ async fn a_user_agent_that_looks_like_a_health_check_opens_nothing() {
     for agent in ["ELB-HealthChecker/2.0", "kube-probe/1.30", "GoogleHC/1.0", "HAProxy-HealthCheck"] {
         for path in ["/", "/healthz", "/ping", "/ready"] {
             let request = visitor.client.get(format!("{}{path}", narthex.origin("app")));
-            is(&request.header("user-agent", agent).send().await.unwrap(), 401);
+            assert_status(&request.header("user-agent", agent).send().await.unwrap(), 401);
         }
     }
     assert!(upstream.seen().is_empty());
@@ -447,9 +453,9 @@ async fn the_host_decides_whatever_name_the_connection_was_made_for() {
         .route("shut", shut.port, "")
         .start();
     for host in ["shut.localhost", "SHUT.localhost.", "shut.localhost:1"] {
-        let mut stream = tls(&narthex, "open", false).await;
-        assert!(say(&mut stream, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await);
-        let answer = head(&mut stream).await;
+        let mut stream = connect_tls(&narthex, "open", false).await;
+        assert!(try_write(&mut stream, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await);
+        let answer = read_head(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 401"), "{host}: {answer}");
     }
     assert!(open.seen().is_empty() && shut.seen().is_empty());
@@ -463,7 +469,7 @@ async fn every_answer_of_ours_says_how_it_may_be_used() {
     let (app, auth) = (narthex.origin("app"), narthex.origin("auth"));
     let answers = [
         visitor.get(&format!("{app}/")).await,
-        visitor.program(reqwest::Method::GET, &format!("{app}/")).await,
+        visitor.request_json(reqwest::Method::GET, &format!("{app}/")).await,
         visitor.get(&format!("{auth}/")).await,
         visitor.get(&format!("{auth}/logout")).await,
         visitor.get(&format!("{auth}/nothing")).await,
@@ -495,7 +501,7 @@ async fn an_address_that_fails_too_often_is_told_to_wait_and_others_are_not() {
     let upstream = Upstream::start().await;
     let (narthex, provider) = deployment(&upstream).await;
     let from = |address: [u8; 4]| {
-        Visitor::with(&narthex, |builder| builder.local_address(std::net::IpAddr::from(address)))
+        Visitor::with_client(&narthex, |builder| builder.local_address(std::net::IpAddr::from(address)))
     };
     let attacker = from([127, 0, 0, 66]);
     let app = format!("{}/", narthex.origin("app"));
@@ -521,12 +527,15 @@ async fn an_address_that_fails_too_often_is_told_to_wait_and_others_are_not() {
     // A request without cost is no failure: any page could have browsers send it.
     let office = from([127, 0, 0, 68]);
     for _ in 0..40 {
-        is(&office.get(&format!("{}/oauth2/idpresponse/corp?state=x", narthex.origin("auth"))).await, 400);
+        assert_status(
+            &office.get(&format!("{}/oauth2/idpresponse/corp?state=x", narthex.origin("auth"))).await,
+            400,
+        );
     }
-    is(&office.land(&app, "carol").await, 200);
+    assert_status(&office.sign_in(&app, "carol").await, 200);
     // A sign-in of the same address has to wait, too; another one's does not.
-    is(&attacker.land(&format!("{}/", narthex.origin("app")), "mallory").await, 429);
-    is(&from([127, 0, 0, 67]).land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+    assert_status(&attacker.sign_in(&format!("{}/", narthex.origin("app")), "mallory").await, 429);
+    assert_status(&from([127, 0, 0, 67]).sign_in(&format!("{}/", narthex.origin("app")), "alice").await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -543,7 +552,7 @@ async fn an_address_has_only_so_many_connections_and_gets_them_back() {
         socket.connect(([127, 0, 0, 1], narthex.http).into()).await.unwrap()
     };
     let answered = async |stream: &mut tokio::net::TcpStream| {
-        say(stream, request).await && head(stream).await.starts_with("HTTP/1.1 308")
+        try_write(stream, request).await && read_head(stream).await.starts_with("HTTP/1.1 308")
     };
     let mut held = Vec::new();
     for _ in 0..10 {
@@ -562,7 +571,7 @@ async fn an_address_has_only_so_many_connections_and_gets_them_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_has_only_so_many_requests_in_progress_however_few_its_connections() {
-    let silent = upstream(|stream| async move {
+    let silent = start_upstream(|stream| async move {
         // Held open without an answer.
         std::future::pending::<()>().await;
         drop(stream);
@@ -574,7 +583,7 @@ async fn an_address_has_only_so_many_requests_in_progress_however_few_its_connec
         .route("silent", silent, "access = \"public\"")
         .route("app", app.port, "access = \"public\"")
         .start();
-    let stream = hyper_util::rt::TokioIo::new(tls(&narthex, "silent", true).await);
+    let stream = hyper_util::rt::TokioIo::new(connect_tls(&narthex, "silent", true).await);
     let executor = hyper_util::rt::TokioExecutor::new();
     let (sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
     tokio::spawn(connection);

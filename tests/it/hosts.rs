@@ -1,10 +1,10 @@
 //! Routes of several hosts and of wildcards, and the health answer of every host.
 
-use crate::check::each_is_told;
+use crate::support::config_errors::assert_each_reported;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is, location};
+use crate::support::visitor::{Visitor, assert_status, location};
 use reqwest::Method;
 use reqwest::cookie::CookieStore as _;
 use reqwest::header::{COOKIE, HOST};
@@ -14,7 +14,7 @@ fn mistakes_in_hosts_are_told() {
     let good = "public_url = \"https://auth.example.com\"\n[[route]]\nhost = [\"a.example.com\", \"*.example.com\"]\n\
                 upstream = \"http://127.0.0.1:1\"\naccess = \"public\"\n[[route]]\nhost = \"*.example.org\"\npath = \"/x\"\n\
                 upstream = \"http://127.0.0.1:2\"\naccess = \"public\"\n";
-    each_is_told(
+    assert_each_reported(
         good,
         &[
             ("[\"a.example.com\", \"*.example.com\"]", "[]", "`host` is empty"),
@@ -30,7 +30,7 @@ fn mistakes_in_hosts_are_told() {
             ),
         ],
     );
-    each_is_told(
+    assert_each_reported(
         &format!("{good}[listen]\nunix_socket = \"unix:///run/narthex/http.sock\"\n"),
         &[
             ("unix:///run/narthex/http.sock", "/run/narthex/http.sock", "is not a Unix socket"),
@@ -59,11 +59,11 @@ async fn each_host_of_a_wildcard_is_a_host_of_its_own() {
     for host in ["a.tenant", "b.tenant", "one", "two"] {
         // A session is one host's: each asks for its own, which the provider gives without a
         // question.
-        is(&visitor.get(&url(host, "/")).await, 303);
-        let seen: Seen = visitor.land(&url(host, "/"), "alice").await.json().await.unwrap();
+        assert_status(&visitor.get(&url(host, "/")).await, 303);
+        let seen: Seen = visitor.sign_in(&url(host, "/"), "alice").await.json().await.unwrap();
         assert_eq!(seen.claims()["aud"], url(host, "/"));
-        assert_eq!(seen.one("x-forwarded-host"), format!("{host}.localhost:{}", narthex.https));
-        assert_eq!(seen.one("host"), format!("{host}.localhost:{}", narthex.https));
+        assert_eq!(seen.header("x-forwarded-host"), format!("{host}.localhost:{}", narthex.https));
+        assert_eq!(seen.header("host"), format!("{host}.localhost:{}", narthex.https));
     }
     // What was signed for one host is not sent to another, whichever comes first.
     for host in ["b.tenant", "a.tenant", "B.TENANT"] {
@@ -75,14 +75,14 @@ async fn each_host_of_a_wildcard_is_a_host_of_its_own() {
     let stranger = Visitor::new(&narthex);
     let stolen =
         stranger.client.get(url("c.tenant", "/")).header("accept", "text/html").header(COOKIE, cookie);
-    is(&stolen.send().await.unwrap(), 303);
-    is(&stranger.program(Method::GET, &url("c.tenant", "/open")).await, 200);
+    assert_status(&stolen.send().await.unwrap(), 303);
+    assert_status(&stranger.request_json(Method::GET, &url("c.tenant", "/open")).await, 200);
     // A host that is named has its own routes, and no others.
-    let seen: Seen = visitor.land(&url("own.tenant", "/only/x"), "alice").await.json().await.unwrap();
+    let seen: Seen = visitor.sign_in(&url("own.tenant", "/only/x"), "alice").await.json().await.unwrap();
     assert_eq!(seen.claims()["aud"], url("own.tenant", "/only"));
     assert_eq!(own.seen().len(), 1);
-    is(&visitor.get(&url("own.tenant", "/open")).await, 404);
-    is(&visitor.get(&url("own.tenant", "/")).await, 404);
+    assert_status(&visitor.get(&url("own.tenant", "/open")).await, 404);
+    assert_status(&visitor.get(&url("own.tenant", "/")).await, 404);
     // One label, and not none or two. Nothing has a certificate there, so the name is only said.
     for host in ["tenant.localhost", "x.a.tenant.localhost", ".tenant.localhost", "atenant.localhost"] {
         let answer = stranger.client.get(url("a.tenant", "/open")).header(HOST, host).send().await.unwrap();
@@ -91,9 +91,9 @@ async fn each_host_of_a_wildcard_is_a_host_of_its_own() {
     // Nor is a code sent to such a host.
     let asked = location(&stranger.get(&url("c.tenant", "/")).await).to_string();
     assert!(asked.contains("c.tenant.localhost"), "{asked}");
-    is(&stranger.get(&asked.replace("c.tenant", "x.c.tenant")).await, 400);
-    is(&stranger.get(&asked.replace("c.tenant", "tenant")).await, 400);
-    is(&stranger.get(&asked.replace("c.tenant", "d.tenant")).await, 303);
+    assert_status(&stranger.get(&asked.replace("c.tenant", "x.c.tenant")).await, 400);
+    assert_status(&stranger.get(&asked.replace("c.tenant", "tenant")).await, 400);
+    assert_status(&stranger.get(&asked.replace("c.tenant", "d.tenant")).await, 303);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +108,7 @@ async fn a_lost_callback_leads_to_no_wildcard() {
     let state = narthex::base::base64url_encode([&[0; 24][..], &narthex::base::sha256(host)[..3]].concat());
     let callback = format!("{}/oauth2/idpresponse/corp?state={state}&code=x", narthex.origin("auth"));
     let page = Visitor::new(&narthex).get(&callback).await;
-    is(&page, 400);
+    assert_status(&page, 400);
     let text = page.text().await.unwrap();
     assert!(!text.contains("//*."), "{text}");
 }
@@ -121,8 +121,8 @@ async fn a_wildcard_does_not_reach_the_sign_in_pages() {
         .route("*.corp", app.port, "access = \"public\"")
         .start();
     let visitor = Visitor::new(&narthex);
-    is(&visitor.get(&format!("{}/", narthex.origin("any.corp"))).await, 200);
-    is(&visitor.get(&format!("{}/", narthex.origin("auth.corp"))).await, 404);
+    assert_status(&visitor.get(&format!("{}/", narthex.origin("any.corp"))).await, 200);
+    assert_status(&visitor.get(&format!("{}/", narthex.origin("auth.corp"))).await, 404);
     assert_eq!(app.seen().len(), 1);
 }
 
@@ -134,19 +134,19 @@ async fn a_load_balancer_asks_the_serving_port_whether_it_serves() {
     let tls = format!("{}/.narthex/healthz", narthex.origin("app"));
     let plain = format!("http://127.0.0.1:{}/.narthex/healthz", narthex.http);
     for url in [&tls, &plain] {
-        let answer = visitor.program(Method::GET, url).await;
-        is(&answer, 200);
+        let answer = visitor.request_json(Method::GET, url).await;
+        assert_status(&answer, 200);
         assert!(answer.headers().contains_key("x-request-id"));
         assert_eq!(answer.headers()["cache-control"], "no-store");
         assert_eq!(answer.text().await.unwrap(), "alive\n");
-        is(&visitor.program(Method::HEAD, url).await, 200);
+        assert_status(&visitor.request_json(Method::HEAD, url).await, 200);
     }
-    let old = Visitor::with(&narthex, |builder| builder.http1_only());
+    let old = Visitor::with_client(&narthex, |builder| builder.http1_only());
     let by_address = old.client.get(&tls).header(HOST, "10.0.0.1:8443").send().await.unwrap();
-    is(&by_address, 200);
+    assert_status(&by_address, 200);
     // Nothing else is answered so.
-    is(&visitor.program(Method::POST, &tls).await, 404);
-    is(&visitor.program(Method::GET, &format!("{tls}/x")).await, 404);
-    is(&visitor.program(Method::GET, &plain.replace("healthz", "other")).await, 404);
+    assert_status(&visitor.request_json(Method::POST, &tls).await, 404);
+    assert_status(&visitor.request_json(Method::GET, &format!("{tls}/x")).await, 404);
+    assert_status(&visitor.request_json(Method::GET, &plain.replace("healthz", "other")).await, 404);
     assert!(app.seen().is_empty());
 }

@@ -3,7 +3,7 @@
 
 use crate::support::narthex::NarthexBuilder;
 use crate::support::raw::RawUpstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body_util::StreamBody;
@@ -67,12 +67,12 @@ async fn a_body_by_http2_ends_once_for_an_upstream_by_http1() {
         let upload = visitor.client.request(method.clone(), &target).body(reqwest::Body::wrap_stream(pieces));
         let answer = upload.send().await.unwrap();
         assert_eq!(answer.version(), http::Version::HTTP_2);
-        is(&answer, 200);
+        assert_status(&answer, 200);
         let body: usize = shape.iter().map(|piece| piece.len()).sum();
         assert_eq!(answer.text().await.unwrap(), format!("{method} /upload-{number} {body}"), "{shape:?}");
         // The next request on the upstream's connection.
         let next = visitor.get(&format!("{}/next-{number}", narthex.origin("app"))).await;
-        is(&next, 200);
+        assert_status(&next, 200);
         assert_eq!(next.text().await.unwrap(), format!("GET /next-{number} 0"), "{method} {shape:?}");
     }
     let odd = |head: &String| !head.lines().next().unwrap().ends_with(" HTTP/1.1");
@@ -88,7 +88,7 @@ async fn who_does_not_read_leaves_an_http2_upstream_to_the_others() {
             "[[route]]\nhost = \"app.localhost\"\nupstream = \"h2c://127.0.0.1:{port}\"\naccess = \"public\"\n"
         ))
         .start();
-    let idle = Visitor::with(&narthex, |builder| builder.http2_initial_stream_window_size(1000));
+    let idle = Visitor::with_client(&narthex, |builder| builder.http2_initial_stream_window_size(1000));
     let mut unread = Vec::new();
     for number in 0..12 {
         let answer = idle.get(&format!("{}/large/{number}", narthex.origin("app"))).await;
@@ -109,7 +109,7 @@ async fn who_does_not_read_leaves_an_http2_upstream_to_the_others() {
             tokio::time::timeout(Duration::from_secs(3), answer).await.expect("the others are answered");
         assert_eq!(answer.text().await.unwrap(), "xxxx");
     }
-    let megabytes = narthex.memory() >> 20;
+    let megabytes = narthex.peak_memory() >> 20;
     assert!(megabytes < 150, "{megabytes} MB for {} responses that nobody reads", unread.len());
 }
 
@@ -129,7 +129,7 @@ async fn values_with_white_space_around_them_are_refused_by_http2() {
     ] {
         for name in ["authorization", "x-any"] {
             let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
-            is(&visitor.client.get(&url).header(name, value).send().await.unwrap(), status);
+            assert_status(&visitor.client.get(&url).header(name, value).send().await.unwrap(), status);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Import and export of users: every kind of failure, compared with users that are created one by
 //! one; passwords of other systems; a process that is killed; memory.
 
-use crate::people::{ALIASES, add_pool, attributes, pool_settings};
+use crate::support::client_credentials::pool_toml;
+use crate::support::documentation::{block, repository_root};
 use crate::support::engine::Engine;
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::pages::{block, root};
+use crate::support::users::{ALIASES, add_pool, attributes, pool_settings};
 use narthex::base::{Entropy, ManualClock, Secret, SystemClock, SystemEntropy, Timestamp};
 use narthex::config::StoreUrl;
 use narthex::directory::{
@@ -261,7 +262,8 @@ async fn mixed_rows_are_imported_as_one_by_one(engine: Engine) {
 
 /// Hashes of other systems, with their passwords.
 fn hashes() -> Vec<(String, String)> {
-    let vectors = std::fs::read_to_string(root().join("tests/password_hashes/vectors.json")).unwrap();
+    let vectors =
+        std::fs::read_to_string(repository_root().join("tests/password_hashes/vectors.json")).unwrap();
     let vectors: Vec<Value> = serde_json::from_str(&vectors).unwrap();
     let text = |vector: &Value, name: &str| vector[name].as_str().unwrap().to_owned();
     vectors.iter().map(|vector| (text(vector, "hash"), text(vector, "password"))).collect()
@@ -488,8 +490,7 @@ async fn a_row_that_the_database_refuses_fails_alone(engine: Engine) {
 /// Starts a deployment, whose user pool exists then.
 fn deployment(url: Option<&StoreUrl>) -> Narthex {
     let name = "name = \"people\"\n";
-    let pool =
-        crate::client_credentials::pool("RS256").replace(name, &format!("{name}auto_verified = \"none\"\n"));
+    let pool = pool_toml("RS256").replace(name, &format!("{name}auto_verified = \"none\"\n"));
     let mut builder = NarthexBuilder::new().tables(&pool).route("app", 9, "bearer = true\n");
     if let Some(StoreUrl::Postgres(url)) = url {
         builder = builder.postgres(url.expose());

@@ -1,10 +1,11 @@
 //! API clients with opaque tokens, and those that send a token as a password.
 
-use crate::check::each_is_told;
+use crate::support::config_errors::assert_each_reported;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::odd_provider::OddProvider;
+use crate::support::time::unix_seconds;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -38,7 +39,7 @@ impl Scene {
     }
 
     fn answers(&self, tokens: &[(&str, Value)]) {
-        self.provider.bend(|oddity| {
+        self.provider.configure(|oddity| {
             oddity.tokens =
                 tokens.iter().map(|(token, answer)| (token.to_string(), answer.clone())).collect();
         });
@@ -54,7 +55,7 @@ impl Scene {
 fn active(members: Value) -> Value {
     let mut answer = json!({
         "active": true, "sub": "ann", "aud": ["photos-api"], "scope": "photos:read", "client_id": "spa",
-        "exp": crate::bearer::now() + 300, "token_type": "Bearer",
+        "exp": unix_seconds() + 300, "token_type": "Bearer",
     });
     answer.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     answer.as_object_mut().unwrap().retain(|_, value| !value.is_null());
@@ -65,7 +66,7 @@ fn active(members: Value) -> Value {
 async fn an_opaque_token_is_believed_as_far_as_its_issuer_says() {
     let scene =
         scene("client_id = \"gateway\"\nclient_secret = \"a b:c\"\nscopes = [\"photos:read\"]\n", "").await;
-    let now = crate::bearer::now();
+    let now = unix_seconds();
     let at = scene.provider.address.clone();
     let cases = [
         ("good", active(json!({})), 200, ""),
@@ -124,7 +125,7 @@ async fn an_opaque_token_is_believed_as_far_as_its_issuer_says() {
     // A JWT of this very issuer, for which the file names no keys, is asked about.
     let own =
         scene.provider.sign(&[], &json!({"iss": at, "sub": "ann", "aud": "photos-api", "exp": now + 300}));
-    is(&scene.bring(&format!("Bearer {own}")).await, 401);
+    assert_status(&scene.bring(&format!("Bearer {own}")).await, 401);
     assert_eq!(scene.asked(), cases.len() + 1);
 }
 
@@ -133,13 +134,13 @@ async fn an_answer_is_used_for_a_while_and_asked_for_once() {
     let scene = scene("introspection_cache = \"2s\"\n", "").await;
     scene.answers(&[("one", active(json!({})))]);
     let all = futures_util::future::join_all((0..50).map(|_| scene.bring("Bearer one"))).await;
-    all.iter().for_each(|answer| is(answer, 200));
+    all.iter().for_each(|answer| assert_status(answer, 200));
     assert_eq!(scene.asked(), 1, "fifty requests wait for one call");
     futures_util::future::join_all((0..20).map(|_| scene.bring("Bearer unknown"))).await;
     assert_eq!(scene.asked(), 2, "so it is with a token that is not active");
     // It is revoked: that is noticed when the answer is too old.
     scene.answers(&[]);
-    is(&scene.bring("Bearer one").await, 200);
+    assert_status(&scene.bring("Bearer one").await, 200);
     let begun = std::time::Instant::now();
     while scene.bring("Bearer one").await.status() == 200 {
         assert!(begun.elapsed() < std::time::Duration::from_secs(10), "the answer is used for ever");
@@ -147,10 +148,10 @@ async fn an_answer_is_used_for_a_while_and_asked_for_once() {
     }
     // An endpoint that does not answer, or not to us, says nothing of the token.
     for (status, body) in [(503, "{}"), (401, "{}"), (200, "<html>"), (302, "")] {
-        scene
-            .provider
-            .bend(|oddity| drop(oddity.answers.insert("/introspect", (status, "text/html", body.into()))));
-        is(&scene.bring(&format!("Bearer down{status}")).await, 503);
+        scene.provider.configure(|oddity| {
+            drop(oddity.answers.insert("/introspect", (status, "text/html", body.into())))
+        });
+        assert_status(&scene.bring(&format!("Bearer down{status}")).await, 503);
     }
     scene.narthex.wait_for_log("help: check `client_id`, `client_secret`");
 }
@@ -170,7 +171,7 @@ async fn an_answer_is_small_and_names_no_member_twice() {
     ] {
         scene
             .provider
-            .bend(|oddity| drop(oddity.answers.insert("/introspect", (200, "application/json", body))));
+            .configure(|oddity| drop(oddity.answers.insert("/introspect", (200, "application/json", body))));
         assert_eq!(scene.bring(&format!("Bearer {token}")).await.status(), status, "{token}");
     }
 }
@@ -184,19 +185,22 @@ async fn a_token_comes_as_a_password_where_the_route_says_so() {
     for user in ["git", "", "x-token:not"] {
         let (user, password) = if user.contains(':') { ("x", "one:not") } else { (user, "one") };
         let answer = open.bring(&basic(user, password)).await;
-        is(&answer, if password == "one" { 200 } else { 401 });
+        assert_status(&answer, if password == "one" { 200 } else { 401 });
     }
-    is(&open.bring("Bearer one").await, 200);
+    assert_status(&open.bring("Bearer one").await, 200);
     // A browser adds a password that it remembers to the requests of other pages.
     for (site, status) in [("same-origin", 200), ("none", 200), ("same-site", 400), ("cross-site", 400)] {
         let client = Visitor::new(&open.narthex).client;
         let request = client.post(format!("{}/x", open.narthex.origin("app")));
         let request = request.header(AUTHORIZATION, basic("git", "one")).header("sec-fetch-site", site);
-        is(&request.send().await.unwrap(), status);
+        assert_status(&request.send().await.unwrap(), status);
     }
     // The app gets the token where it is to, and no password.
     for seen in open.upstream.seen() {
-        assert_eq!((seen.all("authorization").len(), seen.one("x-amzn-oidc-accesstoken")), (0, "one"));
+        assert_eq!(
+            (seen.header_values("authorization").len(), seen.header("x-amzn-oidc-accesstoken")),
+            (0, "one")
+        );
     }
     let challenge =
         |answer: &reqwest::Response| answer.headers()[WWW_AUTHENTICATE].to_str().unwrap().to_owned();
@@ -218,12 +222,12 @@ async fn a_token_comes_as_a_password_where_the_route_says_so() {
     };
     assert_eq!(challenge(&bare(&[]).await), "Basic realm=\"narthex\", charset=\"UTF-8\"");
     assert_eq!(challenge(&bare(&[("sec-fetch-mode", "cors")]).await), "Bearer realm=\"narthex\"");
-    is(&open.bring("Basic %%%").await, 400);
-    is(&open.bring(&format!("Basic {}", STANDARD.encode("nocolon"))).await, 400);
+    assert_status(&open.bring("Basic %%%").await, 400);
+    assert_status(&open.bring(&format!("Basic {}", STANDARD.encode("nocolon"))).await, 400);
 
     let closed = scene("", "").await;
     closed.answers(&[("one", active(json!({})))]);
-    is(&closed.bring(&basic("git", "one")).await, 401);
+    assert_status(&closed.bring(&basic("git", "one")).await, 401);
     assert_eq!(closed.asked(), 0);
 }
 
@@ -250,7 +254,7 @@ basic_password = "token"
 #[test]
 fn what_is_wrong_about_introspection_is_told() {
     let second = "[[issuer]]\nurl = \"https://b.example\"\naudience = \"x\"\nintrospection = \"https://b.example/i\"\n\n[[route]]";
-    each_is_told(
+    assert_each_reported(
         GOOD,
         &[
             ("\"any\"", "\"id\"", "`token_type` cannot be \"id\""),

@@ -1,11 +1,11 @@
-//! A person with Chromium, and LemonLDAP::NG by both protocols.
+//! Sign-ins in Chromium at LemonLDAP::NG, by OpenID Connect and by SAML.
 
 use crate::support::browser::{self, DESK};
 use crate::support::lemonldap::{LemonLdap, RelyingParty};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::process::wait_until;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use fantoccini::{Client, Locator};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -65,7 +65,7 @@ async fn lemonldap_signs_people_in_and_out_by_openid_connect_and_by_saml() {
     let saml_metadata = {
         let answer =
             Visitor::new(&narthex).get(&format!("{}/saml2/metadata/saml", narthex.origin("auth"))).await;
-        is(&answer, 200);
+        assert_status(&answer, 200);
         answer.text().await.unwrap()
     };
     lemon.start(&RelyingParty {

@@ -1,10 +1,10 @@
-//! A person who comes through two providers, and an administrator who knows that it is one.
+//! Users who sign in at two providers, and whose accounts an administrator links.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::odd_provider::OddProvider;
 use crate::support::parties::{OpenIdProvider, provider_toml};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location};
+use crate::support::visitor::{Visitor, assert_status, location};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -38,8 +38,9 @@ async fn two_providers(by_corp: &str, by_club: &str) -> (Narthex, Upstream, [Ope
 async fn come(narthex: &Narthex, upstream: &Upstream, provider: &str) -> (Visitor, Value) {
     let visitor = Visitor::new(narthex);
     let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
-    let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), "alice").await;
-    is(&landed, 200);
+    let landed =
+        visitor.sign_in(&format!("{}&identity_provider={provider}", location(&asked)), "alice").await;
+    assert_status(&landed, 200);
     (visitor, upstream.seen().last().unwrap().claims())
 }
 
@@ -68,7 +69,7 @@ async fn a_person_through_two_providers_is_two_users_until_an_administrator_link
     // Who is gone is signed out; who stays is not.
     let app = format!("{}/", narthex.origin("app"));
     until_out(&at_club, &app).await;
-    is(&at_corp.get(&app).await, 200);
+    assert_status(&at_corp.get(&app).await, 200);
     let (at_club, told) = come(&narthex, &upstream, "club").await;
     assert_eq!(told["sub"], by_corp["sub"]);
     assert_eq!(told["identities"].as_array().unwrap().len(), 2);
@@ -101,8 +102,9 @@ async fn each_provider_speaks_for_the_sessions_through_it() {
     let come = async |provider: &str, login: &str| {
         let visitor = Visitor::new(&narthex);
         let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
-        let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
-        is(&landed, 200);
+        let landed =
+            visitor.sign_in(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
+        assert_status(&landed, 200);
         (visitor, upstream.seen().last().unwrap().claims())
     };
     let (at_corp, by_corp) = come("corp", "alice+staff").await;
@@ -122,7 +124,7 @@ async fn each_provider_speaks_for_the_sessions_through_it() {
         [(&at_corp, "alice@corp.example", ["staff"]), (&at_club, "alice@club.example", ["admins"])]
     {
         // Read anew, by a node that remembers nothing.
-        is(&visitor.get(&app).await, 200);
+        assert_status(&visitor.get(&app).await, 200);
         let claims = upstream.seen().last().unwrap().claims();
         assert_eq!(
             (&claims["email"], &claims["cognito:groups"]),
@@ -138,7 +140,10 @@ async fn an_address_that_nobody_has_verified_names_nobody() {
     let land = async |provider: &str, login: &str| {
         let visitor = Visitor::new(&narthex);
         let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
-        is(&visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await, 200);
+        assert_status(
+            &visitor.sign_in(&format!("{}&identity_provider={provider}", location(&asked)), login).await,
+            200,
+        );
         upstream.seen().last().unwrap().claims()["cognito:username"].as_str().unwrap().to_owned()
     };
     let (impostor, bob) = (land("corp", "alice!").await, land("club", "bob").await);
@@ -158,7 +163,10 @@ async fn two_accounts_of_one_provider_are_not_linked_and_a_name_of_two_is_no_nam
     let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
     let narthex = builder.tables(&corp.toml("\"anyone\"")).route("app", upstream.port, "").start();
     for login in ["alice", "alice+staff", "bob"] {
-        is(&Visitor::new(&narthex).land(&format!("{}/", narthex.origin("app")), login).await, 200);
+        assert_status(
+            &Visitor::new(&narthex).sign_in(&format!("{}/", narthex.origin("app")), login).await,
+            200,
+        );
     }
     let (good, told) = users(&narthex, &["link", "bob@corp.example", "alice@corp.example"]);
     assert!(
@@ -178,21 +186,21 @@ async fn a_disabled_user_is_refused_and_stays_as_it_is() {
         .route("app", upstream.port, "")
         .start();
     let named = |name: &'static str| {
-        provider.bend(|odd| odd.user_info = json!({ "name": name }));
+        provider.configure(|odd| odd.user_info = json!({ "name": name }));
     };
     named("Ann");
     let app = format!("{}/", narthex.origin("app"));
-    is(&Visitor::new(&narthex).follow(&app).await, 200);
+    assert_status(&Visitor::new(&narthex).follow(&app).await, 200);
     let claims = upstream.seen().last().unwrap().claims();
     let (sub, name) = (claims["sub"].as_str().unwrap(), claims["cognito:username"].as_str().unwrap());
     assert_eq!(narthex.attributes(sub).await.get("name"), Some("Ann"));
     named("Bob");
     let (good, told) = users(&narthex, &["disable", name]);
     assert!(good, "{told}");
-    is(&Visitor::new(&narthex).follow(&app).await, 403);
+    assert_status(&Visitor::new(&narthex).follow(&app).await, 403);
     assert_eq!(narthex.attributes(sub).await.get("name"), Some("Ann"), "a refused login changed the user");
     let (good, told) = users(&narthex, &["enable", name]);
     assert!(good, "{told}");
-    is(&Visitor::new(&narthex).follow(&app).await, 200);
+    assert_status(&Visitor::new(&narthex).follow(&app).await, 200);
     assert_eq!(narthex.attributes(sub).await.get("name"), Some("Bob"));
 }

@@ -1,7 +1,7 @@
-//! `narthex load`: what it measures is so.
+//! `narthex load`: its measurements are right.
 
+use crate::support::documentation;
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::pages;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -137,7 +137,7 @@ async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
     let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
     assert!(page.contains("<polyline") && page.contains("Maximum sustained rate: "), "{page}");
 
-    for line in pages::block(PAGE, "sh load").lines() {
+    for line in documentation::block(PAGE, "sh load").lines() {
         assert_eq!(
             by_hand(&narthex, line).await,
             "Sustained 50 requests per second; no higher rate was tried."
@@ -198,7 +198,7 @@ async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
             "{report}"
         );
     }
-    let line = pages::block(PAGE, "sh program");
+    let line = documentation::block(PAGE, "sh program");
     assert_eq!(by_hand(&narthex, &line).await, "Sustained 50 requests per second; no higher rate was tried.");
     // A target that accepts every token is reported.
     let url = format!("{}/", narthex.origin("open"));

@@ -1,243 +1,20 @@
-//! A provider that lies in one thing at a time. Each lie differs from an accepted twin in that one
-//! thing, and the audit names the very check that caught it.
+//! An OpenID provider that deviates from the standard in one thing at a time: the audit log names
+//! the check that refuses it. What differs only in that thing is accepted.
 
-use crate::support::json::Json;
+use crate::support::malicious_provider::{CLIENT_SECRET, Claims, Lie, Provider, start_deployment, try_login};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::provider_toml;
+use crate::support::policies::allow_policy;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location, next};
-use axum::Router;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::StatusCode;
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use narthex::base::{Clock as _, SystemClock};
-use narthex::jose::{self, Algorithm, HeaderParameter, SigningKey};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-const SECRET: &str = "corp-secret-0123456789abcdef0123456789";
-
-/// What the provider does with the next login.
-#[derive(Clone, Copy, Debug)]
-enum Lie {
-    None,
-    /// Sets a claim of the ID token; null takes it out.
-    Claim(&'static str, fn(i64) -> Value),
-    /// Sets these claims, `amr` among them unless it is one of them.
-    Claims(Claims),
-    /// Signs with a key that it does not publish, under the id of one that it does.
-    OtherKey,
-    /// Signs with a new key, and publishes it only then.
-    NewKey,
-    Unsigned,
-    /// Signs with the client's secret.
-    Hmac,
-    NoIdToken,
-    /// Speaks of somebody else at the UserInfo endpoint.
-    OtherUserInfo,
-    /// Answers the token request with a redirect.
-    Redirects,
-    /// Answers with more than anybody needs.
-    Floods,
-    /// Answers after everybody has gone.
-    Sleeps,
-    /// Sends the browser back without `iss`, which it has promised.
-    NoIss,
-    /// Sends the browser back with an error.
-    Error(&'static str),
-    /// Publishes an address that is not https.
-    Endpoint(&'static str),
-    /// Returns an address, verified.
-    Email(&'static str),
-}
-
-struct Provider {
-    issuer: String,
-    lie: Mutex<Lie>,
-    keys: Mutex<Vec<Arc<SigningKey>>>,
-    /// The first of them.
-    pkcs8: Vec<u8>,
-    nonce: Mutex<String>,
-    /// How many token requests came.
-    redeemed: AtomicUsize,
-    /// What else the ID token says.
-    more: Mutex<Value>,
-    /// What it answers to a refresh token.
-    refusal: Mutex<Value>,
-}
-
-/// Claims of an ID token that is issued now.
-type Claims = fn(i64) -> Value;
-
-type Shared = State<Arc<Provider>>;
-
-fn key(kid: &str) -> Arc<SigningKey> {
-    Arc::new(
-        SigningKey::read(kid, Algorithm::Es256, &SigningKey::generate(Algorithm::Es256).unwrap()).unwrap(),
-    )
-}
-
-impl Provider {
-    async fn start() -> (Arc<Self>, u16) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let pkcs8 = SigningKey::generate(Algorithm::Es256).unwrap().to_vec();
-        let first = Arc::new(SigningKey::read("first", Algorithm::Es256, &pkcs8).unwrap());
-        let provider = Arc::new(Self {
-            pkcs8,
-            issuer: format!("http://127.0.0.1:{port}"),
-            lie: Mutex::new(Lie::None),
-            keys: Mutex::new(vec![first]),
-            nonce: Mutex::default(),
-            redeemed: AtomicUsize::new(0),
-            more: Mutex::new(json!({})),
-            refusal: Mutex::default(),
-        });
-        let router = Router::new()
-            .route("/.well-known/openid-configuration", get(discovery))
-            .route("/jwks", get(jwks))
-            .route("/authorize", get(authorize))
-            .route("/token", post(token))
-            .route("/userinfo", get(user_info))
-            .with_state(provider.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        (provider, port)
-    }
-
-    fn lie(&self) -> Lie {
-        *self.lie.lock().unwrap()
-    }
-}
-
-async fn discovery(State(provider): Shared) -> Json<Value> {
-    let at = |path: &str| format!("{}{path}", provider.issuer);
-    let mut document = json!({
-        "issuer": provider.issuer, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
-        "jwks_uri": at("/jwks"), "userinfo_endpoint": at("/userinfo"), "response_types_supported": ["code"],
-        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"],
-        "authorization_response_iss_parameter_supported": true,
-    });
-    if let Lie::Endpoint(name) = provider.lie() {
-        document[name] = "http://idp.example/x".into();
-    }
-    Json(document)
-}
-
-async fn jwks(State(provider): Shared) -> Json<Value> {
-    let keys: Vec<Value> =
-        provider.keys.lock().unwrap().iter().map(|key| serde_json::to_value(key.jwk()).unwrap()).collect();
-    Json(json!({ "keys": keys }))
-}
-
-async fn authorize(State(provider): Shared, uri: http::Uri) -> Response {
-    let query = narthex::handlers::form(uri.query().unwrap()).unwrap();
-    *provider.nonce.lock().unwrap() = query["nonce"].clone();
-    let mut back = url::Url::parse(&query["redirect_uri"]).unwrap();
-    back.query_pairs_mut().append_pair("state", &query["state"]);
-    match provider.lie() {
-        Lie::Error(error) => drop(back.query_pairs_mut().append_pair("error", error)),
-        _ => drop(back.query_pairs_mut().append_pair("code", "code")),
-    }
-    if !matches!(provider.lie(), Lie::NoIss) {
-        back.query_pairs_mut().append_pair("iss", &provider.issuer);
-    }
-    axum::response::Redirect::to(back.as_str()).into_response()
-}
-
-async fn token(State(provider): Shared, body: String) -> Response {
-    if body.contains("grant_type=refresh_token") {
-        let refusal = provider.refusal.lock().unwrap().clone();
-        return (StatusCode::BAD_REQUEST, Json(refusal)).into_response();
-    }
-    provider.redeemed.fetch_add(1, Ordering::Relaxed);
-    let now = SystemClock.now().seconds();
-    let lie = provider.lie();
-    let mut claims = json!({
-        "iss": provider.issuer, "aud": "narthex", "sub": "alice", "nonce": *provider.nonce.lock().unwrap(),
-        "iat": now, "exp": now + 300, "email": "alice@corp.example", "email_verified": true,
-    });
-    if let Lie::Claim(name, value) = lie {
-        match value(now) {
-            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
-            value => claims[name] = value,
-        }
-    }
-    if let Lie::Claims(more) = lie {
-        claims["amr"] = json!(["pwd", "mfa"]);
-        for (name, value) in more(now).as_object().unwrap() {
-            claims[name] = value.clone();
-        }
-    }
-    claims.as_object_mut().unwrap().extend(provider.more.lock().unwrap().as_object().unwrap().clone());
-    if let Lie::Email(email) = lie {
-        claims["email"] = email.into();
-    }
-    let first = provider.keys.lock().unwrap()[0].clone();
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let id_token = match lie {
-        Lie::OtherKey => jose::sign(&key("first"), &[], &claims).unwrap(),
-        Lie::NewKey => {
-            let new = key("second");
-            *provider.keys.lock().unwrap() = vec![new.clone()];
-            jose::sign(&new, &[], &claims).unwrap()
-        }
-        Lie::Unsigned => format!("{}.{}.", part(&json!({ "alg": "none" })), part(&claims)),
-        Lie::Hmac => {
-            let signed = format!("{}.{}", part(&json!({ "alg": "HS256" })), part(&claims));
-            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
-            let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
-            format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
-        }
-        Lie::Redirects => return axum::response::Redirect::temporary("/elsewhere").into_response(),
-        Lie::Floods => return (StatusCode::OK, vec![b' '; 3 << 20]).into_response(),
-        Lie::Sleeps => {
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            String::new()
-        }
-        _ => jose::sign(&first, &[], &claims).unwrap(),
-    };
-    let mut answer = json!({ "access_token": "at", "token_type": "Bearer", "id_token": id_token });
-    if !provider.refusal.lock().unwrap().is_null() {
-        answer["refresh_token"] = "rt".into();
-        answer["expires_in"] = 4.into();
-    }
-    if matches!(lie, Lie::NoIdToken) {
-        answer.as_object_mut().unwrap().remove("id_token");
-    }
-    Json(answer).into_response()
-}
-
-async fn user_info(State(provider): Shared) -> Json<Value> {
-    let sub = if matches!(provider.lie(), Lie::OtherUserInfo) { "mallory" } else { "alice" };
-    // Some providers date in words where the standard wants seconds.
-    Json(json!({ "sub": sub, "name": "Alice", "updated_at": "2026-01-02T03:04:05.678Z" }))
-}
-
-async fn scene() -> (Arc<Provider>, Narthex, Upstream) {
-    let upstream = Upstream::start().await;
-    let (provider, port) = Provider::start().await;
-    let narthex = NarthexBuilder::new()
-        .tables(&provider_toml("corp", port, "{ domains = [\"corp.example\"] }"))
-        .route("app", upstream.port, "")
-        .start();
-    (provider, narthex, upstream)
-}
-
-/// Goes to the app as a new visitor; answers the last page's status.
-async fn try_login(narthex: &Narthex) -> (Visitor, reqwest::Response) {
-    let visitor = Visitor::new(narthex);
-    let landed = visitor.follow(&format!("{}/", narthex.origin("app"))).await;
-    (visitor, landed)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_lie_is_refused_by_the_check_that_is_meant_for_it_and_leaves_no_session() {
-    let (provider, narthex, upstream) = scene().await;
+    let (provider, narthex, upstream) = start_deployment().await;
     let lies: &[(Lie, u16, &str)] = &[
         (Lie::Claim("iss", |_| json!("https://elsewhere.example")), 400, "issuer"),
         (Lie::Claim("aud", |_| json!("somebody")), 400, "aud"),
@@ -271,23 +48,23 @@ async fn every_lie_is_refused_by_the_check_that_is_meant_for_it_and_leaves_no_se
         let failed = narthex.audit("login_failed");
         assert_eq!(failed.len(), count + 1, "{lie:?} was believed");
         assert_eq!(failed[count]["reason"], *reason, "{lie:?}: {}", failed[count]["detail"]);
-        is(&refused, *status);
+        assert_status(&refused, *status);
         let page = refused.text().await.unwrap();
         assert!(page.contains(failed[count]["request_id"].as_str().unwrap()), "{page}");
         // No session is left: the way leads to the provider again.
         let again = visitor.get(&format!("{}/", narthex.origin("app"))).await;
         let begun = visitor.get(location(&again).as_str()).await;
-        assert!(next(&begun).unwrap().starts_with(&provider.issuer), "{lie:?} left a session");
+        assert!(redirect_target(&begun).unwrap().starts_with(&provider.issuer), "{lie:?} left a session");
     }
     assert!(upstream.seen().is_empty());
     assert!(narthex.audit("login").is_empty());
     *provider.lie.lock().unwrap() = Lie::None;
-    is(&try_login(&narthex).await.1, 200);
+    assert_status(&try_login(&narthex).await.1, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_honest_provider_may_do_is_taken() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     for lie in [
         Lie::Claim("exp", |now| json!(now - 50)),
         Lie::Claim("iat", |now| json!(now + 50)),
@@ -297,7 +74,7 @@ async fn what_an_honest_provider_may_do_is_taken() {
         Lie::Claim("email_verified", |_| json!("true")),
     ] {
         *provider.lie.lock().unwrap() = lie;
-        is(&try_login(&narthex).await.1, 200);
+        assert_status(&try_login(&narthex).await.1, 200);
     }
     // A clock that differs is tolerated, and logged.
     for words in ["the provider's clock is ahead of ours", "the provider's clock is behind ours"] {
@@ -307,8 +84,8 @@ async fn what_an_honest_provider_may_do_is_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_may_change_its_keys() {
-    let (provider, narthex, _upstream) = scene().await;
-    is(&try_login(&narthex).await.1, 200);
+    let (provider, narthex, _upstream) = start_deployment().await;
+    assert_status(&try_login(&narthex).await.1, 200);
     *provider.lie.lock().unwrap() = Lie::NewKey;
     // An unknown key makes us ask again, though no more often than once in ten seconds.
     let begun = std::time::Instant::now();
@@ -320,16 +97,16 @@ async fn a_provider_may_change_its_keys() {
         *provider.lie.lock().unwrap() = Lie::None;
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
-    is(&answered, 200);
+    assert_status(&answered, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_sleeps_is_waited_for_only_so_long() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     *provider.lie.lock().unwrap() = Lie::Sleeps;
     let begun = std::time::Instant::now();
     let (_, answer) = try_login(&narthex).await;
-    is(&answer, 502);
+    assert_status(&answer, 502);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
@@ -344,7 +121,7 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
         .start();
     let visitor = Visitor::new(&narthex);
     let mut url = format!("{}/", narthex.origin("app"));
-    let mut secrets = vec![SECRET.to_owned()];
+    let mut secrets = vec![CLIENT_SECRET.to_owned()];
     loop {
         let answer = visitor.get(&url).await;
         for cookie in answer.headers().get_all("set-cookie") {
@@ -352,9 +129,9 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
                 cookie.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
             secrets.extend(Some(value).filter(|value| value.len() > 8));
         }
-        match next(&answer) {
+        match redirect_target(&answer) {
             Some(to) => url = to,
-            None => break is(&answer, 200),
+            None => break assert_status(&answer, 200),
         }
         let to = url::Url::parse(&url).unwrap();
         secrets.extend(
@@ -364,7 +141,7 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
                 .filter(|v| v != "code"),
         );
     }
-    secrets.push(upstream.seen()[0].one("x-amzn-oidc-data").to_owned());
+    secrets.push(upstream.seen()[0].header("x-amzn-oidc-data").to_owned());
     assert!(secrets.len() >= 6, "{}", secrets.len());
     let log = narthex.log();
     for secret in secrets {
@@ -372,109 +149,9 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
     }
 }
 
-/// A logout token of `claims`, signed by `key`.
-fn logout_token(key: &SigningKey, typ: &str, claims: &Value) -> String {
-    let header = [("typ", HeaderParameter::Text(typ))];
-    jose::sign(key, &header, claims).unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
-    let (provider, narthex, _upstream) = scene().await;
-    let app = format!("{}/", narthex.origin("app"));
-    let (visitor, landed) = try_login(&narthex).await;
-    is(&landed, 200);
-    let signer = provider.keys.lock().unwrap()[0].clone();
-    let now = SystemClock.now().seconds();
-    let event = "http://schemas.openid.net/event/backchannel-logout";
-    let truth = |jti: &str| {
-        json!({
-            "iss": provider.issuer, "aud": "narthex", "sub": "alice", "iat": now, "exp": now + 120,
-            "jti": jti, "events": { event: {} },
-        })
-    };
-    let send = async |token: String| {
-        let url = format!("{}/oauth2/backchannel-logout/corp", narthex.origin("auth"));
-        let client = Visitor::new(&narthex).client;
-        client.post(url).form(&[("logout_token", token)]).send().await.unwrap()
-    };
-    let unsigned = {
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        format!("{}.{}.", part(json!({ "alg": "none", "typ": "logout+jwt" })), part(truth("u")))
-    };
-    let hmac = {
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(json!({ "alg": "HS256", "typ": "logout+jwt" })), part(truth("h")));
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())))
-    };
-    let critical = {
-        let header = jsonwebtoken::Header {
-            crit: Some(vec!["exp".to_owned()]),
-            ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256)
-        };
-        let key = jsonwebtoken::EncodingKey::from_ec_der(&provider.pkcs8);
-        jsonwebtoken::encode(&header, &truth("c"), &key).unwrap()
-    };
-    let with = |name: &str, value: Value| {
-        let mut claims = truth(name);
-        match value {
-            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
-            value => claims[name] = value,
-        }
-        logout_token(&signer, "logout+jwt", &claims)
-    };
-    let lies = [
-        ("another key", logout_token(&key("first"), "logout+jwt", &truth("k")), "signature"),
-        ("unsigned", unsigned, "alg"),
-        ("HMAC under the secret", hmac, "alg"),
-        ("an extension that nobody knows", critical, "crit"),
-        ("an access token", logout_token(&signer, "at+jwt", &truth("t")), "typ"),
-        ("another issuer", with("iss", json!("https://other.example")), "iss"),
-        ("another client", with("aud", json!("other")), "aud"),
-        ("over", with("exp", json!(now - 120)), "exp"),
-        ("an end that is no date", with("exp", json!("tomorrow")), "claims"),
-        ("from the future", with("iat", json!(now + 300)), "iat"),
-        ("more than a day old", with("iat", json!(now - 86460)), "iat"),
-        ("from before all time", with("iat", json!(i64::MIN)), "claims"),
-        ("no moment of issue", with("iat", json!("now")), "claims"),
-        ("no events", with("events", Value::Null), "claims"),
-        ("another event", with("events", json!({ "http://other": {} })), "events"),
-        ("an event that is no object", with("events", json!({ event: true })), "events"),
-        ("a nonce", with("nonce", json!("n")), "nonce"),
-        ("no jti", with("jti", Value::Null), "claims"),
-        ("nobody", with("sub", Value::Null), "sub or sid"),
-        ("a subject that no database can be asked for", with("sub", json!("alice\u{0}")), "sub"),
-        ("oversized", "a".repeat(9000), "size"),
-    ];
-    for (count, (name, token, check)) in lies.into_iter().enumerate() {
-        is(&send(token).await, 400);
-        let told = narthex.audit("backchannel_logout_failed");
-        assert_eq!((told.len(), told.last().unwrap()["reason"].as_str()), (count + 1, Some(check)), "{name}");
-    }
-    is(&visitor.program(reqwest::Method::GET, &app).await, 200);
-
-    // Somebody else's logout is none of hers; her own is, once.
-    let mut other = truth("other");
-    other["sub"] = json!("bob");
-    is(&send(logout_token(&signer, "logout+jwt", &other)).await, 200);
-    is(&visitor.program(reqwest::Method::GET, &app).await, 200);
-    // That it ended nobody is answered as success, and an administrator can see it.
-    let ended_nobody = narthex.audit("logout_without_session");
-    assert_eq!(ended_nobody.len(), 1);
-    assert_eq!((&ended_nobody[0]["level"], &ended_nobody[0]["provider"]), (&json!("WARN"), &json!("corp")));
-    let good = logout_token(&signer, "logout+jwt", &truth("good"));
-    is(&send(good.clone()).await, 200);
-    is(&visitor.program(reqwest::Method::GET, &app).await, 401);
-    let (again, _) = try_login(&narthex).await;
-    is(&send(good).await, 400);
-    assert_eq!(narthex.audit("backchannel_logout_failed").last().unwrap()["reason"], "attempt_used");
-    is(&again.program(reqwest::Method::GET, &app).await, 200);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_notice() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let app = format!("{}/", narthex.origin("app"));
     let visitor = Visitor::new(&narthex);
     let mut answer = visitor.get(&app).await;
@@ -492,8 +169,8 @@ async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_not
         let client = Visitor::new(&narthex).client;
         client.get(&callback).header("cookie", &cookies).header("accept", "text/html").send().await.unwrap()
     };
-    is(&send().await, 303);
-    is(&send().await, 400);
+    assert_status(&send().await, 303);
+    assert_status(&send().await, 400);
     assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "attempt_used");
     assert_eq!(narthex.audit("login").len(), 1, "{}", provider.issuer);
     // The provider might revoke what it granted for a code that comes twice.
@@ -502,7 +179,7 @@ async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callback_that_is_delivered_eight_times_at_once_reaches_the_provider_once() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let visitor = Visitor::new(&narthex);
     let mut answer = visitor.get(&format!("{}/", narthex.origin("app"))).await;
     let callback = loop {
@@ -551,12 +228,12 @@ async fn what_a_request_demands_of_the_authentication_is_in_the_id_token() {
         let (_, answer) = try_login(&narthex).await;
         match check {
             Some(check) => {
-                is(&answer, 400);
+                assert_status(&answer, 400);
                 let failed = narthex.audit("login_failed").pop().unwrap();
                 assert_eq!(failed["reason"], check, "{claims}");
                 assert!(failed["detail"].as_str().unwrap().contains("help:"), "{failed}");
             }
-            None => is(&answer, 200),
+            None => assert_status(&answer, 200),
         }
     }
 }
@@ -573,7 +250,7 @@ async fn a_provider_that_publishes_an_address_without_tls_signs_nobody_in() {
             .tables(&provider_toml("corp", port, "\"anyone\""))
             .route("app", upstream.port, "")
             .start();
-        is(&try_login(&narthex).await.1, 502);
+        assert_status(&try_login(&narthex).await.1, 502);
         narthex.wait_for_log(&format!(
             "`{name}` = `http://idp.example/x`, which is not an https address; help:"
         ));
@@ -607,41 +284,8 @@ async fn letters_that_only_unicode_folds_into_a_name_do_not_let_anybody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logout_token_of_a_long_session_id_and_a_long_life_ends_its_session_once() {
-    let (provider, narthex, _upstream) = scene().await;
-    let app = format!("{}/", narthex.origin("app"));
-    let signer = provider.keys.lock().unwrap()[0].clone();
-    let now = SystemClock.now().seconds();
-    let send = async |sid: &str, jti: &str, iat: Value, exp: Value| {
-        let claims = json!({
-            "iss": provider.issuer, "aud": "narthex", "sid": sid, "iat": iat, "exp": exp, "jti": jti,
-            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
-        });
-        let token = logout_token(&signer, "logout+jwt", &claims);
-        let url = format!("{}/oauth2/backchannel-logout/corp", narthex.origin("auth"));
-        Visitor::new(&narthex).client.post(url).form(&[("logout_token", token)]).send().await.unwrap()
-    };
-    // A NUL is no text for every database.
-    let sid = |length: usize, end: &str| "s\u{0}".repeat(length / 2) + end;
-    for length in [10, 254, 255, 256, 1000] {
-        *provider.more.lock().unwrap() = json!({ "sid": sid(length, "a") });
-        let (visitor, landed) = try_login(&narthex).await;
-        is(&landed, 200);
-        // Another session of the same beginning is another session.
-        is(&send(&sid(length, "b"), &format!("b{length}"), json!(now), json!(now + 60)).await, 200);
-        is(&visitor.program(reqwest::Method::GET, &app).await, 200);
-        let (jti, iat, exp) = (format!("a{length}"), json!(now as f64 - 80_000.5), json!(now + 86_400));
-        is(&send(&sid(length, "a"), &jti, iat.clone(), exp.clone()).await, 200);
-        is(&visitor.program(reqwest::Method::GET, &app).await, 401);
-        is(&send(&sid(length, "a"), &jti, iat, exp).await, 400);
-        assert_eq!(narthex.audit("backchannel_logout_failed").pop().unwrap()["reason"], "attempt_used");
-    }
-    assert_eq!(narthex.audit("session_ended").len(), 5);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_its_refresh_token_by_whichever_error_the_provider_says_so() {
-    let (provider, narthex, _upstream) = scene().await;
+    let (provider, narthex, _upstream) = start_deployment().await;
     let app = format!("{}/", narthex.origin("app"));
     for (refusal, ends) in [
         (json!({ "error": "invalid_request" }), true),
@@ -651,7 +295,7 @@ async fn a_session_ends_with_its_refresh_token_by_whichever_error_the_provider_s
     ] {
         *provider.refusal.lock().unwrap() = refusal.clone();
         let (visitor, landed) = try_login(&narthex).await;
-        is(&landed, 200);
+        assert_status(&landed, 200);
         // The tokens count for four seconds. Each request after that has them renewed.
         let begun = std::time::Instant::now();
         let outcome = |narthex: &Narthex| {
@@ -661,10 +305,10 @@ async fn a_session_ends_with_its_refresh_token_by_whichever_error_the_provider_s
         let before = outcome(&narthex);
         while outcome(&narthex) == before {
             assert!(begun.elapsed() < Duration::from_secs(20), "{refusal}");
-            visitor.program(reqwest::Method::GET, &app).await;
+            visitor.request_json(reqwest::Method::GET, &app).await;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        is(&visitor.program(reqwest::Method::GET, &app).await, if ends { 401 } else { 200 });
+        assert_status(&visitor.request_json(reqwest::Method::GET, &app).await, if ends { 401 } else { 200 });
     }
 }
 
@@ -713,7 +357,7 @@ async fn an_authentication_is_as_old_as_auth_time_says_and_not_fresh_where_it_sa
     narthex.edit(|text| text.replace("access = \"policy\"", "access = \"signed-in\""));
     crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
     *provider.lie.lock().unwrap() = Lie::Claims(|_| json!({}));
-    is(&try_login(&narthex).await.1, 200);
+    assert_status(&try_login(&narthex).await.1, 200);
     assert!(upstream.seen().last().unwrap().claims().get("auth_time").is_none());
 }
 
@@ -722,7 +366,7 @@ async fn a_sign_in_is_refused_where_a_claim_that_decides_cannot_be_compared() {
     let upstream = Upstream::start().await;
     let (provider, port) = Provider::start().await;
     let narthex = NarthexBuilder::new()
-        .file("all.json", crate::roles::allows(&["*"]).to_string())
+        .file("all.json", allow_policy(&["*"]).to_string())
         .tables(&provider_toml("corp", port, "\"anyone\""))
         .tables("[provider.attributes]\n\"custom:team\" = \"team\"\n\"custom:desk\" = \"desk\"\n")
         .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n[identity_pool.principal_tags]\nteam = \"custom:team\"\n[[identity_pool.role_mapping]]\nprovider = \"corp\"\ntype = \"rules\"\nambiguous = \"authenticated_role\"\nrules = [{ claim = \"groups\", match = \"Equals\", value = \"staff\", role = \"all\" }]\n")
@@ -746,36 +390,4 @@ async fn a_sign_in_is_refused_where_a_claim_that_decides_cannot_be_compared() {
     }
     assert_eq!(upstream.seen().last().unwrap().claims()["tags"], json!({"team": "red"}));
     assert_eq!(narthex.audit("login_failed").len(), 7);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_times_of_a_logout_token_are_read_as_those_of_every_token() {
-    let (provider, narthex, _upstream) = scene().await;
-    let signer = provider.keys.lock().unwrap()[0].clone();
-    let now = SystemClock.now().seconds();
-    let cases = [
-        (json!({"iat": now as f64 + 0.5, "exp": now as f64 + 120.5}), 200),
-        (json!({"nbf": now as f64 - 0.5}), 200),
-        (json!({"nbf": now + 300}), 400),
-        (json!({"nbf": "soon"}), 400),
-        (json!({"iat": now as f64 + 300.5}), 400),
-        (json!({"exp": now as f64 - 120.5}), 400),
-        (json!({"exp": 1e9}), 400),
-        (json!({"exp": (now + 120).to_string()}), 200),
-        (json!({"exp": (now - 120).to_string()}), 400),
-        (json!({"iat": Value::Null}), 400),
-    ];
-    for (number, (times, status)) in cases.into_iter().enumerate() {
-        let mut claims = json!({
-            "iss": provider.issuer, "aud": "narthex", "sub": "alice", "iat": now, "exp": now + 120,
-            "jti": number.to_string(), "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
-        });
-        for (name, time) in times.as_object().unwrap() {
-            claims[name] = time.clone();
-        }
-        let url = format!("{}/oauth2/backchannel-logout/corp", narthex.origin("auth"));
-        let form = [("logout_token", logout_token(&signer, "logout+jwt", &claims))];
-        let answer = Visitor::new(&narthex).client.post(url).form(&form).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), status, "{times}");
-    }
 }

@@ -1,6 +1,6 @@
 //! E-mail and text messages against a real mail server, and an SMS service of the test.
 
-use super::check::{each_is_told, told_of};
+use crate::support::config_errors::{assert_each_reported, config_errors};
 use crate::support::mail::{MailServer, message_id};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::Postgres;
@@ -383,7 +383,7 @@ text = "{username} {####}"
 
 #[test]
 fn mistakes_in_the_file_are_reported_with_the_remedy() {
-    each_is_told(
+    assert_each_reported(
         GOOD,
         &[
             ("smtps://narthex@mail.example.com", "mail.example.com", "is not a URL"),
@@ -428,12 +428,12 @@ fn mistakes_in_the_file_are_reported_with_the_remedy() {
     let plain = GOOD
         .replace("smtps://narthex@mail.example.com", "smtp://192.0.2.1")
         .replace("password = \"hunter2\"\n", "");
-    let found = told_of(&plain.replace("\"required\"", "\"off\"")).unwrap();
+    let found = config_errors(&plain.replace("\"required\"", "\"off\"")).unwrap();
     assert!(found.contains("no address of a private network"), "{found}");
     let with_user = GOOD
         .replace("smtps://narthex@mail.example.com", "smtp://narthex@10.0.0.1")
         .replace("\"required\"", "\"off\"");
-    assert!(told_of(&with_user).unwrap().contains("the password would be sent in plain text"));
+    assert!(config_errors(&with_user).unwrap().contains("the password would be sent in plain text"));
 }
 
 const SHARED: usize = 500;

@@ -5,7 +5,7 @@ use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::process::wait_until;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location, next};
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use reqwest::Method;
 use reqwest::header::ACCEPT;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,19 +48,19 @@ async fn of_ten_thousand_tries_at_the_same_instant_on_both_nodes_one_a_code_succ
     for round in 0..CODES {
         // Each from an address of its own: an address that fails so often is rate limited.
         let address = [127, 1, 0, u8::try_from(round).unwrap()].into();
-        let visitor = Visitor::with(&scene.nodes[0], |builder| builder.local_address(Some(address)));
+        let visitor = Visitor::with_client(&scene.nodes[0], |builder| builder.local_address(Some(address)));
         // The provider is asked once; the codes come from the pool's own session.
-        is(&visitor.land(&app, &format!("person{round}")).await, 200);
+        assert_status(&visitor.sign_in(&app, &format!("person{round}")).await, 200);
         let other = format!("{}/", scene.nodes[0].origin("other"));
         let mut answer = visitor.get(&other).await;
         let callback = loop {
-            let to = next(&answer).expect("the pool knows who it is");
+            let to = redirect_target(&answer).expect("the pool knows who it is");
             if to.contains("/.narthex/callback?") {
                 break to;
             }
             answer = visitor.get(&to).await;
         };
-        let elsewhere = visitor.sent_to_from(&scene.nodes[1], address);
+        let elsewhere = visitor.on_node_from(&scene.nodes[1], address);
         let start = Arc::new(tokio::sync::Barrier::new(TRIES));
         let tries = (0..TRIES).map(|count| {
             let client = if count % 2 == 0 { &visitor } else { &elsewhere }.client.clone();
@@ -83,7 +83,7 @@ async fn of_ten_thousand_tries_at_the_same_instant_on_both_nodes_one_a_code_succ
             }
         }
         assert_eq!(good, 1, "code {round}");
-        is(&visitor.program(Method::GET, &app).await, 200);
+        assert_status(&visitor.request_json(Method::GET, &app).await, 200);
     }
 }
 
@@ -98,7 +98,7 @@ async fn one_node_killed_under_load_loses_no_login_that_was_answered() {
         let make: Vec<Visitor> = (0..200).map(|_| Visitor::new(&scene.nodes[person % 2])).collect();
         people.spawn(async move {
             for visitor in make {
-                let answer = visitor.try_land(&app, &format!("person{person}")).await;
+                let answer = visitor.try_sign_in(&app, &format!("person{person}")).await;
                 if stop.load(Ordering::SeqCst) || answer.is_none_or(|answer| answer.status() != 200) {
                     return;
                 }
@@ -116,14 +116,14 @@ async fn one_node_killed_under_load_loses_no_login_that_was_answered() {
     while people.join_next().await.is_some() {}
     let landed = std::mem::take(&mut *landed.lock().unwrap());
     for (node, visitor) in &landed {
-        let answer = visitor.sent_to(&scene.nodes[0]).program(Method::GET, &app).await;
+        let answer = visitor.on_node(&scene.nodes[0]).request_json(Method::GET, &app).await;
         assert_eq!(answer.status(), 200, "a session that node {node} answered is gone");
     }
 }
 
 /// Processor time that a process has used.
 fn processor_time(narthex: &Narthex) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", narthex.id())).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", narthex.process_id())).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
@@ -136,16 +136,16 @@ async fn while_the_database_is_gone_warm_sessions_are_served_and_nothing_is_lost
     let (app, node) = (scene.app(), &scene.nodes[0]);
     let visitors: Vec<Visitor> = (0..8).map(|_| Visitor::new(node)).collect();
     for (number, visitor) in visitors.iter().enumerate() {
-        is(&visitor.land(&app, &format!("person{number}")).await, 200);
+        assert_status(&visitor.sign_in(&app, &format!("person{number}")).await, 200);
     }
     // One signs out before, and must not come back with the database.
     let out = Visitor::new(node);
-    is(&out.land(&app, "out").await, 200);
+    assert_status(&out.sign_in(&app, "out").await, 200);
     let url: url::Url = app.parse().unwrap();
     let kept = reqwest::cookie::CookieStore::cookies(&*out.jar, &url).unwrap();
     let signed_out =
         out.client.post(format!("{app}.narthex/sign-out")).header("sec-fetch-site", "same-origin");
-    is(&signed_out.send().await.unwrap(), 200);
+    assert_status(&signed_out.send().await.unwrap(), 200);
 
     let measure = async |seconds: u64| {
         let (before, load) = (processor_time(node), Load::start(visitors.clone(), &app, 300));
@@ -162,8 +162,8 @@ async fn while_the_database_is_gone_warm_sessions_are_served_and_nothing_is_lost
     // A sign-in gets an error now, without a long wait.
     let asked = Instant::now();
     let stranger = Visitor::new(node);
-    let page = stranger.land(&app, "late").await;
-    is(&page, 503);
+    let page = stranger.sign_in(&app, "late").await;
+    assert_status(&page, 503);
     let text = page.text().await.unwrap();
     assert!(text.contains("Sign-in is not available right now"), "{text}");
     assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
@@ -178,15 +178,15 @@ async fn while_the_database_is_gone_warm_sessions_are_served_and_nothing_is_lost
 
     wait_until("the database to be found again", || node.admin("/readyz").starts_with("HTTP/1.1 200"));
     for visitor in &visitors {
-        is(&visitor.program(Method::GET, &app).await, 200);
-        is(&visitor.sent_to(&scene.nodes[1]).program(Method::GET, &app).await, 200);
+        assert_status(&visitor.request_json(Method::GET, &app).await, 200);
+        assert_status(&visitor.on_node(&scene.nodes[1]).request_json(Method::GET, &app).await, 200);
     }
-    is(&Visitor::new(node).land(&app, "late").await, 200);
+    assert_status(&Visitor::new(node).sign_in(&app, "late").await, 200);
     let thief = Visitor::new(node);
     for cookie in kept.to_str().unwrap().split("; ") {
         thief.jar.add_cookie_str(&format!("{cookie}; Path=/; Secure"), &url);
     }
-    is(&thief.program(Method::GET, &app).await, 401);
+    assert_status(&thief.request_json(Method::GET, &app).await, 401);
     assert_eq!(location(&thief.get(&app).await).host_str(), Some("auth.localhost"));
 }
 
@@ -195,11 +195,11 @@ async fn a_paused_database_is_noticed_and_sessions_in_memory_end_after_the_state
     let database = Postgres::start();
     let scene = Scene::set(&database.database()).await;
     let (app, visitor) = (scene.app(), Visitor::new(&scene.nodes[0]));
-    is(&visitor.land(&app, "alice").await, 200);
+    assert_status(&visitor.sign_in(&app, "alice").await, 200);
     database.signal("STOP");
     let begun = Instant::now();
     let ended = loop {
-        let answer = visitor.program(Method::GET, &app).await;
+        let answer = visitor.request_json(Method::GET, &app).await;
         match answer.status().as_u16() {
             200 => tokio::time::sleep(Duration::from_millis(200)).await,
             503 => break begun.elapsed(),
@@ -211,7 +211,7 @@ async fn a_paused_database_is_noticed_and_sessions_in_memory_end_after_the_state
     assert!((50..80).contains(&ended.as_secs()), "{ended:?}");
     wait_until("the database to be heard again", || scene.nodes[0].admin("/readyz").contains("HTTP/1.1 200"));
     let begun = Instant::now();
-    while visitor.program(Method::GET, &app).await.status() != 200 {
+    while visitor.request_json(Method::GET, &app).await.status() != 200 {
         assert!(begun.elapsed().as_secs() < 20, "the session does not come back");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -221,8 +221,8 @@ async fn a_paused_database_is_noticed_and_sessions_in_memory_end_after_the_state
 async fn a_node_that_was_stopped_for_long_trusts_nothing_of_what_it_remembers() {
     let scene = Scene::set(&Postgres::shared().database()).await;
     let (app, alice) = (scene.app(), Visitor::new(&scene.nodes[0]));
-    is(&alice.land(&app, "alice").await, 200);
-    is(&alice.program(Method::GET, &app).await, 200);
+    assert_status(&alice.sign_in(&app, "alice").await, 200);
+    assert_status(&alice.request_json(Method::GET, &app).await, 200);
     scene.nodes[0].signal("STOP");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"));
     let done =
@@ -233,15 +233,15 @@ async fn a_node_that_was_stopped_for_long_trusts_nothing_of_what_it_remembers() 
     // It is there before anything else that the node does.
     let first = tokio::spawn({
         let (alice, app) = (alice.clone(), app.clone());
-        async move { alice.program(Method::GET, &app).await.status().as_u16() }
+        async move { alice.request_json(Method::GET, &app).await.status().as_u16() }
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
     scene.nodes[0].signal("CONT");
     assert!([401, 503].contains(&first.await.unwrap()));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(5) {
-        let status = alice.program(Method::GET, &app).await.status().as_u16();
+        let status = alice.request_json(Method::GET, &app).await.status().as_u16();
         assert!([401, 503].contains(&status), "{status}");
     }
-    is(&alice.program(Method::GET, &app).await, 401);
+    assert_status(&alice.request_json(Method::GET, &app).await, 401);
 }

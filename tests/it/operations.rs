@@ -6,7 +6,7 @@ use crate::support::parties::{OpenIdProvider, Postgres, provider_toml};
 use crate::support::process::{free_port, wait_for_port, wait_until};
 use crate::support::raw::Client;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use reqwest::Method;
 use serde_json::Value;
 use std::os::unix::net::UnixDatagram;
@@ -68,14 +68,14 @@ async fn behind_a_proxy_that_ends_tls_the_plain_listener_serves() {
     {
         let _narthex = run(folder.path(), &text("127.0.0.1"));
         wait_for_port(http);
-        is(&get("open.localhost", Some("https")).await, 200);
+        assert_status(&get("open.localhost", Some("https")).await, 200);
         // Its cookies are of https, whatever the connection is.
         let sign_in = get("app.localhost", Some("https")).await;
-        is(&sign_in, 303);
+        assert_status(&sign_in, 303);
         let cookie = sign_in.headers()["set-cookie"].to_str().unwrap();
         assert!(cookie.starts_with("__Host-narthex-login-") && cookie.contains("; Secure;"), "{cookie}");
         let upgraded = get("open.localhost", Some("http")).await;
-        is(&upgraded, 308);
+        assert_status(&upgraded, 308);
         assert_eq!(upgraded.headers()["location"], "https://open.localhost/x?y");
         // A proxy that does not say how it was asked would be sent round and round.
         for proto in [None, Some("https, http"), Some("ftp")] {
@@ -88,7 +88,7 @@ async fn behind_a_proxy_that_ends_tls_the_plain_listener_serves() {
     let _narthex = run(folder.path(), &text("127.0.0.9"));
     wait_for_port(http);
     for proto in [Some("https"), None] {
-        is(&get("open.localhost", proto).await, 308);
+        assert_status(&get("open.localhost", proto).await, 308);
     }
 }
 
@@ -141,13 +141,13 @@ async fn each_request_has_a_line_in_the_access_log_and_a_count_by_route() {
     let file = narthex.folder().join("access.log");
     let app = narthex.origin("app");
     let alice = Visitor::new(&narthex);
-    is(&alice.land(&format!("{app}/secret/page?token=hidden"), "alice").await, 200);
-    is(&alice.program(Method::POST, &format!("{app}/other")).await, 200);
+    assert_status(&alice.sign_in(&format!("{app}/secret/page?token=hidden"), "alice").await, 200);
+    assert_status(&alice.request_json(Method::POST, &format!("{app}/other")).await, 200);
     let agent = "agent \"with\" quotes";
     let refused =
         Visitor::new(&narthex).client.get(format!("{app}/api?token=hidden")).header("user-agent", agent);
     let refused = refused.send().await.unwrap();
-    is(&refused, 401);
+    assert_status(&refused, 401);
     let mut raw = Client::connect(&narthex).await;
     raw.send("GET / HTTP/1.1\r\nHost: nohost.localhost\r\n\r\n").await;
     assert_eq!(raw.response().await.unwrap().status(), 404);
@@ -192,9 +192,9 @@ async fn each_request_has_a_line_in_the_access_log_and_a_count_by_route() {
     // for.
     narthex.edit(|text| text.replace("access = \"json\"", "access = \"combined\"\naccess_query = true"));
     wait_until("the reload", || !narthex.audit("reload").is_empty());
-    is(&alice.program(Method::GET, &format!("{app}/last?a=b")).await, 200);
+    assert_status(&alice.request_json(Method::GET, &format!("{app}/last?a=b")).await, 200);
     narthex.signal("TERM");
-    assert!(narthex.wait());
+    assert!(narthex.wait_for_exit());
     let text = std::fs::read_to_string(&file).unwrap();
     let last = text.lines().last().unwrap();
     assert!(last.starts_with("127.0.0.1 - corp~") && last.contains("_alice ["), "{last}");
@@ -221,14 +221,14 @@ async fn systemd_is_notified_of_readiness_reloads_life_and_the_end() {
         .environment("NOTIFY_SOCKET", place.display().to_string())
         .environment("WATCHDOG_USEC", "200000")
         .start();
-    assert!(wait_for("READY=1").contains(&format!("MAINPID={}", narthex.id())));
+    assert!(wait_for("READY=1").contains(&format!("MAINPID={}", narthex.process_id())));
     wait_for("WATCHDOG=1");
     narthex.signal("HUP");
     assert!(wait_for("RELOADING=1").contains("MONOTONIC_USEC="));
     wait_for("READY=1");
     narthex.signal("TERM");
     wait_for("STOPPING=1");
-    assert!(narthex.wait());
+    assert!(narthex.wait_for_exit());
 }
 
 #[test]
@@ -304,7 +304,7 @@ async fn a_sign_out_that_the_store_cannot_note_says_so_and_works_later() {
         .start();
     let (app, auth) = (narthex.origin("app"), narthex.origin("auth"));
     let alice = Visitor::new(&narthex);
-    is(&alice.land(&format!("{app}/"), "alice").await, 200);
+    assert_status(&alice.sign_in(&format!("{app}/"), "alice").await, 200);
     let leave = |origin: &str, path: &str| {
         let request = alice.client.post(format!("{origin}{path}")).header("origin", origin);
         async move { request.header("accept", "text/html").send().await.unwrap() }
@@ -312,7 +312,7 @@ async fn a_sign_out_that_the_store_cannot_note_says_so_and_works_later() {
     postgres.stop();
     for (origin, path) in [(&app, "/.narthex/sign-out"), (&auth, "/logout")] {
         let answer = leave(origin, path).await;
-        is(&answer, 503);
+        assert_status(&answer, 503);
         assert!(answer.headers().get("set-cookie").is_none(), "the cookie stays, to try again with");
         let page = answer.text().await.unwrap();
         assert!(
@@ -325,7 +325,7 @@ async fn a_sign_out_that_the_store_cannot_note_says_so_and_works_later() {
     wait_until("the store", || narthex.admin("/readyz").starts_with("HTTP/1.1 200"));
     let answer = leave(&app, "/.narthex/sign-out").await;
     assert!(answer.status().is_success() || answer.status().is_redirection(), "{}", answer.status());
-    is(&alice.program(Method::GET, &format!("{app}/")).await, 401);
+    assert_status(&alice.request_json(Method::GET, &format!("{app}/")).await, 401);
 }
 
 #[test]

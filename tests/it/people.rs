@@ -1,21 +1,14 @@
-//! Users, aliases and groups of user pools, on both engines. Time is a value, so nothing waits.
+//! Users of user pools, their names, aliases and attributes, on both engines. Time is a value, so
+//! nothing waits.
 
-use crate::support::engine::{Engine, ring};
-use narthex::base::{Duration, Entropy as _, KeyRing, SystemEntropy, Timestamp, sha256, uuid};
-use narthex::config::{SessionLimits, StoreUrl};
-use narthex::directory::{
-    self, Actor, Authentication, Browser, DirectoryError, ErrorKind, FederatedAccount, GroupChanges,
-    NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery,
+use crate::support::engine::Engine;
+use crate::support::users::{
+    ADDRESSES, ALIASES, add_pool, create_confirmed_user, create_user, delete_user, new_user, now,
+    pool_settings, refusal, set_status, update_attributes, upsert_federated_user,
 };
-use narthex::model::{
-    AppClientSettings, Attributes, Identity, Pool, PoolSettings, PoolSource, PoolState, Quotas, Schema,
-    SchemaAttribute, SignInAttribute, SignInSettings, User, UserStatus,
-};
-use narthex::store::{
-    AccountCode, CheckedWork, CodeCheck, Counter, Lookup, PasswordFailures, RefreshFamily, Store,
-    StoredPassword, Tx, bulk_lookups, statements_of_people,
-};
-use sqlx::{AssertSqlSafe, Row as _};
+use narthex::directory::{Actor, DirectoryError, NewUser, Origin, Takeover};
+use narthex::model::{AppClientSettings, PoolSettings, Schema, SchemaAttribute, UserStatus};
+use narthex::store::{Counter, Lookup};
 use std::sync::{Arc, LazyLock};
 
 /// A client through which a user can write every attribute.
@@ -28,160 +21,8 @@ on_both_engines! {
     a_name_is_never_taken_from_its_user
     attributes_are_checked_and_verification_does_not_outlive_its_address
     a_status_follows_only_where_it_may
-    a_disabled_user_has_no_session_and_no_refresh_token
-    users_are_listed_page_by_page_each_once
-    filters_find_values_longer_than_a_key
-    a_page_token_is_of_one_list
-    groups_have_members_and_quotas
-    nothing_is_left_of_a_deleted_user
-    a_deleted_pool_is_purged_in_batches
-    rows_of_an_older_node_are_indexed
     two_connections_race_for_a_name_and_one_wins
-    passwords_and_codes_are_kept_as_the_rules_say
-    a_refresh_family_is_rotated_once
     a_refused_operation_leaves_nothing
-    every_statement_uses_an_index
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_seconds(1_800_000_000)
-}
-
-pub(crate) fn pool_settings(
-    username: &[SignInAttribute],
-    alias: &[SignInAttribute],
-    case_sensitive: bool,
-) -> PoolSettings {
-    PoolSettings {
-        sign_in: SignInSettings {
-            username_attributes: username.to_vec(),
-            alias_attributes: alias.to_vec(),
-            case_sensitive,
-        },
-        ..PoolSettings::default()
-    }
-}
-
-pub(crate) const ALIASES: &[SignInAttribute] =
-    &[SignInAttribute::Email, SignInAttribute::PhoneNumber, SignInAttribute::PreferredUsername];
-pub(crate) const ADDRESSES: &[SignInAttribute] = &[SignInAttribute::Email, SignInAttribute::PhoneNumber];
-
-/// Adds a pool with these settings.
-pub(crate) async fn add_pool(store: &Store, id: &str, settings: PoolSettings) -> Pool {
-    let mut random = [0; 4];
-    SystemEntropy.fill(&mut random);
-    let pool = Pool {
-        no: i64::from(u32::from_be_bytes(random)) + 1,
-        id: id.to_owned(),
-        source: PoolSource::Api,
-        settings,
-        created_at: now(),
-        updated_at: now(),
-        ..Pool::default()
-    };
-    let added = &pool;
-    assert!(store.transaction(|tx| Box::pin(async move { tx.add_pool(added).await })).await.unwrap());
-    assert_eq!(store.pool(id).await.unwrap().as_ref(), Some(added));
-    pool
-}
-
-pub(crate) fn attributes(of: &[(&str, &str)]) -> Attributes {
-    of.iter().copied().collect()
-}
-
-pub(crate) fn new_user(username: &str, of: &[(&str, &str)]) -> NewUser {
-    NewUser {
-        username: username.to_owned(),
-        attributes: attributes(of),
-        status: UserStatus::Confirmed,
-        origin: Origin::Administrator,
-        takeover: Takeover::Refuse,
-    }
-}
-
-pub(crate) async fn create(
-    store: &Store,
-    pool: &Pool,
-    new: &NewUser,
-    at: Timestamp,
-) -> Result<User, DirectoryError> {
-    store
-        .checked_transaction(|tx| -> CheckedWork<'_, User, _> {
-            Box::pin(async move { directory::create_user(tx, pool, new, at, &SystemEntropy).await })
-        })
-        .await
-}
-
-async fn created(store: &Store, pool: &Pool, username: &str, of: &[(&str, &str)]) -> User {
-    create(store, pool, &new_user(username, of), now()).await.unwrap()
-}
-
-pub(crate) async fn update(
-    store: &Store,
-    pool: &Pool,
-    user: &User,
-    changes: &[(&str, &str)],
-    actor: Actor<'_>,
-) -> Result<User, DirectoryError> {
-    let changes = &attributes(changes);
-    let update = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
-        Box::pin(async move {
-            directory::update_attributes(tx, pool, user, changes, actor, now(), &SystemEntropy).await
-        })
-    });
-    update.await.map(|update| update.user)
-}
-
-pub(crate) async fn delete(store: &Store, user: &User) {
-    let delete = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
-        Box::pin(async move { directory::delete_user(tx, user, now(), &SystemEntropy).await })
-    });
-    delete.await.unwrap();
-}
-
-pub(crate) async fn status(
-    store: &Store,
-    pool: &Pool,
-    user: &User,
-    next: UserStatus,
-    takeover: Takeover,
-) -> Result<User, DirectoryError> {
-    let change = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
-        Box::pin(
-            async move { directory::set_status(tx, pool, user, next, takeover, now(), &SystemEntropy).await },
-        )
-    });
-    change.await
-}
-
-/// The user of a provider's account.
-pub(crate) async fn federated(store: &Store, pool: &Pool, subject: &str, of: &[(&str, &str)]) -> User {
-    let account = &FederatedAccount {
-        identity: Identity {
-            issuer: "https://idp".into(),
-            subject: subject.into(),
-            provider: "corp".into(),
-            saml: false,
-        },
-        attributes: attributes(of),
-        groups: vec![],
-        first_login_attributes: &[],
-    };
-    let upsert = store.transaction(|tx| {
-        Box::pin(async move { directory::upsert(tx, &pool.id, account, now(), &SystemEntropy).await })
-    });
-    upsert.await.unwrap()
-}
-
-fn refusal<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> (&'static str, String) {
-    let error = result.unwrap_err();
-    (error.exception(), error.message().to_owned())
-}
-
-async fn names(store: &Store, ring: &KeyRing, pool: &Pool, filter: &str) -> Vec<String> {
-    let query = UsersQuery { filter, ..UsersQuery::default() };
-    let page = directory::list_users(store, ring, pool, query, now(), &SystemEntropy).await.unwrap();
-    page.entries.into_iter().map(|user| user.username).collect()
 }
 
 /// One table of expected answers: each name at sign-in and at an administrator's operation, in
@@ -206,8 +47,8 @@ async fn a_name_finds_its_user_by_the_rules_of_the_pool(engine: Engine) {
         ];
         let username2 = if by_address { "u@x.example" } else { "unverified" };
         let unverified = [("email", "u@x.example"), ("phone_number", "+15550002")];
-        let first = created(&store, pool, username, &verified).await;
-        let second = created(&store, pool, username2, &unverified).await;
+        let first = create_confirmed_user(&store, pool, username, &verified).await;
+        let second = create_confirmed_user(&store, pool, username2, &unverified).await;
         let pending = NewUser {
             status: UserStatus::Unconfirmed,
             ..new_user(
@@ -215,9 +56,14 @@ async fn a_name_finds_its_user_by_the_rules_of_the_pool(engine: Engine) {
                 &[("email", "p@x.example"), ("email_verified", "true"), ("preferred_username", "pp")],
             )
         };
-        create(&store, pool, &pending, now()).await.unwrap();
-        let google =
-            federated(&store, pool, "Alice", &[("email", "g@x.example"), ("email_verified", "true")]).await;
+        create_user(&store, pool, &pending, now()).await.unwrap();
+        let google = upsert_federated_user(
+            &store,
+            pool,
+            "Alice",
+            &[("email", "g@x.example"), ("email_verified", "true")],
+        )
+        .await;
         users.push((first, second, google));
     }
     // Name; found in the plain pool, the alias pool, the address pool: n never, a by an
@@ -281,18 +127,18 @@ async fn names_are_compared_without_case_and_composition_unless_the_pool_says_ot
         ("resume", "r\u{e9}sum\u{e9}", false, false),
     ] {
         for (pool, same) in [(&loose, without_case), (&strict, with_case)] {
-            let user = created(&store, pool, one, &[]).await;
+            let user = create_confirmed_user(&store, pool, one, &[]).await;
             let found = store.find_user(pool, other, Lookup::SignIn).await.unwrap();
             assert_eq!(found.is_some(), same, "{one} {other} {}", pool.id);
-            let second = create(&store, pool, &new_user(other, &[]), now()).await;
+            let second = create_user(&store, pool, &new_user(other, &[]), now()).await;
             match same {
                 true => assert_eq!(
                     refusal(second),
                     ("UsernameExistsException", "User account already exists".into())
                 ),
-                false => delete(&store, &second.unwrap()).await,
+                false => delete_user(&store, &second.unwrap()).await,
             }
-            delete(&store, &user).await;
+            delete_user(&store, &user).await;
         }
     }
 }
@@ -304,52 +150,57 @@ async fn an_alias_belongs_to_the_last_who_verified_it(engine: Engine) {
     let holder = async || {
         store.find_user(&pool, "A@x.example", Lookup::SignIn).await.unwrap().map(|user| user.username)
     };
-    let one = created(&store, &pool, "one", &address).await;
+    let one = create_confirmed_user(&store, &pool, "one", &address).await;
     assert_eq!(
-        refusal(create(&store, &pool, &new_user("two", &address), now()).await),
+        refusal(create_user(&store, &pool, &new_user("two", &address), now()).await),
         ("AliasExistsException", "An account with the given email already exists.".into())
     );
     // `ForceAliasCreation`
     let forced = NewUser { takeover: Takeover::LastVerifier, ..new_user("two", &address) };
-    let two = create(&store, &pool, &forced, now()).await.unwrap();
+    let two = create_user(&store, &pool, &forced, now()).await.unwrap();
     assert_eq!(holder().await, Some("two".into()));
     let one = store.user(&one.id).await.unwrap().unwrap();
     assert_eq!((one.attributes.get("email_verified"), one.version), (Some("false"), 2));
     // The first verifies it again.
-    update(&store, &pool, &one, &[("email_verified", "true")], Actor::Verification).await.unwrap();
+    update_attributes(&store, &pool, &one, &[("email_verified", "true")], Actor::Verification).await.unwrap();
     assert_eq!(holder().await, Some("one".into()));
     let two = store.user(&two.id).await.unwrap().unwrap();
     assert!(!two.email_verified());
     // An unconfirmed user claims nothing before the confirmation.
     let pending = NewUser { status: UserStatus::Unconfirmed, ..new_user("three", &address) };
-    let three = create(&store, &pool, &pending, now()).await.unwrap();
+    let three = create_user(&store, &pool, &pending, now()).await.unwrap();
     assert_eq!(holder().await, Some("one".into()));
-    let refused = status(&store, &pool, &three, UserStatus::Confirmed, Takeover::Refuse).await;
+    let refused = set_status(&store, &pool, &three, UserStatus::Confirmed, Takeover::Refuse).await;
     assert_eq!(refusal(refused).0, "AliasExistsException");
-    status(&store, &pool, &three, UserStatus::Confirmed, Takeover::LastVerifier).await.unwrap();
+    set_status(&store, &pool, &three, UserStatus::Confirmed, Takeover::LastVerifier).await.unwrap();
     assert_eq!(holder().await, Some("three".into()));
     // A user who goes frees the alias.
-    delete(&store, &store.user(&three.id).await.unwrap().unwrap()).await;
+    delete_user(&store, &store.user(&three.id).await.unwrap().unwrap()).await;
     assert_eq!(holder().await, None);
 }
 
 async fn a_name_is_never_taken_from_its_user(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "alias", pool_settings(&[], ALIASES, false)).await;
-    let bob = created(&store, &pool, "bob", &[]).await;
-    let eve = created(&store, &pool, "eve", &[]).await;
+    let bob = create_confirmed_user(&store, &pool, "bob", &[]).await;
+    let eve = create_confirmed_user(&store, &pool, "eve", &[]).await;
     for name in ["bob", "BOB", &bob.id, &bob.id.to_uppercase()] {
-        let taken = update(&store, &pool, &eve, &[("preferred_username", name)], Actor::Administrator).await;
+        let taken =
+            update_attributes(&store, &pool, &eve, &[("preferred_username", name)], Actor::Administrator)
+                .await;
         assert_eq!(refusal(taken).0, "AliasExistsException", "{name}");
         assert_eq!(
-            refusal(create(&store, &pool, &new_user(name, &[]), now()).await).0,
+            refusal(create_user(&store, &pool, &new_user(name, &[]), now()).await).0,
             "UsernameExistsException"
         );
     }
     // A user name that is also the preferred one stays when the latter goes.
-    let bob =
-        update(&store, &pool, &bob, &[("preferred_username", "Bob")], Actor::User(&CLIENT)).await.unwrap();
-    update(&store, &pool, &bob, &[("preferred_username", "")], Actor::User(&CLIENT)).await.unwrap();
+    let bob = update_attributes(&store, &pool, &bob, &[("preferred_username", "Bob")], Actor::User(&CLIENT))
+        .await
+        .unwrap();
+    update_attributes(&store, &pool, &bob, &[("preferred_username", "")], Actor::User(&CLIENT))
+        .await
+        .unwrap();
     assert!(store.find_user(&pool, "bob", Lookup::SignIn).await.unwrap().is_some());
     for (name, words) in [
         ("a@x.example", "Username cannot be of email format, since user pool is configured for email alias."),
@@ -359,10 +210,11 @@ async fn a_name_is_never_taken_from_its_user(engine: Engine) {
         ),
         ("corp~0123abcd_alice", "Username is reserved for users of an identity provider."),
     ] {
-        let refused = create(&store, &pool, &new_user(name, &[]), now()).await;
+        let refused = create_user(&store, &pool, &new_user(name, &[]), now()).await;
         assert_eq!(refusal(refused), ("InvalidParameterException", words.into()));
         let preferred =
-            update(&store, &pool, &eve, &[("preferred_username", name)], Actor::User(&CLIENT)).await;
+            update_attributes(&store, &pool, &eve, &[("preferred_username", name)], Actor::User(&CLIENT))
+                .await;
         assert_eq!(
             refusal(preferred),
             ("InvalidParameterException", words.into()),
@@ -371,24 +223,24 @@ async fn a_name_is_never_taken_from_its_user(engine: Engine) {
     }
     for name in ["", "a b", "a\u{200b}", &"x".repeat(129)] {
         assert_eq!(
-            refusal(create(&store, &pool, &new_user(name, &[]), now()).await).0,
+            refusal(create_user(&store, &pool, &new_user(name, &[]), now()).await).0,
             "InvalidParameterException"
         );
     }
     // In a pool of addresses, the address is the user name, also before its verification.
     let pool = add_pool(&store, "address", pool_settings(ADDRESSES, &[], false)).await;
-    let one = created(&store, &pool, "a@x.example", &[]).await;
+    let one = create_confirmed_user(&store, &pool, "a@x.example", &[]).await;
     assert_eq!((one.email(), &one.username), (Some("a@x.example"), &one.id));
     let again = NewUser {
         takeover: Takeover::LastVerifier,
         ..new_user("A@X.example", &[("email_verified", "true")])
     };
     assert_eq!(
-        refusal(create(&store, &pool, &again, now()).await),
+        refusal(create_user(&store, &pool, &again, now()).await),
         ("UsernameExistsException", "An account with the given email already exists.".into())
     );
-    let two = created(&store, &pool, "b@x.example", &[]).await;
-    let moved = update(
+    let two = create_confirmed_user(&store, &pool, "b@x.example", &[]).await;
+    let moved = update_attributes(
         &store,
         &pool,
         &two,
@@ -397,10 +249,10 @@ async fn a_name_is_never_taken_from_its_user(engine: Engine) {
     );
     assert_eq!(refusal(moved.await).0, "AliasExistsException");
     assert_eq!(
-        refusal(create(&store, &pool, &new_user("bob", &[]), now()).await).1,
+        refusal(create_user(&store, &pool, &new_user("bob", &[]), now()).await).1,
         "Username should be either an email or a phone number."
     );
-    let removed = update(&store, &pool, &two, &[("email", "")], Actor::Administrator).await;
+    let removed = update_attributes(&store, &pool, &two, &[("email", "")], Actor::Administrator).await;
     assert_eq!(refusal(removed).0, "InvalidParameterException", "the only name stays");
 }
 
@@ -418,17 +270,17 @@ async fn attributes_are_checked_and_verification_does_not_outlive_its_address(en
     let pool = add_pool(&store, "pool", PoolSettings { schema, ..PoolSettings::default() }).await;
     let sign_up = NewUser { origin: Origin::SignUp, ..new_user("bob", &[]) };
     assert_eq!(
-        refusal(create(&store, &pool, &sign_up, now()).await).1,
+        refusal(create_user(&store, &pool, &sign_up, now()).await).1,
         "Attributes did not conform to the schema: name: The attribute is required\n"
     );
     let flagged = NewUser {
         origin: Origin::SignUp,
         ..new_user("bob", &[("name", "B"), ("email", "b@x.example"), ("email_verified", "true")])
     };
-    assert_eq!(refusal(create(&store, &pool, &flagged, now()).await).0, "NotAuthorizedException");
-    let bob = created(&store, &pool, "bob", &[("name", "B"), ("custom:fixed", "1")]).await;
+    assert_eq!(refusal(create_user(&store, &pool, &flagged, now()).await).0, "NotAuthorizedException");
+    let bob = create_confirmed_user(&store, &pool, "bob", &[("name", "B"), ("custom:fixed", "1")]).await;
     let change = async |of: &[(&str, &str)], actor| {
-        update(&store, &pool, &store.user(&bob.id).await.unwrap().unwrap(), of, actor).await
+        update_attributes(&store, &pool, &store.user(&bob.id).await.unwrap().unwrap(), of, actor).await
     };
     for (changes, words) in [
         (&[("custom:fixed", "2")][..], "user.custom:fixed: Attribute cannot be updated.\n"),
@@ -470,414 +322,16 @@ async fn attributes_are_checked_and_verification_does_not_outlive_its_address(en
 async fn a_status_follows_only_where_it_may(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let user = created(&store, &pool, "bob", &[]).await;
-    let refused = status(&store, &pool, &user, UserStatus::Unconfirmed, Takeover::Refuse).await;
+    let user = create_confirmed_user(&store, &pool, "bob", &[]).await;
+    let refused = set_status(&store, &pool, &user, UserStatus::Unconfirmed, Takeover::Refuse).await;
     assert_eq!(
         refusal(refused),
         ("NotAuthorizedException", "User cannot become UNCONFIRMED. Current status is CONFIRMED".into())
     );
-    let user = status(&store, &pool, &user, UserStatus::ResetRequired, Takeover::Refuse).await.unwrap();
+    let user = set_status(&store, &pool, &user, UserStatus::ResetRequired, Takeover::Refuse).await.unwrap();
     assert_eq!(store.user(&user.id).await.unwrap().unwrap().status, UserStatus::ResetRequired);
-    let google = federated(&store, &pool, "g", &[]).await;
-    assert!(status(&store, &pool, &google, UserStatus::Confirmed, Takeover::Refuse).await.is_err());
-}
-
-fn family(user: &User) -> RefreshFamily {
-    RefreshFamily {
-        id: uuid(&SystemEntropy),
-        user_no: user.no,
-        client_id: "client".into(),
-        generation: 1,
-        rotated_at: now(),
-        auth_time: now(),
-        scope: "openid".into(),
-        device_key: String::new(),
-        created_at: now(),
-        expires_at: now().plus(Duration::from_secs(3600)),
-    }
-}
-
-async fn begin_session(tx: &mut Tx<'_>, user: &User) -> narthex::store::Result<()> {
-    let authentication = Authentication {
-        provider: "corp".into(),
-        provider_sid: String::new(),
-        browser: Browser::default(),
-        amr: vec![],
-        auth_time: None,
-        ends_at: None,
-        begun_at: now(),
-    };
-    let limits = SessionLimits {
-        idle: Duration::from_secs(3600),
-        absolute: Duration::from_secs(86400),
-        persistent: true,
-    };
-    directory::begin_session(tx, user, &authentication, None, limits, now(), &SystemEntropy).await.map(drop)
-}
-
-async fn a_disabled_user_has_no_session_and_no_refresh_token(engine: Engine) {
-    let store = engine.open().await;
-    let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let (user, ring) = (&created(&store, &pool, "bob", &[]).await, ring());
-    let family = &family(user);
-    let add = store.transaction(|tx| {
-        Box::pin(async move {
-            begin_session(tx, user).await?;
-            tx.add_refresh_family(family).await
-        })
-    });
-    add.await.unwrap();
-    let disable = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
-        Box::pin(async move { directory::set_enabled(tx, user, false, now(), &SystemEntropy).await })
-    });
-    let disabled = disable.await.unwrap();
-    assert!(!disabled.enabled && disabled.version == 2);
-    let sessions =
-        store.transaction(|tx| Box::pin(async move { tx.sessions_of(&user.id).await })).await.unwrap();
-    assert!(sessions.is_empty());
-    assert_eq!(store.refresh_family(&family.id).await.unwrap(), None);
-    assert_eq!(names(&store, &ring, &pool, "status = \"Disabled\"").await, ["bob"]);
-    assert!(names(&store, &ring, &pool, "status = \"Enabled\"").await.is_empty());
-}
-
-async fn users_are_listed_page_by_page_each_once(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
-    let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let other = add_pool(&store, "other", PoolSettings::default()).await;
-    created(&store, &other, "not-here", &[("name", "Same")]).await;
-    for number in 0..130 {
-        let at = now().plus(Duration::from_millis(number));
-        let given = format!("g{:03}", 999 - number);
-        let new = new_user(&format!("user{number:03}"), &[("name", "Same"), ("given_name", &given)]);
-        create(&store, &pool, &new, at).await.unwrap();
-    }
-    assert_eq!(store.counter(pool.no, Counter::Users).await.unwrap(), 130);
-    let expected: Vec<String> = (0..130).map(|number| format!("user{number:03}")).collect();
-    let reversed: Vec<String> = expected.iter().rev().cloned().collect();
-    for (filter, expected) in
-        [("", &expected), ("name = \"SAME\"", &expected), ("given_name ^= \"G\"", &reversed)]
-    {
-        for limit in [1, 7, 60] {
-            let (mut found, mut token) = (Vec::new(), None);
-            loop {
-                let page = PageRequest { limit: Some(limit), token: token.as_deref() };
-                let query = UsersQuery { filter, page };
-                let page =
-                    directory::list_users(&store, &ring, &pool, query, now(), &SystemEntropy).await.unwrap();
-                found.extend(page.entries.into_iter().map(|user| user.username));
-                token = page.token;
-                if token.is_none() {
-                    break;
-                }
-            }
-            assert_eq!(&found, expected, "{filter} {limit}");
-        }
-    }
-    let user = store.find_user(&pool, "user000", Lookup::SignIn).await.unwrap().unwrap();
-    let users = &[user];
-    let selected = directory::select_attributes(&pool, users, &["name"]).unwrap();
-    assert_eq!(selected, [attributes(&[("name", "Same")])]);
-    let all = directory::select_attributes(&pool, users, &[]).unwrap();
-    assert_eq!(all[0].get("sub"), Some(&*users[0].id));
-    assert!(directory::select_attributes(&pool, users, &["custom:no"]).is_err());
-    assert!(directory::select_attributes(&pool, &[], &["custom:no"]).is_err());
-}
-
-async fn filters_find_values_longer_than_a_key(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
-    let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    // Folding makes three bytes of each.
-    let long = "\u{fb03}".repeat(240);
-    created(&store, &pool, "one", &[("name", &format!("{long}1"))]).await;
-    created(&store, &pool, "two", &[("name", &format!("{long}2"))]).await;
-    created(&store, &pool, "quote", &[("name", r#"a "b" \"#)]).await;
-    assert_eq!(names(&store, &ring, &pool, &format!("name = \"{long}1\"")).await, ["one"]);
-    assert_eq!(names(&store, &ring, &pool, &format!("name ^= \"{long}2\"")).await, ["two"]);
-    let mut both = names(&store, &ring, &pool, &format!("name ^= \"{long}\"")).await;
-    both.sort();
-    assert_eq!(both, ["one", "two"]);
-    assert_eq!(names(&store, &ring, &pool, r#"name = "A \"B\" \\""#).await, ["quote"]);
-    assert_eq!(names(&store, &ring, &pool, "username = \"One\"").await, Vec::<String>::new());
-    assert_eq!(names(&store, &ring, &pool, "cognito:user_status = \"confirmed\"").await.len(), 3);
-}
-
-async fn a_page_token_is_of_one_list(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
-    let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let other = add_pool(&store, "other", PoolSettings::default()).await;
-    for name in ["a", "b", "c"] {
-        created(&store, &pool, name, &[("name", name)]).await;
-    }
-    let list = async |pool, filter, token, at| {
-        let query = UsersQuery { filter, page: PageRequest { limit: Some(1), token } };
-        directory::list_users(&store, &ring, pool, query, at, &SystemEntropy).await
-    };
-    let token = list(&pool, "name ^= \"\"", None, now()).await.unwrap().token.unwrap();
-    let soon = now().plus(Duration::from_secs(3599));
-    assert_eq!(list(&pool, "name ^= \"\"", Some(&*token), soon).await.unwrap().entries[0].username, "b");
-    let late = now().plus(Duration::from_secs(3600));
-    for (pool, filter, at) in
-        [(&pool, "", now()), (&other, "name ^= \"\"", now()), (&pool, "name ^= \"\"", late)]
-    {
-        assert_eq!(
-            refusal(list(pool, filter, Some(&*token), at).await),
-            ("InvalidParameterException", "Invalid pagination token.".into())
-        );
-    }
-    let groups = directory::list_groups(
-        &store,
-        &ring,
-        &pool,
-        PageRequest { limit: None, token: Some(&token) },
-        now(),
-        &SystemEntropy,
-    );
-    assert!(groups.await.is_err());
-}
-
-async fn groups_have_members_and_quotas(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
-    let quotas = Quotas { groups: 3, groups_of_user: 2 };
-    let pool = &add_pool(&store, "pool", PoolSettings { quotas, ..PoolSettings::default() }).await;
-    let (bob, ann) = (&created(&store, pool, "bob", &[]).await, &created(&store, pool, "ann", &[]).await);
-    let add_group = async |name: &str| {
-        let new = &NewGroup { name: name.into(), precedence: Some(0), ..NewGroup::default() };
-        let create = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
-            Box::pin(async move { directory::create_group(tx, pool, new, now(), &SystemEntropy).await })
-        });
-        create.await
-    };
-    let join = async |name: &str, user: &User| {
-        let join = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
-            Box::pin(
-                async move { directory::add_to_group(tx, pool, name, user, now(), &SystemEntropy).await },
-            )
-        });
-        join.await
-    };
-    for name in ["one", "two", "three"] {
-        add_group(name).await.unwrap();
-    }
-    assert_eq!(
-        refusal(add_group("one").await),
-        ("GroupExistsException", "A group with the name already exists.".into())
-    );
-    assert_eq!(refusal(add_group("four").await).0, "LimitExceededException");
-    assert_eq!(store.group(pool.no, "four").await.unwrap(), None, "a refusal leaves nothing");
-    assert_eq!(refusal(add_group("a b").await).0, "InvalidParameterException");
-    assert_eq!(refusal(join("no", bob).await), ("ResourceNotFoundException", "Group not found.".into()));
-    for name in ["one", "two", "two"] {
-        join(name, bob).await.unwrap();
-    }
-    assert_eq!(refusal(join("three", bob).await).0, "LimitExceededException");
-    join("two", ann).await.unwrap();
-    let members = async |name: &str| {
-        let page = PageRequest::default();
-        let members =
-            directory::list_members(&store, &ring, pool, name, page, now(), &SystemEntropy).await.unwrap();
-        members.entries.into_iter().map(|user| user.username).collect::<Vec<_>>()
-    };
-    let mut two = members("two").await;
-    two.sort();
-    assert_eq!(two, ["ann", "bob"]);
-    let of_bob = directory::list_groups_of_user(
-        &store,
-        &ring,
-        bob,
-        PageRequest { limit: Some(1), token: None },
-        now(),
-        &SystemEntropy,
-    )
-    .await
-    .unwrap();
-    assert_eq!(of_bob.entries.len(), 1);
-    let next = PageRequest { limit: Some(1), token: of_bob.token.as_deref() };
-    let next = directory::list_groups_of_user(&store, &ring, bob, next, now(), &SystemEntropy).await.unwrap();
-    assert!(next.token.is_none() && next.entries[0].no > of_bob.entries[0].no);
-    let changes = &GroupChanges { description: Some("new".into()), ..GroupChanges::default() };
-    let group = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
-        Box::pin(async move {
-            directory::remove_from_group(tx, pool, "two", ann, &SystemEntropy).await?;
-            directory::delete_group(tx, pool, "one", &SystemEntropy).await?;
-            directory::update_group(tx, pool, "two", changes, now()).await
-        })
-    });
-    let group = group.await.unwrap();
-    assert_eq!((&*group.description, group.precedence), ("new", Some(0)), "what is absent stays");
-    assert_eq!(store.group(pool.no, "two").await.unwrap(), Some(group));
-    assert_eq!(members("two").await, ["bob"]);
-    assert_eq!(store.counter(pool.no, Counter::Groups).await.unwrap(), 2);
-    add_group("four").await.unwrap();
-    delete(&store, bob).await;
-    assert!(members("two").await.is_empty());
-}
-
-/// Everything that the database holds, as bytes.
-pub(crate) async fn everything(engine: &Engine) -> Vec<u8> {
-    let mut connection = engine.connect().await;
-    if let StoreUrl::Sqlite(path) = &engine.url {
-        for statement in ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"] {
-            sqlx::query(statement).fetch_all(&mut connection).await.unwrap();
-        }
-        let mut all = std::fs::read(path).unwrap();
-        all.extend(std::fs::read(path.with_extension("db-wal")).unwrap_or_default());
-        return all;
-    }
-    let tables = "SELECT CAST(tablename AS TEXT) AS t FROM pg_tables WHERE schemaname = 'public'";
-    let mut all = Vec::new();
-    for table in sqlx::query(tables).fetch_all(&mut connection).await.unwrap() {
-        let table: String = table.get("t");
-        let rows = AssertSqlSafe(format!("SELECT CAST(t AS TEXT) AS r FROM {table} t"));
-        for row in sqlx::query(rows).fetch_all(&mut connection).await.unwrap() {
-            all.extend(row.get::<String, _>("r").into_bytes());
-            all.push(b'\n');
-        }
-    }
-    all
-}
-
-pub(crate) fn occurrences(haystack: &[u8], needle: &str) -> usize {
-    // PostgreSQL shows a BYTEA in hexadecimal digits.
-    let hex: String = needle.bytes().map(|byte| format!("{byte:02x}")).collect();
-    [needle, &hex]
-        .iter()
-        .map(|needle| haystack.windows(needle.len()).filter(|window| *window == needle.as_bytes()).count())
-        .sum()
-}
-
-async fn nothing_is_left_of_a_deleted_user(engine: Engine) {
-    let store = engine.open().await;
-    let pool = &add_pool(&store, "pool", pool_settings(&[], ALIASES, false)).await;
-    let address = "leaver@corp.example";
-    let of = [("email", address), ("email_verified", "true"), ("name", "leaver-name")];
-    let google = federated(&store, pool, "leaver-subject", &of).await;
-    let local = created(&store, pool, "leaver-login", &of).await;
-    for user in [&local, &google] {
-        let family = &family(user);
-        let work = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
-            Box::pin(async move {
-                begin_session(tx, user).await?;
-                tx.add_refresh_family(family).await?;
-                let password =
-                    StoredPassword { hash: b"hash".to_vec().into(), set_at: now(), expires_at: None };
-                tx.set_password(user.no, &password, 2, &SystemEntropy).await?;
-                tx.set_password(user.no, &password, 2, &SystemEntropy).await?;
-                tx.set_srp_verifier(user.no, b"verifier", &SystemEntropy).await?;
-                let failures = PasswordFailures { failures: 1, last_failure_at: now(), locked_until: now() };
-                tx.save_password_failures(user.no, failures).await?;
-                let code = AccountCode { user_no: user.no, purpose: "attribute", target: address };
-                tx.put_account_code(code, (&sha256("code"), address), now(), now()).await?;
-                tx.get_or_insert_identity("eu:pool", &user.id, &uuid(&SystemEntropy), now()).await?;
-                if tx.group(pool.no, "staff").await?.is_none() {
-                    let new = NewGroup { name: "staff".into(), ..NewGroup::default() };
-                    directory::create_group(tx, pool, &new, now(), &SystemEntropy).await?;
-                }
-                directory::add_to_group(tx, pool, "staff", user, now(), &SystemEntropy).await
-            })
-        });
-        work.await.unwrap();
-    }
-    let needles = [address, &local.id, &google.id, "leaver-name", "leaver-login", "leaver-subject"];
-    let before = everything(&engine).await;
-    for needle in needles {
-        assert!(occurrences(&before, needle) >= 2, "{needle} is nowhere: the search finds nothing");
-    }
-    for user in [&local, &google] {
-        delete(&store, user).await;
-    }
-    // The feed, by which nodes forget the user, is kept for an hour of the database's own clock.
-    let limits = SessionLimits {
-        idle: Duration::from_secs(3600),
-        absolute: Duration::from_secs(86400),
-        persistent: true,
-    };
-    let later = store.time().await.unwrap().plus(Duration::from_secs(7200));
-    store.purge(limits, later).await.unwrap();
-    let after = everything(&engine).await;
-    assert!(occurrences(&after, "staff") > 0);
-    for needle in needles {
-        assert_eq!(occurrences(&after, needle), 0, "{needle}");
-    }
-    let mut connection = engine.connect().await;
-    let tables = [
-        "sign_in_names",
-        "user_keys",
-        "group_members",
-        "passwords",
-        "password_history",
-        "password_failures",
-        "srp_verifiers",
-        "account_codes",
-        "refresh_families",
-        "sessions",
-        "users",
-    ];
-    for table in tables {
-        let rows = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
-        let rows: i64 = sqlx::query_scalar(rows).fetch_one(&mut connection).await.unwrap();
-        assert_eq!(rows, 0, "{table}");
-    }
-    assert_eq!(store.counter(pool.no, Counter::Users).await.unwrap(), 0);
-}
-
-async fn a_deleted_pool_is_purged_in_batches(engine: Engine) {
-    let store = engine.open().await;
-    let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let other = add_pool(&store, "other", PoolSettings::default()).await;
-    for number in 0..250 {
-        create(&store, &pool, &new_user(&format!("user{number}"), &[]), now()).await.unwrap();
-    }
-    created(&store, &other, "stays", &[]).await;
-    let gone = &Pool { state: PoolState::Deleting, version: 2, ..pool.clone() };
-    store.transaction(|tx| Box::pin(async move { tx.save_pool(gone).await })).await.unwrap();
-    assert_eq!(
-        create(&store, gone, &new_user("late", &[]), now()).await.unwrap_err().kind(),
-        ErrorKind::PoolNotFound
-    );
-    assert!(directory::purge_pools(&store, 1, now(), &SystemEntropy).await.unwrap());
-    assert_eq!(store.counter(pool.no, Counter::Users).await.unwrap(), 50);
-    assert!(!directory::purge_pools(&store, 10, now(), &SystemEntropy).await.unwrap());
-    assert_eq!(store.pool("pool").await.unwrap(), None);
-    assert!(store.find_user(&other, "stays", Lookup::SignIn).await.unwrap().is_some());
-}
-
-/// A node of the version before writes rows without number, status and keys, and changes others.
-async fn rows_of_an_older_node_are_indexed(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
-    let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let known = federated(&store, &pool, "known", &[("email", "old@x.example")]).await;
-    let mut connection = engine.connect().await;
-    let insert = "INSERT INTO users (id, pool_id, username, enabled, attributes, provider_groups, version, created_at, \
-                  updated_at) VALUES ('00000000-0000-4000-8000-000000000001', 'pool', 'corp~00000000_x', 1, \
-                  '{\"email\":\"Old2@x.example\"}', '[]', 1, 1700000000000, 1700000000000)";
-    sqlx::query(insert).execute(&mut connection).await.unwrap();
-    let change = "UPDATE users SET attributes = '{\"email\":\"new@x.example\"}', version = version + 1 WHERE username = $1";
-    sqlx::query(change).bind(&known.username).execute(&mut connection).await.unwrap();
-    drop(connection);
-    let named = async |name: &str| {
-        let users = store.transaction(|tx| Box::pin(async move { tx.users_named(name).await }));
-        users.await.unwrap().into_iter().map(|user| user.username).collect::<Vec<_>>()
-    };
-    assert_eq!(named("OLD2@x.example").await, ["corp~00000000_x"], "found before it is indexed");
-    assert_eq!(names(&store, &ring, &pool, "email = \"new@x.example\"").await, Vec::<String>::new());
-    assert_eq!(directory::index_users(&store, 10, now(), &SystemEntropy).await.unwrap(), 2);
-    assert_eq!(directory::index_users(&store, 10, now(), &SystemEntropy).await.unwrap(), 0);
-    assert_eq!(
-        names(&store, &ring, &pool, "email = \"new@x.example\"").await,
-        std::slice::from_ref(&known.username)
-    );
-    assert!(names(&store, &ring, &pool, "email = \"old@x.example\"").await.is_empty());
-    assert_eq!(names(&store, &ring, &pool, "").await, ["corp~00000000_x".to_owned(), known.username.clone()]);
-    assert_eq!(names(&store, &ring, &pool, "cognito:user_status = \"EXTERNAL_PROVIDER\"").await.len(), 2);
-    assert_eq!(named("OLD2@x.example").await, ["corp~00000000_x"]);
-    assert_eq!(named("new@x.example").await, std::slice::from_ref(&known.username));
-    assert_eq!(named(&known.id).await, std::slice::from_ref(&known.username));
-    assert_eq!(named(&known.username).await, std::slice::from_ref(&known.username));
-    assert!(named("x@x.example").await.is_empty());
-    assert_eq!(store.counter(pool.no, Counter::Users).await.unwrap(), 2);
-    // The next change by a provider's sign-in keeps the keys current.
-    federated(&store, &pool, "known", &[("email", "third@x.example")]).await;
-    assert_eq!(named("third@x.example").await, [known.username]);
+    let google = upsert_federated_user(&store, &pool, "g", &[]).await;
+    assert!(set_status(&store, &pool, &google, UserStatus::Confirmed, Takeover::Refuse).await.is_err());
 }
 
 async fn two_connections_race_for_a_name_and_one_wins(engine: Engine) {
@@ -889,7 +343,7 @@ async fn two_connections_race_for_a_name_and_one_wins(engine: Engine) {
             let (store, pool) = (store.clone(), pool.clone());
             tokio::spawn(async move {
                 let new = new_user(&username, &[("email", &alias), ("email_verified", "true")]);
-                create(&store, &pool, &new, now()).await
+                create_user(&store, &pool, &new, now()).await
             })
         };
         // The same name in another case, and the same alias.
@@ -912,118 +366,13 @@ async fn two_connections_race_for_a_name_and_one_wins(engine: Engine) {
     }
 }
 
-async fn passwords_and_codes_are_kept_as_the_rules_say(engine: Engine) {
-    let store = engine.open().await;
-    let set = async |text: &str, at: Timestamp, history| {
-        let password = &StoredPassword {
-            hash: text.as_bytes().to_vec().into(),
-            set_at: at,
-            expires_at: Some(at.plus(Duration::from_secs(9))),
-        };
-        store
-            .transaction(|tx| {
-                Box::pin(async move { tx.set_password(7, password, history, &SystemEntropy).await })
-            })
-            .await
-            .unwrap();
-    };
-    for (second, text) in ["secret-one", "secret-two", "secret-three", "secret-four"].into_iter().enumerate()
-    {
-        set(text, now().plus(Duration::from_secs(second as u64)), 2).await;
-    }
-    let current = store.password(7).await.unwrap().unwrap();
-    assert_eq!(
-        (&current.hash[..], current.expires_at),
-        (&b"secret-four"[..], Some(now().plus(Duration::from_secs(12))))
-    );
-    assert!(!format!("{current:?}").contains("secret"));
-    let earlier = async || {
-        store.transaction(|tx| Box::pin(async move { tx.password_history(7, 9).await })).await.unwrap()
-    };
-    assert_eq!(
-        earlier().await.iter().map(|hash| hash.to_vec()).collect::<Vec<_>>(),
-        [b"secret-three".to_vec(), b"secret-two".to_vec()]
-    );
-    assert_eq!(occurrences(&everything(&engine).await, "secret-"), 0, "hashes are sealed");
-    set("secret-five", now().plus(Duration::from_secs(9)), 0).await;
-    assert!(earlier().await.is_empty(), "without a history nothing is kept");
-    assert!(store.password(8).await.unwrap().is_none());
-
-    let code = AccountCode { user_no: 7, purpose: "sign_up", target: "email" };
-    let put = async || {
-        let expires_at = now().plus(Duration::from_secs(60));
-        store
-            .transaction(|tx| {
-                Box::pin(async move {
-                    tx.put_account_code(code, (&sha256("123456"), "a@b.example"), expires_at, now()).await
-                })
-            })
-            .await
-            .unwrap();
-    };
-    let check = async |code, text: &str, at| {
-        let hash = &sha256(text);
-        store
-            .transaction(|tx| Box::pin(async move { tx.check_account_code(code, hash, 3, at).await }))
-            .await
-            .unwrap()
-    };
-    put().await;
-    for other in [
-        AccountCode { user_no: 8, ..code },
-        AccountCode { purpose: "forgot", ..code },
-        AccountCode { target: "phone_number", ..code },
-    ] {
-        assert_eq!(
-            check(other, "123456", now()).await,
-            CodeCheck::Absent,
-            "a code is of its user, purpose and target"
-        );
-    }
-    assert_eq!(check(code, "000000", now()).await, CodeCheck::Mismatch);
-    for _ in 0..4 {
-        let matched = check(code, "123456", now()).await;
-        assert_eq!(matched, CodeCheck::Match("a@b.example".to_owned()), "a right one is no attempt");
-    }
-    let use_up = async |hash: [u8; 32]| {
-        let hash = &hash;
-        store.transaction(|tx| Box::pin(async move { tx.use_account_code(code, hash).await })).await.unwrap()
-    };
-    assert!(!use_up(sha256("000000")).await, "another code");
-    assert!(use_up(sha256("123456")).await);
-    assert!(!use_up(sha256("123456")).await);
-    assert_eq!(check(code, "123456", now()).await, CodeCheck::Absent, "it is used up");
-    put().await;
-    for _ in 0..3 {
-        assert_eq!(check(code, "000000", now()).await, CodeCheck::Mismatch);
-    }
-    assert_eq!(check(code, "123456", now()).await, CodeCheck::Expired, "three attempts");
-    put().await;
-    assert_eq!(check(code, "123456", now().plus(Duration::from_secs(60))).await, CodeCheck::Expired);
-}
-
-async fn a_refresh_family_is_rotated_once(engine: Engine) {
-    let store = engine.open().await;
-    let pool = add_pool(&store, "pool", PoolSettings::default()).await;
-    let user = created(&store, &pool, "bob", &[]).await;
-    let family = &family(&user);
-    store.transaction(|tx| Box::pin(async move { tx.add_refresh_family(family).await })).await.unwrap();
-    let rotate = || {
-        store.transaction(|tx| Box::pin(async move { tx.rotate_refresh_family(&family.id, 1, now()).await }))
-    };
-    let (one, other) = tokio::join!(rotate(), rotate());
-    assert!(one.unwrap() ^ other.unwrap());
-    let current = store.refresh_family(&family.id).await.unwrap().unwrap();
-    assert_eq!(current, RefreshFamily { generation: 2, ..family.clone() });
-    assert_eq!(store.refresh_families(user.no, 10).await.unwrap(), [current]);
-}
-
 async fn a_refused_operation_leaves_nothing(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "alias", pool_settings(&[], ALIASES, false)).await;
-    created(&store, &pool, "one", &[("email", "a@x.example"), ("email_verified", "true")]).await;
+    create_confirmed_user(&store, &pool, "one", &[("email", "a@x.example"), ("email_verified", "true")])
+        .await;
     // The user name is claimed before the alias is refused.
-    let refused = create(
+    let refused = create_user(
         &store,
         &pool,
         &new_user("two", &[("email", "a@x.example"), ("email_verified", "true")]),
@@ -1031,73 +380,6 @@ async fn a_refused_operation_leaves_nothing(engine: Engine) {
     )
     .await;
     assert_eq!(refusal(refused).0, "AliasExistsException");
-    created(&store, &pool, "two", &[]).await;
+    create_confirmed_user(&store, &pool, "two", &[]).await;
     assert_eq!(store.counter(pool.no, Counter::Users).await.unwrap(), 2);
-}
-
-/// Statements that read a partial index to its end: it has the rows of older nodes alone.
-const WHOLE_INDEX: [(&str, &str); 2] = [("user_index", "UNINDEXED"), ("users", "UNINDEXED")];
-
-async fn every_statement_uses_an_index(engine: Engine) {
-    drop(engine.open().await);
-    let mut connection = engine.connect().await;
-    let mut read = 0;
-    if !engine.is_sqlite() {
-        // The tables are empty: without statistics, the planner would rather read and sort a few
-        // pages.
-        for statement in [
-            "SET enable_seqscan = off",
-            "SET enable_bitmapscan = off",
-            "SET enable_hashjoin = off",
-            "SET enable_mergejoin = off",
-            "SET plan_cache_mode = force_generic_plan",
-        ] {
-            sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
-        }
-    }
-    let lookups = bulk_lookups().map(|sql| ("bulk", "LOOKUP", sql));
-    for (file, name, sql) in statements_of_people().chain(lookups) {
-        let plan = match engine.is_sqlite() {
-            true => sqlite_plan(&mut connection, sql).await,
-            false => postgres_plan(&mut connection, sql).await,
-        };
-        let whole_index = WHOLE_INDEX.contains(&(file, name));
-        let wrong = match engine.is_sqlite() {
-            true => plan.iter().any(|line| match line.starts_with("SCAN") {
-                true => !(whole_index && line.contains("users_unindexed")),
-                false => {
-                    line.contains("AUTOMATIC")
-                        || line.contains("TEMP B-TREE FOR ORDER") && name != "IDENTITIES"
-                }
-            }),
-            false => {
-                let text = plan.join("\n");
-                let scans = text.matches("Scan").count() - text.matches("Bitmap Heap Scan").count();
-                let conditions = text.matches("Index Cond").count();
-                text.contains("Seq Scan")
-                    || (scans > conditions && !(whole_index && text.contains("users_unindexed")))
-            }
-        };
-        assert!(!wrong, "{file} {name}:\n{sql}\n{}", plan.join("\n"));
-        read += 1;
-    }
-    assert!(read > 60, "{read} statements");
-}
-
-async fn sqlite_plan(connection: &mut sqlx::AnyConnection, sql: &str) -> Vec<String> {
-    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-    let rows = sqlx::raw_sql(explain).fetch_all(connection).await.unwrap();
-    rows.iter().map(|row| row.get::<String, _>("detail")).collect()
-}
-
-async fn postgres_plan(connection: &mut sqlx::AnyConnection, sql: &str) -> Vec<String> {
-    let parameters = (1..100).take_while(|number| sql.contains(&format!("${number}"))).count();
-    let nulls = vec!["NULL"; parameters].join(", ");
-    let arguments = if parameters == 0 { String::new() } else { format!("({nulls})") };
-    let prepare = AssertSqlSafe(format!("PREPARE p AS {sql}"));
-    sqlx::raw_sql(prepare).execute(&mut *connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE p{arguments}"));
-    let rows = sqlx::raw_sql(explain).fetch_all(&mut *connection).await.unwrap();
-    sqlx::raw_sql("DEALLOCATE p").execute(connection).await.unwrap();
-    rows.iter().map(|row| row.get::<String, _>(0)).collect()
 }

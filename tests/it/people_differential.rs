@@ -1,8 +1,11 @@
 //! Users, aliases, groups and filters against a naive reference in memory, under random operations.
 //! `NARTHEX_DIFFERENTIAL=100000` sets the number of operations; the seed is printed.
 
-use crate::people::{ADDRESSES, ALIASES, add_pool, create, delete, federated, pool_settings, status, update};
-use crate::support::engine::{Engine, ring};
+use crate::support::engine::{Engine, new_key_ring};
+use crate::support::users::{
+    ADDRESSES, ALIASES, add_pool, create_user, delete_user, pool_settings, set_status, update_attributes,
+    upsert_federated_user,
+};
 use narthex::base::{Duration, Entropy as _, KeyRing, SystemEntropy, Timestamp};
 use narthex::directory::{
     self, Actor, DirectoryError, NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery,
@@ -247,7 +250,7 @@ async fn random_operations_have_the_results_of_a_naive_reference(engine: Engine)
         pools.push(NaivePool { pool, users: Vec::new(), groups: BTreeSet::new() });
     }
     let now = Timestamp::from_seconds(1_800_000_000);
-    let mut run = Run { store, ring: ring(), pools, random: Random(seed), now, subjects: 0 };
+    let mut run = Run { store, ring: new_key_ring(), pools, random: Random(seed), now, subjects: 0 };
     let begun = std::time::Instant::now();
     for _ in 0..operations {
         run.now = run.now.plus(Duration::from_millis(1));
@@ -322,7 +325,7 @@ impl Run {
             origin: Origin::Administrator,
             takeover: if takeover { Takeover::LastVerifier } else { Takeover::Refuse },
         };
-        let created = create(&self.store, &pool.pool, &new, self.now).await;
+        let created = create_user(&self.store, &pool.pool, &new, self.now).await;
         attributes.retain(|_, value| !value.is_empty());
         if pool.is_address_pool() {
             attributes
@@ -374,7 +377,7 @@ impl Run {
         };
         let pool = &mut self.pools[place];
         let of: Vec<(&str, &str)> = attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let user = federated(&self.store, &pool.pool, &subject, &of).await;
+        let user = upsert_federated_user(&self.store, &pool.pool, &subject, &of).await;
         match pool.users.iter_mut().find(|known| known.subject.as_deref() == Some(&*subject)) {
             Some(known) => known.attributes = attributes,
             None => pool.users.push(NaiveUser {
@@ -410,7 +413,7 @@ impl Run {
         }
         let of: Vec<(&str, &str)> = changes.iter().map(|(name, value)| (&**name, &**value)).collect();
         let pool = &mut self.pools[place];
-        let result = update(&self.store, &pool.pool, &user, &of, Actor::Administrator).await;
+        let result = update_attributes(&self.store, &pool.pool, &user, &of, Actor::Administrator).await;
         let before = pool.users[at].clone();
         let mut after = before.clone();
         for (name, value) in &changes {
@@ -446,7 +449,7 @@ impl Run {
         let (next, takeover) = (self.random.one(STATUSES), self.random.chance(5));
         let pool = &mut self.pools[place];
         let words = if takeover { Takeover::LastVerifier } else { Takeover::Refuse };
-        let result = status(&self.store, &pool.pool, &user, next, words).await;
+        let result = set_status(&self.store, &pool.pool, &user, next, words).await;
         let before = pool.users[at].clone();
         if !before.status.may_become(next) {
             assert_eq!(exception(&result), Some("NotAuthorizedException"));
@@ -463,7 +466,7 @@ impl Run {
         }
         let gone = pool.users.remove(self.random.below(pool.users.len()));
         let user = self.store.user(&gone.sub).await.unwrap().unwrap();
-        delete(&self.store, &user).await;
+        delete_user(&self.store, &user).await;
     }
 
     async fn group(&mut self, place: usize) {

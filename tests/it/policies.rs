@@ -1,53 +1,12 @@
 //! Policies: each rule of AWS's documentation as data, and what becomes of documents that are
 //! wrong.
 
+use crate::support::policies::{RequestContext, decision};
 use narthex::policy::{
-    Context, Document, EvalRequest, Grants, Key, MatchLevel, Purpose, Spellings, Statements, Value, Values,
-    Verdict, explain,
+    Document, EvalRequest, Grants, MatchLevel, Purpose, Spellings, Statements, Verdict, explain,
 };
 use serde_json::Value as Json;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-/// What a case says of a request.
-#[derive(Default)]
-pub struct Known(HashMap<Key, Held>);
-
-enum Held {
-    One(Json),
-    Many(Vec<String>),
-}
-
-impl Known {
-    /// What stands in an object.
-    pub fn of(context: &Json) -> Self {
-        let held = |value: &Json| match value {
-            Json::Array(values) => {
-                Held::Many(values.iter().map(|value| value.as_str().unwrap().to_owned()).collect())
-            }
-            value => Held::One(value.clone()),
-        };
-        let entries = context.as_object().into_iter().flatten();
-        Self(entries.map(|(name, value)| (Key::named(name), held(value))).collect())
-    }
-}
-
-impl Context for Known {
-    fn values(&self, key: &Key) -> Values<'_> {
-        match self.0.get(key) {
-            None => Values::Absent,
-            Some(Held::Many(values)) => Values::Many(values),
-            Some(Held::One(Json::String(text))) => Values::One(Value::Text(text)),
-            Some(Held::One(Json::Bool(truth))) => Values::One(Value::Bool(*truth)),
-            Some(Held::One(Json::Number(number))) => match number.as_i64() {
-                Some(number) => Values::One(Value::Number(number)),
-                // A number with a fraction has no kind of its own.
-                None => Values::One(Value::Text(Box::leak(number.to_string().into_boxed_str()))),
-            },
-            Some(Held::One(other)) => panic!("{other}"),
-        }
-    }
-}
 
 const ACTION: &str = "s3:GetObject";
 const RESOURCE: &str = "arn:aws:s3:::bucket/key";
@@ -58,29 +17,12 @@ fn grants(policy: &Json) -> Grants {
     Grants { policies: Statements::of([&document]), bounds: Vec::new() }
 }
 
-/// What becomes of a request, in a word.
-pub fn judged(grants: &Grants, action: &str, resource: &str, context: &Known) -> &'static str {
-    let asked = EvalRequest { action, resource, loose: None, principal: None, context };
-    let word = |verdict: &Verdict<'_>| match verdict {
-        Verdict::Allowed(_) => "allowed",
-        Verdict::Denied(_) => "denied",
-        Verdict::NotAllowed => "not allowed",
-    };
-    let whole = grants.judge(&asked);
-    // What was narrowed beforehand to a resource's beginning says the same.
-    for end in [0, 13.min(resource.len()), resource.len()] {
-        let narrowed = grants.narrowed(action, &resource[..end]);
-        assert_eq!(word(&narrowed.judge(&asked)), word(&whole), "narrowed to {}", &resource[..end]);
-    }
-    word(&whole)
-}
-
 #[test]
 fn what_denies_is_not_left_out_for_its_spelling() {
     let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::Bucket/Key*"},
         {"Effect": "Allow", "Action": "*", "Resource": "*"}]});
-    let context = Known::default();
+    let context = RequestContext::default();
     let asked = EvalRequest {
         action: ACTION,
         resource: RESOURCE,
@@ -99,7 +41,7 @@ fn what_denies_is_compared_folded_its_variables_too() {
     let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::*/${aws:username}/Entwürfe"},
         {"Effect": "Allow", "Action": "*", "Resource": "*"}]});
-    let context = Known::of(&serde_json::json!({"aws:username": "Ågnes*"}));
+    let context = RequestContext::from_json(&serde_json::json!({"aws:username": "Ågnes*"}));
     for (folded, denied) in [
         ("arn:aws:s3:::b/agnes*/entwurfe", true),
         ("arn:aws:s3:::B/AGNES*/entwurfe", true),
@@ -124,10 +66,10 @@ fn every_operator_holds_as_its_rule_says() {
         };
         let (allow, deny) = (grants(&policy("Allow")), grants(&policy("Deny")));
         for case in rule["cases"].as_array().unwrap() {
-            let (context, holds) = (Known::of(&case[0]), case[1].as_bool().unwrap());
+            let (context, holds) = (RequestContext::from_json(&case[0]), case[1].as_bool().unwrap());
             let words = if holds { ["allowed", "denied"] } else { ["not allowed", "not allowed"] };
             let told =
-                [judged(&allow, ACTION, RESOURCE, &context), judged(&deny, ACTION, RESOURCE, &context)];
+                [decision(&allow, ACTION, RESOURCE, &context), decision(&deny, ACTION, RESOURCE, &context)];
             assert_eq!(told, words, "{}: {}", rule["rule"], case[0]);
             count += 1;
         }
@@ -144,7 +86,8 @@ fn every_element_and_every_example_of_the_documentation_behaves_as_it_says() {
             for case in rule["cases"].as_array().unwrap() {
                 let text = |name: &str, or: &'static str| case[0][name].as_str().unwrap_or(or).to_owned();
                 let (action, resource) = (text("action", ACTION), text("resource", RESOURCE));
-                let told = judged(&grants, &action, &resource, &Known::of(&case[0]["context"]));
+                let told =
+                    decision(&grants, &action, &resource, &RequestContext::from_json(&case[0]["context"]));
                 assert_eq!(told, case[1], "{}: {}", rule["rule"], case[0]);
             }
         }
@@ -163,7 +106,7 @@ fn bounds_take_away_and_never_give() {
             policies: policies.clone(),
             bounds: bounds.iter().map(|bound| (*bound).clone()).collect(),
         };
-        judged(&grants, ACTION, RESOURCE, &Known::default())
+        decision(&grants, ACTION, RESOURCE, &RequestContext::default())
     };
     assert_eq!(told(&allow("s3:*"), &[&allow("s3:Get*")]), "allowed");
     assert_eq!(told(&allow("s3:*"), &[&allow("ec2:*")]), "not allowed");
@@ -183,7 +126,7 @@ fn a_trust_policy_says_who_may_take_a_role_on() {
                       "ForAnyValue:StringLike": {"cognito-identity.amazonaws.com:amr": "authenticated"}}}]}"#;
     let trust = Statements::of([&Document::parse(text, Purpose::Trust).unwrap()]);
     let told = |principal: Option<(&str, &str)>, aud: &str, amr: &str| {
-        let context = Known::of(
+        let context = RequestContext::from_json(
             &serde_json::json!({"cognito-identity.amazonaws.com:aud": aud, "cognito-identity.amazonaws.com:amr": [amr]}),
         );
         let asked = EvalRequest {
@@ -383,7 +326,7 @@ fn no_pattern_takes_longer_than_its_text_is_long() {
     ] {
         let begun = Instant::now();
         assert_eq!(
-            judged(&policy(&format!("{arn}{pattern}")), ACTION, &text, &Known::default()),
+            decision(&policy(&format!("{arn}{pattern}")), ACTION, &text, &RequestContext::default()),
             told,
             "{}",
             &pattern[..8]
@@ -405,7 +348,9 @@ fn a_verdict_can_be_explained_statement_by_statement() {
         {"Sid": "Ann", "Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"},
     ]});
     let grants = grants(&policy);
-    let context = Known::of(&serde_json::json!({"aws:username": "ann", "aws:PrincipalTag/team": "green"}));
+    let context = RequestContext::from_json(
+        &serde_json::json!({"aws:username": "ann", "aws:PrincipalTag/team": "green"}),
+    );
     let asked =
         EvalRequest { action: ACTION, resource: RESOURCE, loose: None, principal: None, context: &context };
     let told = explain(&grants, &asked);
@@ -496,7 +441,7 @@ fn bent_documents_are_refused_or_judged_and_nothing_worse() {
             .flat_map(|text| serde_json::from_str::<Vec<Json>>(text).unwrap())
             .map(|rule| rule["policy"].to_string())
             .collect();
-    let context = Known::of(
+    let context = RequestContext::from_json(
         &serde_json::json!({"aws:username": "ann", "x:tags": ["a", "b"], "aws:SourceIp": "10.0.0.1"}),
     );
     let (mut chance, mut taken, mut refused) = (0x5EED_2026_u64, 0, 0);
@@ -509,7 +454,7 @@ fn bent_documents_are_refused_or_judged_and_nothing_worse() {
                     taken += 1;
                     let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
                     let resource = "arn:aws:s3:::bucket/ann/\u{1F980}a";
-                    judged(&grants, ACTION, resource, &context);
+                    decision(&grants, ACTION, resource, &context);
                     let asked = EvalRequest {
                         action: ACTION,
                         resource,
@@ -553,7 +498,7 @@ fn every_example_policy_does_what_its_cases_say() {
         let cases: Json = serde_json::from_str(&std::fs::read_to_string(cases).unwrap()).unwrap();
         for case in cases.as_array().unwrap() {
             let (resource, loose) = asked_for(case["request"].as_str().unwrap());
-            let context = Known::of(&case["context"]);
+            let context = RequestContext::from_json(&case["context"]);
             let asked = EvalRequest {
                 action: "execute-api:Invoke",
                 resource: &resource,
@@ -583,8 +528,8 @@ fn wildcards_for_region_and_account_allow_no_other_route() {
     let photo = "arn:aws:execute-api:us-east-1:123456789012:photos/$default/GET/a";
     // A path may hold whatever its sender likes.
     let sly = "arn:aws:execute-api:us-east-1:123456789012:private/$default/GET/x:photos/$default/GET/a";
-    let none = Known::default();
-    let told = |grants: &Grants, resource| judged(grants, "execute-api:Invoke", resource, &none);
+    let none = RequestContext::default();
+    let told = |grants: &Grants, resource| decision(grants, "execute-api:Invoke", resource, &none);
     assert_eq!(told(&policy("Allow", wide), photo), "allowed");
     assert_eq!(told(&policy("Allow", wide), sly), "not allowed");
     assert_eq!(told(&policy("Deny", wide), photo), "denied");

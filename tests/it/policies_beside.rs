@@ -1,8 +1,7 @@
-//! Policies and requests by chance, judged here and by iam-rs, which is of other hands. Where the
-//! two differ, one of the rules below says why, and each of them is seen to be the only reason at
-//! least once.
+//! Random policies and requests, decided here and by iam-rs, another implementation. Where the two
+//! differ, one of the rules below states why, and each rule is the only reason at least once.
 
-use crate::policies::{Known, judged};
+use crate::support::policies::{RequestContext, decision};
 use iam_rs::{Arn, Decision, IAMPolicy, IAMRequest, Principal, PrincipalId};
 use narthex::policy::{Document, Grants, Purpose, Statements};
 use serde_json::{Map, Value as Json, json};
@@ -283,7 +282,8 @@ fn random_policies_are_judged_as_iam_rs_judges_them_but_for_what_is_explained() 
         let document = Document::parse(&policy.to_string(), Purpose::Identity)
             .unwrap_or_else(|wrong| panic!("{wrong}: {policy}"));
         let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
-        let ours = judged(&grants, action, &resource, &Known::of(&Json::Object(context.clone())));
+        let ours =
+            decision(&grants, action, &resource, &RequestContext::from_json(&Json::Object(context.clone())));
         *told.entry(ours).or_default() += 1;
         with_variables += usize::from(policy.to_string().contains("${"));
         let theirs = theirs(&policy, action, &resource, &context);

@@ -1,7 +1,7 @@
 //! Which policy documents load: exactly those that the grammar of the IAM JSON policy language has
 //! (IAM User Guide, "Grammar of the IAM JSON policy language") and that AWS takes.
 
-use crate::policies::Known;
+use crate::support::policies::{RequestContext, decision};
 use narthex::policy::{Document, EvalRequest, Grants, Purpose, Statements, Verdict};
 use serde_json::{Value as Json, json};
 
@@ -413,7 +413,7 @@ fn aws_star_is_everybody_and_a_federated_principal_is_itself() {
         document["Statement"][0]["Principal"] = principal;
         let trust = Statements::of([&Document::parse(&document.to_string(), Purpose::Trust).unwrap()]);
         let action = "sts:AssumeRoleWithWebIdentity";
-        let context = Known::default();
+        let context = RequestContext::default();
         let asked = EvalRequest { action, resource: "", loose: None, principal: of, context: &context };
         matches!(trust.judge(&asked), Verdict::Allowed(_))
     };
@@ -446,8 +446,8 @@ fn ranges_of_ipv4_mapped_addresses_are_those_of_ipv4() {
             "Condition": {"IpAddress": {"aws:SourceIp": range}}}});
         let document = Document::parse(&policy.to_string(), Purpose::Identity).unwrap();
         let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
-        let context = Known::of(&json!({"aws:SourceIp": address}));
-        let denied = crate::policies::judged(&grants, "a:b", ARN, &context) == "denied";
+        let context = RequestContext::from_json(&json!({"aws:SourceIp": address}));
+        let denied = decision(&grants, "a:b", ARN, &context) == "denied";
         assert_eq!(denied, matches, "{range} {address}");
     }
 }

@@ -1,10 +1,10 @@
 //! User pools, app clients, domains, resource servers and identity providers made at run time, on
 //! both engines. Time is a value, so nothing waits.
 
-use crate::check::{each_is_told, told_of};
-use crate::people::{add_pool, create, everything, new_user, occurrences};
-use crate::support::engine::{Engine, ring};
+use crate::support::config_errors::{assert_each_reported, config_errors};
+use crate::support::engine::{Engine, count_occurrences, database_content, new_key_ring};
 use crate::support::narthex::NarthexBuilder;
+use crate::support::users::{add_pool, create_user, new_user};
 use narthex::base::{Clock as _, Duration, KeyRing, ManualClock, Secret, SystemEntropy, Timestamp};
 use narthex::catalogue::Catalogue;
 use narthex::config::{Config, SessionLimits};
@@ -125,7 +125,7 @@ where
 }
 
 async fn pools_are_created_changed_listed_and_deleted(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let mut ids = Vec::new();
     for number in 0..5_u64 {
         let at = now().plus(Duration::from_secs(number));
@@ -214,7 +214,7 @@ async fn a_schema_grows_and_never_changes(engine: Engine) {
 }
 
 async fn clients_have_checked_settings(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let pool = &new_pool(&store, &named("people"), now()).await;
     let other = &new_pool(&store, &named("others"), now()).await;
     let photos = &scopes(&["read"]);
@@ -311,10 +311,10 @@ async fn a_client_has_two_secrets_and_keeps_its_last(engine: Engine) {
     assert_eq!(exception(add(NewSecret::Generated).await), "LimitExceededException");
     let listed = pools::list_client_secrets(&store, pool, id).await.unwrap();
     assert_eq!(listed, [first.clone(), second.clone()]);
-    let stored = everything(&engine).await;
-    assert!(occurrences(&stored, &second.id) > 0);
+    let stored = database_content(&engine).await;
+    assert!(count_occurrences(&stored, &second.id) > 0);
     for secret in [given, first.secret.expose()] {
-        assert_eq!(occurrences(&stored, secret), 0, "a secret is stored in the clear");
+        assert_eq!(count_occurrences(&stored, secret), 0, "a secret is stored in the clear");
     }
     assert_eq!(exception(remove("other").await), "ResourceNotFoundException");
     remove(&first.id).await.unwrap();
@@ -348,7 +348,7 @@ async fn a_domain_has_one_pool(engine: Engine) {
 }
 
 async fn resource_servers_have_quotas(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let pool = &new_pool(&store, &named("people"), now()).await;
     let create = async |identifier: &str, settings: ResourceServerSettings| {
         let settings = &settings;
@@ -389,7 +389,7 @@ async fn resource_servers_have_quotas(engine: Engine) {
 }
 
 async fn providers_are_sealed_and_their_identifiers_unique(engine: Engine) {
-    let (store, ring) = (engine.open().await, ring());
+    let (store, ring) = (engine.open().await, new_key_ring());
     let pool = &new_pool(&store, &named("people"), now()).await;
     let other = &new_pool(&store, &named("others"), now()).await;
     let create = async |pool: &Pool, new: NewProvider| {
@@ -433,7 +433,11 @@ async fn providers_are_sealed_and_their_identifiers_unique(engine: Engine) {
     })
     .await;
     assert_eq!(listed.iter().map(|provider| provider.name.as_str()).collect::<Vec<_>>(), ["club", "corp"]);
-    assert_eq!(occurrences(&everything(&engine).await, "<metadata of corp/>"), 0, "details are sealed");
+    assert_eq!(
+        count_occurrences(&database_content(&engine).await, "<metadata of corp/>"),
+        0,
+        "details are sealed"
+    );
     let delete = async || run!(store, |tx| pools::delete_provider(tx, &pool.id, "corp", &SystemEntropy));
     delete().await.unwrap();
     assert_eq!(exception(delete().await), "ResourceNotFoundException");
@@ -450,7 +454,7 @@ async fn nothing_is_left_of_a_deleted_pool_or_client(engine: Engine) {
     let kept = new_client(&store, stays, client_named("staying-client")).await;
     let client = new_client(&store, pool, client_named("leaving-client")).await.client;
     let gone = new_client(&store, pool, client_named("earlier-client")).await.client;
-    let user = create(&store, pool, &new_user("leaver-login", &[]), now()).await.unwrap();
+    let user = create_user(&store, pool, &new_user("leaver-login", &[]), now()).await.unwrap();
     let family = |id: &str, client_id: &str| RefreshFamily {
         id: id.to_owned(),
         user_no: user.no,
@@ -487,9 +491,9 @@ async fn nothing_is_left_of_a_deleted_pool_or_client(engine: Engine) {
     ))
     .unwrap();
     pools::delete_client(&store, &pool.id, &gone.id, now(), &SystemEntropy).await.unwrap();
-    let after = everything(&engine).await;
+    let after = database_content(&engine).await;
     for needle in [gone.id.as_str(), "earlier-client"] {
-        assert_eq!(occurrences(&after, needle), 0, "{needle}");
+        assert_eq!(count_occurrences(&after, needle), 0, "{needle}");
     }
     assert!(store.refresh_family("family-1").await.unwrap().is_some());
     let needles = [
@@ -506,13 +510,16 @@ async fn nothing_is_left_of_a_deleted_pool_or_client(engine: Engine) {
         "family-1",
     ];
     for needle in needles {
-        assert!(occurrences(&after, needle) >= 1, "{needle} is nowhere: the search finds nothing");
+        assert!(count_occurrences(&after, needle) >= 1, "{needle} is nowhere: the search finds nothing");
     }
     run!(store, |tx| pools::delete_pool(tx, &pool.id, now(), &SystemEntropy)).unwrap();
-    let after = everything(&engine).await;
+    let after = database_content(&engine).await;
     for needle in [client.id.as_str(), "leaving-client", "leaving-domain"] {
         // The tokens of the user, in a row and an index, go with the user.
-        assert!(occurrences(&after, needle) <= 2 * usize::from(needle == client.id), "{needle} at once");
+        assert!(
+            count_occurrences(&after, needle) <= 2 * usize::from(needle == client.id),
+            "{needle} at once"
+        );
     }
     assert!(!directory::purge_pools(&store, 10, now(), &SystemEntropy).await.unwrap());
     let limits = SessionLimits {
@@ -523,11 +530,11 @@ async fn nothing_is_left_of_a_deleted_pool_or_client(engine: Engine) {
     // After the end of the access tokens, of which revocations are kept.
     let later = store.time().await.unwrap().max(now()).plus(Duration::from_secs(27 * 3600));
     store.purge(limits, later).await.unwrap();
-    let after = everything(&engine).await;
+    let after = database_content(&engine).await;
     for needle in needles {
-        assert_eq!(occurrences(&after, needle), 0, "{needle}");
+        assert_eq!(count_occurrences(&after, needle), 0, "{needle}");
     }
-    assert!(occurrences(&after, "staying-client") > 0);
+    assert!(count_occurrences(&after, "staying-client") > 0);
     let left = pools::describe_client(&store, stays, &kept.client.id).await.unwrap();
     assert_eq!(left.secrets, kept.secrets);
 }
@@ -609,7 +616,7 @@ async fn the_pool_of_the_file_is_read_only(engine: Engine) {
 }
 
 async fn the_file_is_written_as_far_as_it_differs(engine: Engine) {
-    let ring = ring();
+    let ring = new_key_ring();
     let store = Store::open(&engine.url, ring.clone()).await.unwrap();
     let id = write(&store, FILE).await.unwrap().id;
     let pool = pools::find_pool(&store, &id).await.unwrap();
@@ -696,7 +703,7 @@ async fn the_file_takes_nothing_from_the_api_and_fixes_sign_in(engine: Engine) {
     let fresh = catalogue(store, "name = \"earlier\"\nusername_attributes = [\"email\"]").await;
     let earlier = add_pool(store, &fresh.pool.id, PoolSettings::default()).await;
     let write_fresh = async || write_file_pool(store, &FilePool::of(&fresh), now(), &SystemEntropy).await;
-    create(store, &earlier, &new_user("alice", &[]), now()).await.unwrap();
+    create_user(store, &earlier, &new_user("alice", &[]), now()).await.unwrap();
     assert_eq!(exception(write_fresh().await), "InvalidParameterException");
     let user = &store.find_user(&earlier, "alice", narthex::store::Lookup::SignIn).await.unwrap().unwrap();
     run!(store, |tx| directory::delete_user(tx, user, now(), &SystemEntropy)).unwrap();
@@ -708,7 +715,7 @@ fn cache(store: &Store, clock: &Arc<ManualClock>) -> PoolCache {
 }
 
 async fn another_node_finds_a_client_at_once_and_its_change_after_the_feed(engine: Engine) {
-    let ring: Arc<KeyRing> = ring();
+    let ring: Arc<KeyRing> = new_key_ring();
     let (here, there) = (
         Store::open(&engine.url, ring.clone()).await.unwrap(),
         Store::open(&engine.url, ring).await.unwrap(),
@@ -833,7 +840,7 @@ fn mistakes_in_the_file_are_reported() {
     let grace = "refresh_rotation_grace = 10";
     let rule = "sign_up = true";
     let attribute = "name = \"custom:team\"";
-    each_is_told(
+    assert_each_reported(
         &good,
         &[
             (
@@ -903,7 +910,7 @@ fn mistakes_in_the_file_are_reported() {
         "deletion_protection = true",
         "password_policy = { minimum_length = 99, require_symbols = false }",
     ] {
-        assert_eq!(told_of(&good.replacen(rule, accepted, 1)), None, "{accepted}");
+        assert_eq!(config_errors(&good.replacen(rule, accepted, 1)), None, "{accepted}");
     }
 }
 

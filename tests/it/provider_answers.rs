@@ -1,12 +1,14 @@
-//! Providers as they really are: what they send in odd forms is read, and the strict neighbour of
-//! each is refused.
+//! Unusual answers of providers: the forms that are read, and for each a stricter neighbor that is
+//! refused.
 
-use crate::check::each_is_told;
+use crate::support::config_errors::assert_each_reported;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::odd_provider::{OddProvider, Oddity};
 use crate::support::parties::provider_toml;
+use crate::support::policies::allow_policy;
+use crate::support::time::unix_seconds;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location};
+use crate::support::visitor::{Visitor, assert_status, location};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ impl Scene {
     /// Signs in against each oddity; where a check is named, it must be the one that refuses.
     async fn expect(&self, cases: Vec<Case>) {
         for (name, bend, check) in cases {
-            self.provider.bend(bend);
+            self.provider.configure(bend);
             let failed = self.narthex.audit("login_failed").len();
             let landed = self.sign_in().await;
             let failures = self.narthex.audit("login_failed");
@@ -95,7 +97,7 @@ async fn an_id_token_may_be_for_others_as_well_and_never_for_others_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_of_odd_types_reject_nobody() {
     let scene = scene("", "").await;
-    let now = crate::bearer::now();
+    let now = unix_seconds();
     scene
         .expect(vec![
             claims("amr as a text", json!({"amr": "pwd"}), None),
@@ -126,11 +128,11 @@ async fn claims_of_odd_types_reject_nobody() {
         .await;
     // An account is the same, whether its number is written as one or as a text.
     for sub in [json!(12345), json!("12345")] {
-        scene.provider.bend(|oddity| {
+        scene.provider.configure(|oddity| {
             oddity.claims = json!({ "sub": sub });
             oddity.user_info = json!({ "sub": "12345" });
         });
-        is(&scene.sign_in().await, 200);
+        assert_status(&scene.sign_in().await, 200);
     }
     let subjects: Vec<_> =
         scene.upstream.seen().iter().rev().take(2).map(|seen| seen.claims()["sub"].clone()).collect();
@@ -140,7 +142,7 @@ async fn claims_of_odd_types_reject_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_issued_in_the_future_is_refused_with_the_seconds() {
     let scene = scene("", "").await;
-    let now = crate::bearer::now();
+    let now = unix_seconds();
     scene.expect(vec![claims("the future", json!({"iat": now + 600}), Some((400, "exp or iat")))]).await;
     let detail = scene.narthex.audit("login_failed")[0]["detail"].as_str().unwrap().to_owned();
     let seconds: i64 = detail.split("issued ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -189,7 +191,7 @@ async fn user_info_may_refuse_be_left_alone_or_be_signed() {
     };
     let scene = scene("", "").await;
     let at = scene.provider.address.clone();
-    let now = crate::bearer::now();
+    let now = unix_seconds();
     let forged = scene.provider.forge(&json!({"sub": "ann-1", "iss": at, "aud": "narthex"}));
     let wrong = Some((400, "userinfo"));
     scene
@@ -227,7 +229,7 @@ async fn user_info_may_refuse_be_left_alone_or_be_signed() {
         .await;
     scene.narthex.wait_for_log("the UserInfo endpoint refused the access token");
     let silent = self::scene("userinfo = false\n", "").await;
-    is(&silent.sign_in().await, 200);
+    assert_status(&silent.sign_in().await, 200);
     assert!(silent.provider.received("/userinfo").is_empty());
 }
 
@@ -237,7 +239,7 @@ async fn a_refusing_user_info_endpoint_hides_no_claim_that_decides() {
                   authenticated_role = \"all\"\n[identity_pool.principal_tags]\nteam = \"locale\"\n";
     let (provider, upstream) = (OddProvider::start().await, Upstream::start().await);
     let narthex = NarthexBuilder::new()
-        .file("all.json", crate::roles::allows(&["*"]).to_string())
+        .file("all.json", allow_policy(&["*"]).to_string())
         .tables(&provider_toml("corp", provider.port(), "\"anyone\""))
         .tables(tables)
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
@@ -265,12 +267,12 @@ async fn refused_accounts_lock_out_no_address() {
         .route("app", upstream.port, "")
         .start();
     let scene = Scene { provider, narthex, upstream };
-    scene.provider.bend(|oddity| oddity.claims = json!({"email": "ann@other.example"}));
+    scene.provider.configure(|oddity| oddity.claims = json!({"email": "ann@other.example"}));
     for _ in 0..35 {
-        is(&scene.sign_in().await, 403);
+        assert_status(&scene.sign_in().await, 403);
     }
-    scene.provider.bend(|oddity| oddity.claims = json!({}));
-    is(&scene.sign_in().await, 200);
+    scene.provider.configure(|oddity| oddity.claims = json!({}));
+    assert_status(&scene.sign_in().await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,7 +348,9 @@ async fn an_answer_that_cannot_be_read_is_called_that() {
         scene.narthex.audit("login_failed").iter().map(|failed| failed["detail"].to_string()).collect();
     assert!(details[0].contains("answer cannot be read") && details[0].contains("200 OK"), "{details:?}");
     assert!(details[2].contains("404 Not Found") && details[3].contains("503"), "{details:?}");
-    scene.provider.bend(|oddity| drop(oddity.answers.insert("/token", (200, "text/html", "<html>".into()))));
+    scene
+        .provider
+        .configure(|oddity| drop(oddity.answers.insert("/token", (200, "text/html", "<html>".into()))));
     let page = scene.sign_in().await.text().await.unwrap();
     assert!(page.contains("The sign-in provider sent an invalid response"), "{page}");
 }
@@ -366,37 +370,37 @@ async fn a_discovery_document_may_lack_what_is_not_used_and_stand_elsewhere() {
     };
     let provider = OddProvider::start().await;
     let at = provider.address.clone();
-    provider.bend(|oddity| {
+    provider.configure(|oddity| {
         oddity.document = json!({
             "subject_types_supported": null, "id_token_signing_alg_values_supported": null,
             "response_types_supported": null, "userinfo_endpoint": "", "end_session_endpoint": "", "op_policy_uri": "",
         });
     });
-    is(&start(&provider, &at, "").await.sign_in().await, 200);
+    assert_status(&start(&provider, &at, "").await.sign_in().await, 200);
 
     // The document is elsewhere, and its address redirects.
     let issuer = format!("{at}/4c2f1234/v2.0/");
-    provider.bend(|oddity| {
+    provider.configure(|oddity| {
         oddity.issuer = Some(issuer.clone());
         oddity.redirects.insert("/old", format!("{at}/b2c/.well-known/openid-configuration"));
     });
     let there = format!("discovery_url = \"{at}/old\"\n");
-    is(&start(&provider, &issuer, &there).await.sign_in().await, 200);
+    assert_status(&start(&provider, &issuer, &there).await.sign_in().await, 200);
     // The issuer is compared all the same.
     let other = start(&provider, &format!("{at}/4c2f1234/v2.0"), &there).await;
-    is(&other.sign_in().await, 502);
+    assert_status(&other.sign_in().await, 502);
     other.narthex.wait_for_log("its discovery document says the issuer is");
     // A redirect leads to no place that is not safe, and not on for ever.
     for (to, why) in
         [("http://idp.example/x", "that is not an https address"), ("/old", "too many redirects")]
     {
         let issuer = issuer.clone();
-        provider.bend(|oddity| {
+        provider.configure(|oddity| {
             oddity.issuer = Some(issuer);
             oddity.redirects.insert("/old", to.to_owned());
         });
         let lost = start(&provider, &format!("{at}/4c2f1234/v2.0/"), &there).await;
-        is(&lost.sign_in().await, 502);
+        assert_status(&lost.sign_in().await, 502);
         lost.narthex.wait_for_log(why);
     }
 }
@@ -429,9 +433,11 @@ async fn a_client_authenticates_as_the_file_or_the_metadata_says() {
         (format!("{odd}token_endpoint_auth_method = \"client_secret_basic\"\n"), both.clone(), Some(basic)),
         (format!("{odd}token_endpoint_auth_method = \"client_secret_post\"\n"), Value::Null, None),
     ] {
-        provider.bend(|oddity| oddity.document = json!({"token_endpoint_auth_methods_supported": supported}));
+        provider.configure(|oddity| {
+            oddity.document = json!({"token_endpoint_auth_methods_supported": supported})
+        });
         let (scene, _) = start(&provider, &keys).await;
-        is(&scene.sign_in().await, 200);
+        assert_status(&scene.sign_in().await, 200);
         let request = provider.received("/token").pop().unwrap();
         let header = sends_basic.map(|secret| {
             use base64::Engine as _;
@@ -440,9 +446,9 @@ async fn a_client_authenticates_as_the_file_or_the_metadata_says() {
         assert_eq!(request.authorization, header, "{keys}");
         assert_eq!(request.form.contains_key("client_secret"), sends_basic.is_none(), "{keys}");
     }
-    provider.bend(|_| ());
+    provider.configure(|_| ());
     let (scene, _) = start(&provider, "token_endpoint_auth_method = \"none\"\n").await;
-    is(&scene.sign_in().await, 200);
+    assert_status(&scene.sign_in().await, 200);
     let request = provider.received("/token").pop().unwrap();
     assert_eq!((request.authorization, request.form.get("client_secret")), (None, None));
     assert_eq!(request.form["client_id"], "narthex");
@@ -453,8 +459,8 @@ async fn a_client_authenticates_as_the_file_or_the_metadata_says() {
          private_key_thumbprint = \"{thumbprint}\"\n"
     );
     let (scene, public) = start(&provider, &keys).await;
-    is(&scene.sign_in().await, 200);
-    is(&scene.sign_in().await, 200);
+    assert_status(&scene.sign_in().await, 200);
+    assert_status(&scene.sign_in().await, 200);
     let requests = provider.received("/token");
     let [.., first, second] = requests.as_slice() else { panic!() };
     assert_eq!((&first.authorization, first.form.get("client_secret")), (&None, None));
@@ -516,7 +522,7 @@ async fn calls_trust_the_authorities_that_the_file_names_and_no_others() {
         let begun = visitor.get(location(&begun).as_str()).await;
         match status {
             200 => assert!(location(&begun).as_str().starts_with(&provider.address)),
-            status => is(&begun, status),
+            status => assert_status(&begun, status),
         }
     }
 }
@@ -543,7 +549,7 @@ upstream = "http://127.0.0.1:3000"
 #[test]
 fn what_is_wrong_about_a_provider_is_told() {
     let secret = "client_secret = \"secret\"\ntoken_endpoint_auth_method = \"client_secret_post\"\n";
-    each_is_told(
+    assert_each_reported(
         GOOD,
         &[
             ("https://inner", "http://inner", "is not https"),

@@ -1,12 +1,12 @@
-//! Changes without a restart.
+//! Changes of the configuration without a restart.
 
-use crate::client_credentials::{bring, post};
 use crate::support::certificates;
+use crate::support::client_credentials::oauth2_request;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status, get_with_token};
 use serde_json::Value;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -19,15 +19,15 @@ async fn a_changed_file_takes_effect_and_a_bad_one_is_told_and_forgotten() {
     let narthex = builder.tables(&provider.toml("\"anyone\"")).route("app", upstream.port, "").start();
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
-    is(&visitor.land(&app, "alice").await, 200);
+    assert_status(&visitor.sign_in(&app, "alice").await, 200);
 
     narthex.edit(|text| text.replace("host = \"app.localhost\"", "hots = \"app.localhost\""));
     narthex.wait_for_log("did you mean `host`?");
-    is(&visitor.get(&app).await, 200);
+    assert_status(&visitor.get(&app).await, 200);
 
     narthex.edit(|text| text.replace("hots", "host") + "upstream_ca = \"absent.pem\"\n");
     narthex.wait_for_log("an upstream's authority or client certificate cannot be used");
-    is(&visitor.get(&app).await, 200);
+    assert_status(&visitor.get(&app).await, 200);
     narthex.edit(|text| text.replace("upstream_ca = \"absent.pem\"\n", ""));
 
     let new = format!(
@@ -37,9 +37,9 @@ async fn a_changed_file_takes_effect_and_a_bad_one_is_told_and_forgotten() {
     narthex.edit(|text| text + &new);
     narthex.signal("HUP");
     wait_until("the reload", || !narthex.audit("reload").is_empty());
-    is(&visitor.get(&format!("{}/", narthex.origin("new"))).await, 200);
+    assert_status(&visitor.get(&format!("{}/", narthex.origin("new"))).await, 200);
     // Sessions continue.
-    is(&visitor.get(&app).await, 200);
+    assert_status(&visitor.get(&app).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn token_by(narthex: &Narthex, secret: &str) -> String {
 
 async fn asked_by(narthex: &Narthex, secret: &str) -> reqwest::Response {
     let form = [("grant_type", "client_credentials")];
-    post(narthex, "token").basic_auth("reporter", Some(secret)).form(&form).send().await.unwrap()
+    oauth2_request(narthex, "token").basic_auth("reporter", Some(secret)).form(&form).send().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,10 +150,10 @@ async fn a_secret_that_is_exchanged_takes_effect_by_itself() {
         mount.file()
     );
     let narthex = NarthexBuilder::new().tables(&pool).route("app", upstream.port, "bearer = true").start();
-    is(&bring(&narthex, &token_by(&narthex, SECRETS[0]).await).await, 200);
+    assert_status(&get_with_token(&narthex, &token_by(&narthex, SECRETS[0]).await).await, 200);
     mount.exchange("second", SECRETS[1]);
     token_by(&narthex, SECRETS[1]).await;
-    is(&asked_by(&narthex, SECRETS[0]).await, 401);
+    assert_status(&asked_by(&narthex, SECRETS[0]).await, 401);
     let reloads = narthex.audit("reload");
     assert_eq!(reloads.len(), 1);
     assert_eq!(reloads[0]["files"], mount.file(), "the log names it");
@@ -164,8 +164,8 @@ async fn a_secret_that_is_exchanged_takes_effect_by_itself() {
     narthex.wait_for_log("has no content");
     let failed = narthex.audit("reload_failed");
     assert!(failed[0]["error"].as_str().unwrap().contains(&mount.file()), "{failed:?}");
-    is(&asked_by(&narthex, SECRETS[1]).await, 200);
+    assert_status(&asked_by(&narthex, SECRETS[1]).await, 200);
     std::fs::write(&written, SECRETS[2]).unwrap();
     token_by(&narthex, SECRETS[2]).await;
-    is(&asked_by(&narthex, SECRETS[1]).await, 401);
+    assert_status(&asked_by(&narthex, SECRETS[1]).await, 401);
 }

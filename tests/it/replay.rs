@@ -1,9 +1,9 @@
-//! Codes and cookies that come again: to somebody else, twice, or after another sign-in.
+//! Codes and cookies that are sent again: by another visitor, twice, or after another sign-in.
 
-use crate::sign_in::deployment;
+use crate::support::deployment::deployment;
 use crate::support::narthex::Narthex;
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is, location, next};
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use reqwest::Method;
 use reqwest::cookie::CookieStore as _;
 
@@ -23,7 +23,7 @@ fn cookie(visitor: &Visitor, url: &str, name: &str) -> Option<String> {
 async fn up_to(visitor: &Visitor, url: &str, end: &str) -> String {
     let mut url = url.to_owned();
     while !url.contains(end) {
-        url = next(&visitor.get(&url).await).expect("a way on");
+        url = redirect_target(&visitor.get(&url).await).expect("a way on");
     }
     url
 }
@@ -38,7 +38,7 @@ async fn with_cookies(narthex: &Narthex, url: &str, cookies: &str) -> reqwest::R
 /// A visitor who has signed in at the pool and at `other`, and the address with the code for `app`.
 async fn with_code(narthex: &Narthex, login: &str) -> (Visitor, String) {
     let visitor = Visitor::new(narthex);
-    is(&visitor.land(&format!("{}/", narthex.origin("other")), login).await, 200);
+    assert_status(&visitor.sign_in(&format!("{}/", narthex.origin("other")), login).await, 200);
     let callback = up_to(&visitor, &format!("{}/wanted", narthex.origin("app")), "/.narthex/callback?").await;
     (visitor, callback)
 }
@@ -62,15 +62,15 @@ async fn a_code_in_other_hands_signs_nobody_out_and_is_not_used_up() {
     let elsewhere = there.replace(&code(&there), &code(&callback));
 
     for url in [&stolen, &elsewhere] {
-        is(&mallory.get(url).await, 400);
+        assert_status(&mallory.get(url).await, 400);
     }
     // It is Alice's still; and spent, it is of no more use to Mallory.
-    is(&alice.follow(&callback).await, 200);
+    assert_status(&alice.follow(&callback).await, 200);
     for url in [&stolen, &elsewhere] {
-        is(&mallory.get(url).await, 400);
+        assert_status(&mallory.get(url).await, 400);
     }
-    is(&alice.program(Method::GET, &app).await, 200);
-    is(&alice.program(Method::GET, &format!("{}/", narthex.origin("other"))).await, 200);
+    assert_status(&alice.request_json(Method::GET, &app).await, 200);
+    assert_status(&alice.request_json(Method::GET, &format!("{}/", narthex.origin("other"))).await, 200);
     assert!(narthex.audit("session_ended").is_empty());
 }
 
@@ -91,7 +91,7 @@ async fn an_apps_callback_that_is_delivered_twice_signs_nobody_out() {
     }
     let mut sessions = Vec::new();
     for answer in deliveries.join_all().await {
-        is(&answer, 303);
+        assert_status(&answer, 303);
         assert_eq!(location(&answer).as_str(), app, "each leads where the person wanted to go");
         let set =
             answer.headers().get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap().to_owned());
@@ -99,12 +99,12 @@ async fn an_apps_callback_that_is_delivered_twice_signs_nobody_out() {
     }
     assert_eq!(sessions.len(), 1, "one of them brings a session: {sessions:?}");
     let session = sessions[0].split(';').next().unwrap();
-    is(&with_cookies(&narthex, &app, session).await, 200);
-    is(&with_cookies(&narthex, &callback, &sent).await, 303);
-    is(&with_cookies(&narthex, &app, session).await, 200);
+    assert_status(&with_cookies(&narthex, &app, session).await, 200);
+    assert_status(&with_cookies(&narthex, &callback, &sent).await, 303);
+    assert_status(&with_cookies(&narthex, &app, session).await, 200);
     // Whichever answer the browser took, it lands.
-    is(&alice.follow(&callback).await, 200);
-    is(&with_cookies(&narthex, &app, session).await, 200);
+    assert_status(&alice.follow(&callback).await, 200);
+    assert_status(&with_cookies(&narthex, &app, session).await, 200);
     assert!(narthex.audit("session_ended").is_empty());
 }
 
@@ -115,20 +115,20 @@ async fn signing_in_again_replaces_every_cookie_of_the_browser() {
     let [app, other] = ["app", "other"].map(|name| format!("{}/", narthex.origin(name)));
     let pool = format!("{}/sessions", narthex.origin("auth"));
     let alice = Visitor::new(&narthex);
-    let before = alice.land(&app, "alice").await.json::<Seen>().await.unwrap().claims();
-    is(&alice.follow(&other).await, 200);
+    let before = alice.sign_in(&app, "alice").await.json::<Seen>().await.unwrap().claims();
+    assert_status(&alice.follow(&other).await, 200);
     let old = [
         (&app, format!("__Host-narthex={}", cookie(&alice, &app, "__Host-narthex").unwrap())),
         (&other, format!("__Host-narthex={}", cookie(&alice, &other, "__Host-narthex").unwrap())),
         (&pool, format!("__Host-narthex-pool={}", cookie(&alice, &pool, "__Host-narthex-pool").unwrap())),
     ];
     for (url, cookie) in &old {
-        is(&with_cookies(&narthex, url, cookie).await, 200);
+        assert_status(&with_cookies(&narthex, url, cookie).await, 200);
     }
 
-    let again = next(&alice.get(&format!("{app}.narthex/sign-in")).await).unwrap();
-    let landed = alice.land(&format!("{again}&identity_provider=corp"), "alice").await;
-    is(&landed, 200);
+    let again = redirect_target(&alice.get(&format!("{app}.narthex/sign-in")).await).unwrap();
+    let landed = alice.sign_in(&format!("{again}&identity_provider=corp"), "alice").await;
+    assert_status(&landed, 200);
     let after = landed.json::<Seen>().await.unwrap().claims();
     assert_eq!(after["sub"], before["sub"]);
     let new = |url: &str, name: &str| format!("{name}={}", cookie(&alice, url, name).unwrap());
@@ -139,9 +139,9 @@ async fn signing_in_again_replaces_every_cookie_of_the_browser() {
         assert_ne!(with_cookies(&narthex, url, cookie).await.status(), 200, "{url}");
     }
     // The other app's cookie is replaced by the way, without a form.
-    is(&alice.program(Method::GET, &other).await, 401);
+    assert_status(&alice.request_json(Method::GET, &other).await, 401);
     let landed = alice.follow(&other).await;
-    is(&landed, 200);
+    assert_status(&landed, 200);
     assert_eq!(landed.url().as_str(), other);
     assert_ne!(new(&other, "__Host-narthex"), old[1].1);
     assert_eq!(narthex.audit("session_ended").len(), 1);
@@ -150,14 +150,14 @@ async fn signing_in_again_replaces_every_cookie_of_the_browser() {
     // session too.
     let kept = new(&app, "__Host-narthex");
     alice.jar.add_cookie_str("__Host-narthex-pool=; Path=/; Secure; Max-Age=0", &pool.parse().unwrap());
-    let again = next(&alice.get(&format!("{app}.narthex/sign-in")).await).unwrap();
-    is(&alice.land(&again, "alice").await, 200);
+    let again = redirect_target(&alice.get(&format!("{app}.narthex/sign-in")).await).unwrap();
+    assert_status(&alice.sign_in(&again, "alice").await, 200);
     assert_ne!(new(&app, "__Host-narthex"), kept);
     for url in [&app, &other] {
         assert_ne!(with_cookies(&narthex, url, &kept).await.status(), 200);
     }
     // Where nobody signed in anew, a cookie stays as it is.
     let kept = new(&app, "__Host-narthex");
-    is(&alice.follow(&format!("{app}.narthex/sign-in")).await, 200);
+    assert_status(&alice.follow(&format!("{app}.narthex/sign-in")).await, 200);
     assert_eq!(new(&app, "__Host-narthex"), kept);
 }

@@ -2,13 +2,14 @@
 //! Their configurations are the examples.
 
 use crate::support::certificates;
+use crate::support::documentation::repository_root;
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::pages::root;
 use crate::support::parties::OpenIdProvider;
+use crate::support::policies::allow_policy;
 use crate::support::process::{Party, free_port, wait_for_port};
-use crate::support::tunnel::{head, say};
+use crate::support::tunnel::{read_head, try_write};
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use reqwest::Method;
 use std::path::Path;
 use tokio::io::AsyncReadExt as _;
@@ -43,15 +44,15 @@ impl Front {
         let pem = std::fs::read(self.folder.path().join("cert.pem")).unwrap();
         // Its certificate is self-signed.
         let trust = reqwest::Certificate::from_pem(&pem).unwrap();
-        Visitor::trusting(trust, |builder| builder.danger_accept_invalid_certs(true))
+        Visitor::with_authority(trust, |builder| builder.danger_accept_invalid_certs(true))
     }
 }
 
 /// What every proxy must do: `start` gets the ports of Narthex and of the app.
 /// Whether it hands cookies of the answer on, `hands_cookies_on` says.
 async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, u16, u16) -> Party) {
-    let (front, app) = (Front::new(), Upstream::polite().await);
-    let builder = NarthexBuilder::new().behind(front.port).listen("trusted_proxies = [\"127.0.0.1\"]");
+    let (front, app) = (Front::new(), Upstream::start_without_cookies().await);
+    let builder = NarthexBuilder::new().behind_proxy(front.port).listen("trusted_proxies = [\"127.0.0.1\"]");
     let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
     let narthex = builder
         .tables(&provider.toml("\"anyone\""))
@@ -59,7 +60,7 @@ async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, 
         .tables(
             "[[route]]\nhost = \"app.localhost\"\npath = \"/open\"\nforward_auth = true\naccess = \"public\"\n",
         )
-        .file("lobby.json", crate::roles::allows(&["GET/lobby"]).to_string())
+        .file("lobby.json", allow_policy(&["GET/lobby"]).to_string())
         .tables("[[role]]\nname = \"guest\"\npolicies = [\"lobby.json\"]\n[[identity_pool]]\nname = \"main\"\nguest_role = \"guest\"\n")
         .tables(
             "[[route]]\nhost = \"app.localhost\"\npath = \"/lobby\"\nname = \"photos\"\nforward_auth = true\naccess = \"policy\"\n",
@@ -71,14 +72,14 @@ async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, 
     let origin = format!("https://app.localhost:{}", front.port);
     let visitor = front.visitor();
     let url = format!("{origin}/some/page?a=1&b=%2F");
-    let landed = visitor.land(&url, "alice").await;
-    is(&landed, 200);
+    let landed = visitor.sign_in(&url, "alice").await;
+    assert_status(&landed, 200);
     assert_eq!(landed.url().as_str(), url, "the way back keeps the whole address");
     let seen: Seen = landed.json().await.unwrap();
     assert_eq!(seen.target, "/some/page?a=1&b=%2F");
     assert_eq!(seen.claims()["email"], "alice@corp.example");
     assert_eq!(seen.claims()["aud"], format!("{origin}/"));
-    assert_eq!(seen.one("x-amzn-oidc-identity"), seen.claims()["sub"]);
+    assert_eq!(seen.header("x-amzn-oidc-identity"), seen.claims()["sub"]);
 
     // What a client says of itself is replaced, on an open path too.
     let liar = front.visitor();
@@ -88,17 +89,17 @@ async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, 
     };
     let open: Seen = lie(format!("{origin}/open")).await.unwrap().json().await.unwrap();
     assert!(!format!("{:?}", open.headers).contains("forged"), "{:?}", open.headers);
-    is(&lie(format!("{origin}/shut")).await.unwrap(), 401);
+    assert_status(&lie(format!("{origin}/shut")).await.unwrap(), 401);
     // A guest is let in where guests are, and known again where the proxy hands the cookie on.
     let guest = front.visitor();
     let lobby = async || -> String {
         let asked = guest.client.get(format!("{origin}/lobby")).send().await.unwrap();
-        is(&asked, 200);
+        assert_status(&asked, 200);
         let seen: Seen = asked.json().await.unwrap();
         seen.claims()["identity_id"].as_str().unwrap().to_owned()
     };
     assert_eq!(lobby().await == lobby().await, hands_cookies_on);
-    is(&guest.program(Method::GET, &format!("{origin}/lobby/x")).await, 401);
+    assert_status(&guest.request_json(Method::GET, &format!("{origin}/lobby/x")).await, 401);
     // Nor does it say what is asked about.
     let asks = |name: &str, value: &str| {
         liar.client
@@ -117,21 +118,21 @@ async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, 
     let asked = visitor.client.get(format!("{origin}/.narthex/forward-auth"));
     let asked =
         asked.header("X-Forwarded-Method", "GET").header("X-Forwarded-Uri", "/").send().await.unwrap();
-    is(&asked, 404);
+    assert_status(&asked, 404);
     assert!(!asked.headers().contains_key("x-amzn-oidc-data"));
     let posted = visitor.client.post(format!("{origin}/form")).body("x=1").send().await.unwrap();
     let seen: Seen = posted.json().await.unwrap();
     assert_eq!((seen.method.as_str(), seen.body.as_str()), ("POST", "x=1"));
 
     let out = visitor.client.post(format!("{origin}/.narthex/sign-out"));
-    is(&out.header("sec-fetch-site", "same-origin").send().await.unwrap(), 200);
-    is(&visitor.program(Method::GET, &url).await, 401);
+    assert_status(&out.header("sec-fetch-site", "same-origin").send().await.unwrap(), 200);
+    assert_status(&visitor.request_json(Method::GET, &url).await, 401);
     assert!(app.seen().iter().all(|seen| !seen.target.contains("shut")));
 }
 
 /// The example `file`, for these ports.
 fn configuration(file: &str, front: &Front, narthex: u16, app: u16) -> String {
-    let text = std::fs::read_to_string(root().join("examples").join(file)).unwrap();
+    let text = std::fs::read_to_string(repository_root().join("examples").join(file)).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .map(|line| format!("{line}\n"))
@@ -242,7 +243,7 @@ async fn haproxy_passes_connections_on_and_says_whose_they_are() {
     for port in [v1, v2, ended] {
         for address in ["127.0.0.44", "127.0.0.45"] {
             let pem = std::fs::read(narthex.folder().join("certs/local-authority.pem")).unwrap();
-            let visitor = Visitor::trusting(reqwest::Certificate::from_pem(&pem).unwrap(), |builder| {
+            let visitor = Visitor::with_authority(reqwest::Certificate::from_pem(&pem).unwrap(), |builder| {
                 builder
                     .local_address(address.parse::<std::net::IpAddr>().unwrap())
                     .danger_accept_invalid_certs(true)
@@ -250,7 +251,11 @@ async fn haproxy_passes_connections_on_and_says_whose_they_are() {
             let url = format!("https://app.localhost:{port}/");
             let request = visitor.client.get(url).header("X-Forwarded-For", "192.0.2.66");
             let seen: Seen = request.send().await.unwrap().json().await.unwrap();
-            assert_eq!(seen.one("x-forwarded-for"), address, "what the client says of itself does not count");
+            assert_eq!(
+                seen.header("x-forwarded-for"),
+                address,
+                "what the client says of itself does not count"
+            );
         }
     }
     assert_eq!(app.seen().len(), 6);
@@ -264,8 +269,8 @@ async fn a_proxy_header_counts_from_trusted_proxies_alone_and_they_must_send_one
     let header = "PROXY TCP4 192.0.2.1 127.0.0.1 4000 443\r\n";
     let ask = async |address: &str, text: &str| {
         let mut stream = from(address, narthex.http).await;
-        say(&mut stream, text).await;
-        let answer = head(&mut stream).await;
+        try_write(&mut stream, text).await;
+        let answer = read_head(&mut stream).await;
         let mut rest = Vec::new();
         drop(stream.read_to_end(&mut rest).await);
         answer.split(' ').nth(1).map(str::to_owned)
@@ -281,7 +286,7 @@ async fn a_proxy_header_counts_from_trusted_proxies_alone_and_they_must_send_one
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_trusted_proxy_may_ask() {
-    let app = Upstream::polite().await;
+    let app = Upstream::start_without_cookies().await;
     let narthex = NarthexBuilder::new()
         .listen("trusted_proxies = [\"127.0.0.1\"]")
         .route("app", app.port, "access = \"public\"\nforward_auth = true")
@@ -291,8 +296,8 @@ async fn only_a_trusted_proxy_may_ask() {
         let text = "GET /.narthex/forward-auth HTTP/1.1\r\nHost: narthex\r\nX-Forwarded-Method: GET\r\n\
                     X-Forwarded-Proto: https\r\nX-Forwarded-Host: app.localhost\r\nX-Forwarded-Uri: /a\r\n\r\n";
         let mut stream = from(address, narthex.http).await;
-        say(&mut stream, &change(text.to_owned())).await;
-        head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
+        try_write(&mut stream, &change(text.to_owned())).await;
+        read_head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
     };
     assert_eq!(ask("127.0.0.1", &|text| text).await, "200");
     assert_eq!(ask("127.0.0.9", &|text| text).await, "404");
@@ -337,7 +342,7 @@ async fn only_a_trusted_proxy_may_ask() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preflight_is_judged_by_the_method_that_the_proxy_names() {
-    let app = Upstream::polite().await;
+    let app = Upstream::start_without_cookies().await;
     let cors = "forward_auth = true\ncors_origins = [\"https://spa.test\"]";
     let builder = NarthexBuilder::new().listen("trusted_proxies = [\"127.0.0.1\"]");
     let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
@@ -353,8 +358,8 @@ async fn a_preflight_is_judged_by_the_method_that_the_proxy_names() {
              Origin: https://spa.test\r\nAccess-Control-Request-Method: PUT\r\n\r\n"
         );
         let mut stream = from("127.0.0.1", narthex.http).await;
-        say(&mut stream, &text).await;
-        head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
+        try_write(&mut stream, &text).await;
+        read_head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
     };
     for subrequest in ["GET", "OPTIONS", "HEAD"] {
         for method in ["DELETE", "GET"] {

@@ -1,15 +1,15 @@
 //! What a route says beyond host and upstream: who may enter, headers, addresses, sockets,
 //! certificates.
 
-use crate::check::each_is_told;
 use crate::support::certificates;
+use crate::support::config_errors::assert_each_reported;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
 use crate::support::raw::{RawUpstream, Scripted};
-use crate::support::tunnel::{head, say, speaks, tls, upstream};
+use crate::support::tunnel::{connect_tls, has_request, read_head, start_upstream, try_write};
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use reqwest::{Method, StatusCode};
 use rustls::pki_types::pem::PemObject as _;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn file(more: &str) -> String {
 
 #[test]
 fn mistakes_in_what_a_route_says_are_told() {
-    each_is_told(
+    assert_each_reported(
         &file(
             "upstream = \"http://10.0.0.1:3000/base\"\nallowed_groups = [\"a\"]\nallowed_emails = [\"ann@example.com\"]",
         ),
@@ -53,7 +53,7 @@ fn mistakes_in_what_a_route_says_are_told() {
             ),
         ],
     );
-    each_is_told(
+    assert_each_reported(
         &file("upstream = \"https://10.0.0.1\"\nupstream_server_name = \"app.internal\""),
         &[
             ("app.internal", "app internal", "is not a host"),
@@ -75,7 +75,7 @@ fn mistakes_in_what_a_route_says_are_told() {
             ("upstream_server_name", "cors_origins = \"*\"\nupstream_server_name", "\"*\" is not an origin"),
         ],
     );
-    each_is_told(
+    assert_each_reported(
         &file(
             "upstream = \"http://10.0.0.1\"\n[route.response_headers]\nX-Frame-Options = \"DENY\"\n[route.headers]\nX-Key = \"k\"",
         ),
@@ -123,7 +123,7 @@ async fn a_route_admits_whom_its_lists_name_and_tells_the_others_so() {
     ] {
         let visitor = Visitor::new(&narthex);
         for host in ["groups", "emails", "domains", "either"] {
-            let landed = visitor.land(&url(host), login).await;
+            let landed = visitor.sign_in(&url(host), login).await;
             assert_eq!(
                 landed.status().as_u16(),
                 if admitted.contains(&host) { 200 } else { 403 },
@@ -132,8 +132,8 @@ async fn a_route_admits_whom_its_lists_name_and_tells_the_others_so() {
             if landed.status() == StatusCode::FORBIDDEN {
                 let page = landed.text().await.unwrap();
                 assert!(page.contains("bob@corp.example") && page.contains("Use another account"), "{page}");
-                let told = visitor.program(Method::GET, &url(host)).await;
-                is(&told, 403);
+                let told = visitor.request_json(Method::GET, &url(host)).await;
+                assert_status(&told, 403);
                 assert!(told.headers()["content-type"].to_str().unwrap().contains("json"));
             }
         }
@@ -142,13 +142,10 @@ async fn a_route_admits_whom_its_lists_name_and_tells_the_others_so() {
     assert_eq!(denied.len(), 4, "{denied:?}");
     assert_eq!(denied[0]["decision"], "implicitDeny");
     // Nobody is sent to sign in, not refused.
-    is(&Visitor::new(&narthex).get(&url("groups")).await, 303);
+    assert_status(&Visitor::new(&narthex).get(&url("groups")).await, 303);
     assert!(
-        upstream
-            .seen()
-            .iter()
-            .all(|seen| seen.claims()["email"] != "bob@corp.example"
-                || seen.one("host").starts_with(['d', 'e']))
+        upstream.seen().iter().all(|seen| seen.claims()["email"] != "bob@corp.example"
+            || seen.header("host").starts_with(['d', 'e']))
     );
 }
 
@@ -166,7 +163,7 @@ async fn scripts_of_named_origins_may_use_the_session() {
     let visitor = Visitor::new(&narthex);
     let stranger = Visitor::new(&narthex);
     let url = |host: &str, path: &str| format!("{}{path}", narthex.origin(host));
-    is(&visitor.land(&url("app", "/"), "alice").await, 200);
+    assert_status(&visitor.sign_in(&url("app", "/"), "alice").await, 200);
     let ask = async |who: &Visitor, method: Method, url: String, origin: &str| {
         let request = who.client.request(method.clone(), url).header("origin", origin);
         let request = match method {
@@ -182,7 +179,7 @@ async fn scripts_of_named_origins_may_use_the_session() {
     };
     let good = "https://spa.test";
     let preflight = ask(&stranger, Method::OPTIONS, url("app", "/api"), good).await;
-    is(&preflight, 204);
+    assert_status(&preflight, 204);
     assert_eq!(header(&preflight, "access-control-allow-origin"), good);
     assert_eq!(header(&preflight, "access-control-allow-credentials"), "true");
     assert_eq!(header(&preflight, "access-control-allow-methods"), "POST");
@@ -199,26 +196,26 @@ async fn scripts_of_named_origins_may_use_the_session() {
         assert_eq!(header(&preflight, "access-control-allow-origin"), "", "{origin}");
         assert_eq!(header(&preflight, "access-control-allow-credentials"), "", "{origin}");
         let answer = ask(&visitor, Method::GET, url("app", "/api"), origin).await;
-        is(&answer, 200);
+        assert_status(&answer, 200);
         assert_eq!(header(&answer, "access-control-allow-credentials"), "", "{origin}");
         assert_eq!(header(&answer, "access-control-allow-origin"), "", "{origin}");
     }
     let answer = ask(&visitor, Method::POST, url("app", "/api"), good).await;
-    is(&answer, 200);
+    assert_status(&answer, 200);
     assert_eq!(header(&answer, "access-control-allow-origin"), good);
     assert_eq!(header(&answer, "access-control-allow-credentials"), "true");
     // A script can read that it must have its visitor sign in.
     let refused = ask(&stranger, Method::POST, url("app", "/api"), good).await;
-    is(&refused, 401);
+    assert_status(&refused, 401);
     assert_eq!(header(&refused, "access-control-allow-origin"), good);
     assert_eq!(header(&refused, "access-control-allow-credentials"), "true");
     // The app's own answer, which it gives without an identity.
-    is(&ask(&stranger, Method::OPTIONS, url("app", "/own"), good).await, 200);
+    assert_status(&ask(&stranger, Method::OPTIONS, url("app", "/own"), good).await, 200);
     let seen = upstream.seen().into_iter().find(|seen| seen.method == "OPTIONS").unwrap();
-    assert!(seen.all("x-amzn-oidc-data").is_empty());
+    assert!(seen.header_values("x-amzn-oidc-data").is_empty());
     // Without these keys, a preflight is a request like any other; nor is what is none let through.
-    is(&ask(&stranger, Method::OPTIONS, url("plain", "/"), good).await, 401);
-    is(
+    assert_status(&ask(&stranger, Method::OPTIONS, url("plain", "/"), good).await, 401);
+    assert_status(
         &stranger
             .client
             .request(Method::OPTIONS, url("app", "/own"))
@@ -230,7 +227,7 @@ async fn scripts_of_named_origins_may_use_the_session() {
     );
     let sly = stranger.client.request(Method::OPTIONS, url("app", "/own")).header("origin", good);
     let sly = sly.header("access-control-request-method", "POST").header("x-http-method-override", "POST");
-    is(&sly.send().await.unwrap(), 401);
+    assert_status(&sly.send().await.unwrap(), 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,7 +250,7 @@ async fn fixed_headers_go_along_always_and_responses_get_theirs() {
     // A client's own does not stand in for what nobody's claims fill.
     let forged = visitor.client.get(format!("{}/", narthex.origin("claims")));
     let forged = forged.header("authorization", "Person root@corp.example").send().await.unwrap();
-    assert!(forged.json::<Seen>().await.unwrap().all("authorization").is_empty());
+    assert!(forged.json::<Seen>().await.unwrap().header_values("authorization").is_empty());
     for (method, body) in [(Method::GET, ""), (Method::POST, "body")] {
         let request =
             visitor.client.request(method.clone(), format!("{}/", narthex.origin("app"))).body(body);
@@ -262,7 +259,7 @@ async fn fixed_headers_go_along_always_and_responses_get_theirs() {
             .header("authorization", "Basic bWluZQ")
             .header("x-user", "root");
         let answer = lies.send().await.unwrap();
-        is(&answer, 200);
+        assert_status(&answer, 200);
         let headers = answer.headers().clone();
         assert_eq!(headers.get_all("x-frame-options").iter().collect::<Vec<_>>(), ["DENY"]);
         assert_eq!(
@@ -270,17 +267,21 @@ async fn fixed_headers_go_along_always_and_responses_get_theirs() {
             ["application/json; charset=utf-8"]
         );
         let seen: Seen = answer.json().await.unwrap();
-        assert_eq!((seen.one("x-api-key"), seen.one("authorization")), ("k", "Basic c2VjcmV0"), "{method}");
-        assert_eq!(seen.one("x-plain"), "plain text");
-        assert!(seen.all("x-user").is_empty());
+        assert_eq!(
+            (seen.header("x-api-key"), seen.header("authorization")),
+            ("k", "Basic c2VjcmV0"),
+            "{method}"
+        );
+        assert_eq!(seen.header("x-plain"), "plain text");
+        assert!(seen.header_values("x-user").is_empty());
         // What one route sets is nobody's to send to another; what proves a client to an app is.
         let other = visitor.client.request(method, format!("{}/", narthex.origin("other")));
         let other =
             other.header("x-api-key", "mine").header("authorization", "Basic bWluZQ").send().await.unwrap();
         assert!(other.headers().get("x-frame-options").is_none());
         let seen: Seen = other.json().await.unwrap();
-        assert!(seen.all("x-api-key").is_empty());
-        assert_eq!(seen.one("authorization"), "Basic bWluZQ");
+        assert!(seen.header_values("x-api-key").is_empty());
+        assert_eq!(seen.header("authorization"), "Basic bWluZQ");
     }
     // A secret that is exchanged counts from then on.
     std::fs::write(narthex.folder().join("key.new"), "new\n").unwrap();
@@ -290,9 +291,9 @@ async fn fixed_headers_go_along_always_and_responses_get_theirs() {
         let visitor = visitor.clone();
         let runtime = tokio::runtime::Handle::current();
         let seen: Seen = tokio::task::block_in_place(|| {
-            runtime.block_on(async { visitor.program(Method::GET, &url).await.json().await.unwrap() })
+            runtime.block_on(async { visitor.request_json(Method::GET, &url).await.json().await.unwrap() })
         });
-        seen.one("x-api-key") == "new"
+        seen.header("x-api-key") == "new"
     });
     assert!(!narthex.log().contains("c2VjcmV0"));
 }
@@ -301,13 +302,13 @@ async fn fixed_headers_go_along_always_and_responses_get_theirs() {
 async fn redirecting() -> (u16, Arc<std::sync::Mutex<Vec<String>>>) {
     let seen: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     let heads = seen.clone();
-    let port = upstream(move |mut stream| {
+    let port = start_upstream(move |mut stream| {
         let heads = heads.clone();
         async move {
-            if !speaks(&stream).await {
+            if !has_request(&stream).await {
                 return;
             }
-            let asked = head(&mut stream).await.to_lowercase();
+            let asked = read_head(&mut stream).await.to_lowercase();
             let host = asked.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or("none").to_owned();
             if asked.starts_with("post") {
                 drop(stream.read_exact(&mut [0; 2]).await);
@@ -319,7 +320,7 @@ async fn redirecting() -> (u16, Arc<std::sync::Mutex<Vec<String>>>) {
                  Set-Cookie: __Host-narthex=stolen; Path=/base\r\nSet-Cookie: __Host-b=1; Path=/; Secure\r\n\
                  Content-Length: 0\r\nConnection: close\r\n\r\n"
             );
-            say(&mut stream, &answer).await;
+            try_write(&mut stream, &answer).await;
         }
     })
     .await;
@@ -344,7 +345,7 @@ async fn an_app_below_a_path_need_not_know_where_it_stands() {
         let ask = async |host: &str, path: &str| {
             let request = visitor.client.request(method.clone(), format!("{}{path}", narthex.origin(host)));
             let answer = request.header("x-forwarded-prefix", "/evil").body(body).send().await.unwrap();
-            is(&answer, 302);
+            assert_status(&answer, 302);
             let all = |name: &str| -> Vec<String> {
                 answer
                     .headers()
@@ -384,21 +385,22 @@ async fn an_app_below_a_path_need_not_know_where_it_stands() {
 /// to a request for a WebSocket with the switch.
 async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, body_of: impl Fn(&str) -> String) {
     loop {
-        let asked = head(&mut stream).await;
+        let asked = read_head(&mut stream).await;
         if asked.is_empty() {
             return;
         }
         if asked.to_lowercase().contains("upgrade: websocket") {
             let switch =
                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nframes";
-            say(&mut stream, switch).await;
+            try_write(&mut stream, switch).await;
             return;
         }
         if asked.starts_with("POST") {
             drop(stream.read_exact(&mut [0; 2]).await);
         }
         let body = body_of(&asked);
-        say(&mut stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
+        try_write(&mut stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+            .await;
     }
 }
 
@@ -433,7 +435,7 @@ async fn an_upstream_may_listen_on_a_unix_socket() {
     for (method, body) in [(Method::GET, ""), (Method::POST, "{}"), (Method::GET, ""), (Method::POST, "{}")] {
         let url = |host: &str| format!("{}/a?b", narthex.origin(host));
         let answer = visitor.client.request(method.clone(), url("app")).body(body).send().await.unwrap();
-        is(&answer, 200);
+        assert_status(&answer, 200);
         let asked = answer.text().await.unwrap();
         assert!(
             asked.starts_with(&format!("{} /a?b http/1.1\r\n", method.as_str().to_lowercase())),
@@ -444,20 +446,20 @@ async fn an_upstream_may_listen_on_a_unix_socket() {
         assert!(answer.text().await.unwrap().contains("host: localhost\r\n"));
     }
     assert_eq!(connections.load(std::sync::atomic::Ordering::Relaxed), 8);
-    let mut stream = tls(&narthex, "app", false).await;
-    say(
+    let mut stream = connect_tls(&narthex, "app", false).await;
+    try_write(
         &mut stream,
         "GET / HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     )
     .await;
-    assert!(head(&mut stream).await.starts_with("HTTP/1.1 101"));
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 101"));
     let mut frames = [0; 6];
     stream.read_exact(&mut frames).await.unwrap();
     assert_eq!(&frames, b"frames");
     // Nobody listens there any more.
     std::fs::remove_file(&socket).unwrap();
     let gone = NarthexBuilder::new().tables(&route("app", "")).start();
-    is(&Visitor::new(&gone).get(&format!("{}/", gone.origin("app"))).await, 502);
+    assert_status(&Visitor::new(&gone).get(&format!("{}/", gone.origin("app"))).await, 502);
 }
 
 /// A server that asks for a client certificate of `trusted`, and returns whose it got: the
@@ -480,7 +482,7 @@ async fn asking_for_certificates(folder: &Path, trusted: &[&str]) -> u16 {
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let names: Vec<String> = trusted.iter().map(|name| (*name).to_owned()).collect();
-    upstream(move |stream| {
+    start_upstream(move |stream| {
         let (acceptor, names) = (acceptor.clone(), names.clone());
         async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
@@ -540,11 +542,11 @@ async fn an_https_upstream_is_known_by_its_name_and_knows_each_route_by_its_cert
             );
         }
         for host in ["bare", "misnamed"] {
-            is(&visitor.get(&url(host)).await, 502);
+            assert_status(&visitor.get(&url(host)).await, 502);
         }
     }
     let absent = NarthexBuilder::new().tables(&route("app", "app.internal", Some("absent"))).start();
-    is(&Visitor::new(&absent).get(&format!("{}/", absent.origin("app"))).await, 502);
+    assert_status(&Visitor::new(&absent).get(&format!("{}/", absent.origin("app"))).await, 502);
     // An exchanged certificate is used from then on.
     for part in ["pem", "key"] {
         std::fs::rename(path(&format!("third.{part}")), path(&format!("first.{part}"))).unwrap();
@@ -598,7 +600,7 @@ async fn a_proxy_on_this_machine_may_come_by_a_unix_socket() {
     let mut narthex = builder.start();
     let ask = async |fields: &str| {
         let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
-        say(
+        try_write(
             &mut stream,
             &format!("GET /a HTTP/1.1\r\nHost: app.localhost\r\nConnection: close\r\n{fields}\r\n"),
         )
@@ -626,7 +628,7 @@ async fn a_proxy_on_this_machine_may_come_by_a_unix_socket() {
     // By another listener, the same words are a stranger's.
     let plain = Visitor::new(&narthex);
     let url = format!("http://app.localhost:{}/a", narthex.http);
-    is(&plain.client.get(url).header("x-forwarded-proto", "https").send().await.unwrap(), 308);
+    assert_status(&plain.client.get(url).header("x-forwarded-proto", "https").send().await.unwrap(), 308);
     // What is no socket is left alone.
     narthex.kill();
     std::fs::remove_file(&socket).unwrap();
@@ -657,8 +659,8 @@ async fn a_page_of_another_origin_opens_no_websocket_with_the_session() {
         )
         .route("open", upstream.port, "access = \"public\"")
         .start();
-    let visitor = Visitor::with(&narthex, |builder| builder.http1_only());
-    is(&visitor.land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+    let visitor = Visitor::with_client(&narthex, |builder| builder.http1_only());
+    assert_status(&visitor.sign_in(&format!("{}/", narthex.origin("app")), "alice").await, 200);
     let own = narthex.origin("app");
     let evil = "https://evil.localhost";
     let open = async |path: &str, field: (&'static str, &'static str), origin: &str| {
@@ -681,7 +683,7 @@ async fn a_page_of_another_origin_opens_no_websocket_with_the_session() {
     // abuse.
     assert_eq!(open("/socket", ("x-any", "abc"), evil).await, 200);
     let request = visitor.client.get(narthex.origin("open")).header("sec-websocket-key", "abc");
-    is(&request.header("origin", evil).send().await.unwrap(), 200);
+    assert_status(&request.header("origin", evil).send().await.unwrap(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -690,7 +692,7 @@ async fn scripts_without_credentials_get_no_leave_for_them_from_the_app() {
     let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nAccess-Control-Allow-Credentials: true\r\n\r\n";
     let scripted =
         Scripted { response: response.into(), late: Vec::new(), closes: false, leaves_body: false };
-    upstream.script("/", scripted);
+    upstream.set_response("/", scripted);
     let narthex = NarthexBuilder::new()
         .route(
             "app",
@@ -700,7 +702,7 @@ async fn scripts_without_credentials_get_no_leave_for_them_from_the_app() {
         .start();
     let request = Visitor::new(&narthex).client.get(format!("{}/", narthex.origin("app")));
     let answer = request.header("origin", "https://spa.test").send().await.unwrap();
-    is(&answer, 200);
+    assert_status(&answer, 200);
     assert_eq!(answer.headers()["access-control-allow-origin"], "https://spa.test");
     assert!(!answer.headers().contains_key("access-control-allow-credentials"), "{answer:?}");
 }

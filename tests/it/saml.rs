@@ -1,69 +1,35 @@
-//! SAML: what honest providers do, in every form that is taken, and what becomes of it.
+//! SAML: valid responses in every accepted form, and the users that they sign in.
 
-use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::{OpenIdProvider, Postgres};
-use crate::support::process::wait_until;
 use crate::support::saml_provider::{
-    Asked, EACH, SAML, SamlKey, SamlProvider, Signed, at, attribute, base64, begin, encrypt, logout_request,
-    narthex, our_certificate, post, sign, sign_template, signed_query, visitor,
+    EACH_SIGNED, OAEP, SAML, SHA256, SamlKey, SamlProvider, SamlRequest, Signed, base64, encrypt,
+    encrypt_with_oaep_sha256, narthex_certificate, new_visitor, post_response, sign, start_narthex,
+    start_sign_in, time_from_now,
+};
+use crate::support::saml_sign_in::{
+    AUDIENCE, ENTITY_ID_TOML, last_failure, sign_in, sign_in_with, unchanged,
 };
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
+use crate::support::visitor::{Visitor, assert_status, location};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use std::process::Command;
 use std::time::Duration;
-
-const AUDIENCE: &str = "urn:narthex:test";
-const OURS: &str = "entity_id = \"urn:narthex:test\"";
-const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
-const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
-const OAEP: &str = "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p";
-
-fn same(text: String) -> String {
-    text
-}
-
-/// Why the last login failed.
-fn why(narthex: &Narthex) -> String {
-    narthex
-        .audit("login_failed")
-        .last()
-        .map_or_else(String::new, |line| format!("{}: {}", line["reason"], line["detail"]))
-}
-
-/// Signs in by an honest response, changed by `change` before it is signed.
-async fn sign_in_with(
-    narthex: &Narthex,
-    provider: &SamlProvider,
-    change: impl Fn(String) -> String,
-) -> (Visitor, reqwest::Response, String) {
-    let (visitor, asked) = begin(narthex).await;
-    let acs = provider.acs(narthex);
-    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, change, same);
-    let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-    (visitor, landed, response)
-}
-
-async fn sign_in(narthex: &Narthex, provider: &SamlProvider) -> (Visitor, reqwest::Response, String) {
-    sign_in_with(narthex, provider, same).await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_by_saml_however_the_response_is_signed() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
-    for signed in EACH {
-        let (visitor, asked) = begin(&narthex).await;
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
+    for signed in EACH_SIGNED {
+        let (visitor, asked) = start_sign_in(&narthex).await;
         assert!(asked.id.len() > 40 && !asked.request.contains("Signature"));
-        let response = provider.honest(&provider.acs(&narthex), AUDIENCE, &asked, signed, same, same);
-        let landed = post(&visitor, &provider.acs(&narthex), &response, &asked.relay_state).await;
-        assert_eq!(landed.status(), 200, "{signed:?}: {}", why(&narthex));
+        let response =
+            provider.valid_response(&provider.acs(&narthex), AUDIENCE, &asked, signed, unchanged, unchanged);
+        let landed = post_response(&visitor, &provider.acs(&narthex), &response, &asked.relay_state).await;
+        assert_eq!(landed.status(), 200, "{signed:?}: {}", last_failure(&narthex));
     }
     let seen = upstream.seen();
     assert_eq!(seen.len(), 3);
@@ -78,17 +44,18 @@ async fn a_person_signs_in_by_saml_however_the_response_is_signed() {
 async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_file_says_so() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, &format!("{OURS}\nencrypted_responses = true"));
+    let narthex =
+        start_narthex(&provider, upstream.port, &format!("{ENTITY_ID_TOML}\nencrypted_responses = true"));
     let (acs, certificate) =
-        (provider.acs(&narthex), our_certificate(&narthex, "corp", provider.folder.path()).await);
+        (provider.acs(&narthex), narthex_certificate(&narthex, "corp", provider.folder.path()).await);
     for cipher in [
         "http://www.w3.org/2001/04/xmlenc#aes128-cbc",
         "http://www.w3.org/2001/04/xmlenc#aes256-cbc",
         "http://www.w3.org/2009/xmlenc11#aes128-gcm",
         "http://www.w3.org/2009/xmlenc11#aes256-gcm",
     ] {
-        for signed in EACH {
-            let (visitor, asked) = begin(&narthex).await;
+        for signed in EACH_SIGNED {
+            let (visitor, asked) = start_sign_in(&narthex).await;
             let mut assertion = provider.assertion(&acs, AUDIENCE, &asked);
             if signed != Signed::Response {
                 assertion = provider.sign(&assertion);
@@ -98,52 +65,22 @@ async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_f
             if signed != Signed::Assertion {
                 response = provider.sign(&response);
             }
-            let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-            assert_eq!(landed.status(), 200, "{cipher} {signed:?}: {}", why(&narthex));
+            let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
+            assert_eq!(landed.status(), 200, "{cipher} {signed:?}: {}", last_failure(&narthex));
         }
     }
-    let (visitor, asked) = begin(&narthex).await;
+    let (visitor, asked) = start_sign_in(&narthex).await;
     let assertion = provider.sign(&provider.assertion(&acs, AUDIENCE, &asked));
-    let response = provider.response(&acs, &asked, &encrypted_text(&assertion, &narthex).await);
-    let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    let response = provider.response(&acs, &asked, &encrypt_with_oaep_sha256(&assertion, &narthex).await);
+    let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
+    assert_eq!(landed.status(), 200, "{}", last_failure(&narthex));
 
-    for signed in EACH {
-        let (visitor, asked) = begin(&narthex).await;
-        let plain = provider.honest(&acs, AUDIENCE, &asked, signed, same, same);
-        is(&post(&visitor, &acs, &plain, &asked.relay_state).await, 400);
-        assert!(why(&narthex).starts_with("\"encryption\""), "{}", why(&narthex));
+    for signed in EACH_SIGNED {
+        let (visitor, asked) = start_sign_in(&narthex).await;
+        let plain = provider.valid_response(&acs, AUDIENCE, &asked, signed, unchanged, unchanged);
+        assert_status(&post_response(&visitor, &acs, &plain, &asked.relay_state).await, 400);
+        assert!(last_failure(&narthex).starts_with("\"encryption\""), "{}", last_failure(&narthex));
     }
-}
-
-/// `assertion` in AES-256-GCM, its key by RSA-OAEP with SHA-256 for digest and mask, and beside the
-/// data in the place of within: what xmlsec1 of this age cannot make.
-pub async fn encrypted_text(assertion: &str, narthex: &Narthex) -> String {
-    let pem = narthex.saml_key().await;
-    let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
-    let public: PublicEncryptingKey =
-        aws_lc_rs::rsa::PrivateDecryptingKey::from_pkcs8(&der).unwrap().public_key();
-    let public = OaepPublicEncryptingKey::new(public).unwrap();
-    let (key, nonce) = ([7; 32], [9; 12]);
-    let mut wrapped = vec![0; public.ciphertext_size()];
-    let wrapped = public.encrypt(&OAEP_SHA256_MGF1SHA256, &key, &mut wrapped, None).unwrap();
-    let mut data = assertion.as_bytes().to_vec();
-    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).unwrap())
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut data)
-        .unwrap();
-    let data = STANDARD.encode([&nonce[..], &data].concat());
-    let wrapped = STANDARD.encode(wrapped);
-    format!(
-        "<saml:EncryptedAssertion xmlns:saml=\"{SAML}\" xmlns:xenc=\"http://www.w3.org/2001/04/xmlenc#\">\
-         <xenc:EncryptedData Type=\"http://www.w3.org/2001/04/xmlenc#Element\">\
-         <xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2009/xmlenc11#aes256-gcm\"/>\
-         <xenc:CipherData><xenc:CipherValue>{data}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>\
-         <xenc:EncryptedKey><xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2009/xmlenc11#rsa-oaep\">\
-         <ds:DigestMethod xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\" Algorithm=\"{SHA256}\"/>\
-         <x:MGF xmlns:x=\"http://www.w3.org/2009/xmlenc11#\" Algorithm=\"http://www.w3.org/2009/xmlenc11#mgf1sha256\"/>\
-         </xenc:EncryptionMethod><xenc:CipherData><xenc:CipherValue>{wrapped}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedKey>\
-         </saml:EncryptedAssertion>"
-    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +90,7 @@ async fn keys_of_other_kinds_and_clocks_that_differ_by_less_than_a_minute_are_ta
     let curve =
         SamlKey::make(provider.folder.path(), "ec", &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
     provider.publish(&[&provider.key, &curve]);
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
     let acs = provider.acs(&narthex);
     let more = "http://www.w3.org/2001/04/xmldsig-more#";
     for (key, method, digest) in [
@@ -161,19 +98,21 @@ async fn keys_of_other_kinds_and_clocks_that_differ_by_less_than_a_minute_are_ta
         (&provider.key, format!("{more}rsa-sha384"), "http://www.w3.org/2001/04/xmldsig-more#sha384"),
         (&curve, format!("{more}ecdsa-sha256"), SHA256),
     ] {
-        let (visitor, asked) = begin(&narthex).await;
+        let (visitor, asked) = start_sign_in(&narthex).await;
         let assertion = sign(&provider.assertion(&acs, AUDIENCE, &asked), key, &method, digest);
         let response = provider.response(&acs, &asked, &assertion);
-        let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-        assert_eq!(landed.status(), 200, "{method}: {}", why(&narthex));
+        let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
+        assert_eq!(landed.status(), 200, "{method}: {}", last_failure(&narthex));
     }
     for shift in [-50, 50] {
         let (_, landed, _) = sign_in_with(&narthex, &provider, |text| {
-            let text = text.replace(&at(0), &at(shift)).replace(&at(-5), &at(shift - 5));
-            text.replace(&at(300), &at(shift.min(0)))
+            let text = text
+                .replace(&time_from_now(0), &time_from_now(shift))
+                .replace(&time_from_now(-5), &time_from_now(shift - 5));
+            text.replace(&time_from_now(300), &time_from_now(shift.min(0)))
         })
         .await;
-        assert_eq!(landed.status(), 200, "{shift} s: {}", why(&narthex));
+        assert_eq!(landed.status(), 200, "{shift} s: {}", last_failure(&narthex));
     }
 }
 
@@ -181,7 +120,7 @@ async fn keys_of_other_kinds_and_clocks_that_differ_by_less_than_a_minute_are_ta
 async fn a_person_in_a_thousand_groups_is_signed_in_and_more_than_anybody_needs_is_refused() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
     let with = |groups: usize| {
         let values: String = (0..groups)
             .map(|number| format!("<saml:AttributeValue>CN=group-{number:06},OU=groups,OU=company,DC=corp,DC=example</saml:AttributeValue>"))
@@ -190,11 +129,11 @@ async fn a_person_in_a_thousand_groups_is_signed_in_and_more_than_anybody_needs_
     };
     let (_, landed, response) = sign_in_with(&narthex, &provider, with(999)).await;
     assert!(response.len() > 90_000);
-    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    assert_eq!(landed.status(), 200, "{}", last_failure(&narthex));
     // Where no group decides anything, those beyond the bound are left out.
-    is(&sign_in_with(&narthex, &provider, with(1001)).await.1, 200);
+    assert_status(&sign_in_with(&narthex, &provider, with(1001)).await.1, 200);
     narthex.wait_for_log("a claim was left out: the groups are too many");
-    is(&sign_in_with(&narthex, &provider, with(4000)).await.1, 413);
+    assert_status(&sign_in_with(&narthex, &provider, with(4000)).await.1, 413);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,7 +141,7 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
     let builder = NarthexBuilder::new()
-        .tables(&provider.toml(OURS))
+        .tables(&provider.toml(ENTITY_ID_TOML))
         .route("app", upstream.port, "")
         .postgres(&Postgres::shared().database());
     let mut one = builder.clone().start();
@@ -210,15 +149,15 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
     let acs = provider.acs(&one);
 
     // Another browser has not asked for it.
-    let (visitor, asked) = begin(&one).await;
-    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, same, same);
+    let (visitor, asked) = start_sign_in(&one).await;
+    let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Assertion, unchanged, unchanged);
     let stranger = Visitor::new(&one);
-    is(&post(&stranger, &acs, &response, &asked.relay_state).await, 400);
-    assert!(why(&one).starts_with("\"no_attempt\""), "{}", why(&one));
+    assert_status(&post_response(&stranger, &acs, &response, &asked.relay_state).await, 400);
+    assert!(last_failure(&one).starts_with("\"no_attempt\""), "{}", last_failure(&one));
     // Nor does an address in the place of the relay state lead anywhere.
-    is(&post(&visitor, &acs, &response, "https://evil.example/").await, 400);
+    assert_status(&post_response(&visitor, &acs, &response, "https://evil.example/").await, 400);
 
-    is(&post(&visitor, &acs, &response, &asked.relay_state).await, 200);
+    assert_status(&post_response(&visitor, &acs, &response, &asked.relay_state).await, 200);
     for _ in 0..2 {
         // The attempt is used up: a browser that is signed in goes on to the app, and no session
         // begins.
@@ -227,15 +166,15 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
             .post(&acs)
             .form(&[("SAMLResponse", STANDARD.encode(&response)), ("RelayState", asked.relay_state.clone())]);
         let again = again.send().await.unwrap();
-        is(&again, 303);
+        assert_status(&again, 303);
         let landed = visitor.follow(location(&again).as_str()).await;
         assert_eq!(landed.url().as_str(), format!("{}/", one.origin("app")));
     }
-    let (keeper, asked) = begin(&one).await;
-    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, same, same);
+    let (keeper, asked) = start_sign_in(&one).await;
+    let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Assertion, unchanged, unchanged);
     let form = [("SAMLResponse", STANDARD.encode(&response)), ("RelayState", asked.relay_state.clone())];
     // Brought to both nodes at once by the same browser, it is judged by one of them.
-    let elsewhere = keeper.sent_to(&two);
+    let elsewhere = keeper.on_node(&two);
     let (here, there) = tokio::join!(
         keeper.client.post(&acs).form(&form).send(),
         elsewhere.client.post(&acs).form(&form).send()
@@ -246,8 +185,8 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
     one.kill();
     one.start();
     let after = keeper.client.post(&acs).form(&form).send().await.unwrap();
-    is(&after, 400);
-    assert!(why(&one).starts_with("\"replay\""), "{}", why(&one));
+    assert_status(&after, 400);
+    assert!(last_failure(&one).starts_with("\"replay\""), "{}", last_failure(&one));
     assert_eq!(one.audit("login").len(), 1);
 }
 
@@ -256,25 +195,25 @@ async fn one_providers_response_is_none_of_anothers_and_equal_names_are_two_peop
     let upstream = Upstream::start().await;
     let (corp, other) = (SamlProvider::new("corp"), SamlProvider::new("other"));
     let narthex = NarthexBuilder::new()
-        .tables(&corp.toml(OURS))
-        .tables(&other.toml(OURS))
+        .tables(&corp.toml(ENTITY_ID_TOML))
+        .tables(&other.toml(ENTITY_ID_TOML))
         .route("app", upstream.port, "")
         .start();
     let begin_at = async |provider: &SamlProvider| {
-        let visitor = visitor(&narthex);
+        let visitor = new_visitor(&narthex);
         let page = visitor.follow(&format!("{}/", narthex.origin("app"))).await;
         let page = page.text().await.unwrap().replace("&amp;", "&").replace("&#38;", "&");
         let link =
             page.split("href=\"").find(|link| link.contains(&format!("identity_provider={}", provider.name)));
         let to = visitor.get(link.unwrap().split('"').next().unwrap()).await;
-        let asked = crate::support::saml_provider::asked(location(&to).as_str());
+        let asked = crate::support::saml_provider::parse_request(location(&to).as_str());
         (visitor, asked)
     };
     // The other provider answers for this one: at this one's address, and at its own.
     for acs in [corp.acs(&narthex), other.acs(&narthex)] {
         let (visitor, asked) = begin_at(&corp).await;
-        let response = other.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
-        is(&post(&visitor, &acs, &response, &asked.relay_state).await, 400);
+        let response = other.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
+        assert_status(&post_response(&visitor, &acs, &response, &asked.relay_state).await, 400);
     }
     let reasons: Vec<String> =
         narthex.audit("login_failed").iter().map(|line| line["reason"].to_string()).collect();
@@ -283,8 +222,8 @@ async fn one_providers_response_is_none_of_anothers_and_equal_names_are_two_peop
     for provider in [&corp, &other] {
         let (visitor, asked) = begin_at(provider).await;
         let acs = provider.acs(&narthex);
-        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
-        is(&post(&visitor, &acs, &response, &asked.relay_state).await, 200);
+        let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
+        assert_status(&post_response(&visitor, &acs, &response, &asked.relay_state).await, 200);
     }
     let seen = upstream.seen();
     assert_ne!(seen[0].claims()["sub"], seen[1].claims()["sub"]);
@@ -297,18 +236,19 @@ async fn a_provider_that_calls_itself_another_one_signs_nobody_in_as_that_ones_p
     partner.entity_id = corp.entity_id.clone();
     partner.publish(&[&partner.key]);
     let start = |provider: &SamlProvider, database: &str| {
-        let builder = NarthexBuilder::new().tables(&provider.toml(OURS)).route("app", upstream.port, "");
+        let builder =
+            NarthexBuilder::new().tables(&provider.toml(ENTITY_ID_TOML)).route("app", upstream.port, "");
         builder.postgres(database).start()
     };
     let database = Postgres::shared().database();
     let narthex = start(&corp, &database);
-    is(&sign_in(&narthex, &corp).await.1, 200);
+    assert_status(&sign_in(&narthex, &corp).await.1, 200);
     drop(narthex);
     let narthex = start(&partner, &database);
-    is(&sign_in(&narthex, &partner).await.1, 400);
-    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
+    assert_status(&sign_in(&narthex, &partner).await.1, 400);
+    assert!(last_failure(&narthex).starts_with("\"issuer\""), "{}", last_failure(&narthex));
     // Its own people it may sign in.
-    is(&sign_in_with(&narthex, &partner, |text| text.replace(">alice<", ">bob<")).await.1, 200);
+    assert_status(&sign_in_with(&narthex, &partner, |text| text.replace(">alice<", ">bob<")).await.1, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,60 +261,60 @@ async fn an_account_that_saml_made_is_never_one_of_a_provider_that_speaks_otherw
     let mut corp = SamlProvider::new("corp");
     corp.entity_id = format!("http://127.0.0.1:{}", club.port);
     corp.publish(&[&corp.key]);
-    let by_saml = || builder.clone().tables(&corp.toml(OURS)).start();
+    let by_saml = || builder.clone().tables(&corp.toml(ENTITY_ID_TOML)).start();
     let by_openid = || builder.clone().tables(&club.toml("\"anyone\"")).start();
 
     let narthex = by_saml();
-    is(&sign_in(&narthex, &corp).await.1, 200);
+    assert_status(&sign_in(&narthex, &corp).await.1, 200);
     drop(narthex);
     let narthex = by_openid();
     let app = format!("{}/", narthex.origin("app"));
-    is(&Visitor::new(&narthex).land(&app, "alice").await, 400);
-    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
-    is(&Visitor::new(&narthex).land(&app, "bob").await, 200);
+    assert_status(&Visitor::new(&narthex).sign_in(&app, "alice").await, 400);
+    assert!(last_failure(&narthex).starts_with("\"issuer\""), "{}", last_failure(&narthex));
+    assert_status(&Visitor::new(&narthex).sign_in(&app, "bob").await, 200);
     drop(narthex);
     let narthex = by_saml();
-    is(&sign_in_with(&narthex, &corp, |text| text.replace(">alice<", ">bob<")).await.1, 400);
-    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
+    assert_status(&sign_in_with(&narthex, &corp, |text| text.replace(">alice<", ">bob<")).await.1, 400);
+    assert!(last_failure(&narthex).starts_with("\"issuer\""), "{}", last_failure(&narthex));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_providers_are_known_to_do_is_taken() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, ENTITY_ID_TOML);
     // One attribute for each value, a name on a line of its own, and the text's own declaration.
     let twice = "<saml:Attribute Name=\"urn:groups\"><saml:AttributeValue>more</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>";
     let (_, landed, _) = sign_in_with(&narthex, &provider, |text| {
         text.replace("</saml:AttributeStatement>", twice).replace(">alice<", ">\n  alice\n  <")
     })
     .await;
-    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    assert_eq!(landed.status(), 200, "{}", last_failure(&narthex));
     let claims = upstream.seen()[0].claims();
     assert_eq!(claims["cognito:groups"], serde_json::json!(["staff", "admins", "more"]));
     assert_eq!(claims["identities"][0]["userId"], "alice");
 
-    let (visitor, asked) = begin(&narthex).await;
+    let (visitor, asked) = start_sign_in(&narthex).await;
     let acs = provider.acs(&narthex);
-    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
+    let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
     let declared = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{response}");
-    is(&post(&visitor, &acs, &declared, &asked.relay_state).await, 200);
+    assert_status(&post_response(&visitor, &acs, &declared, &asked.relay_state).await, 200);
 
     // An encrypted assertion whose namespaces stand around it.
     for signed in [Signed::Assertion, Signed::Response] {
-        let (visitor, asked) = begin(&narthex).await;
+        let (visitor, asked) = start_sign_in(&narthex).await;
         let mut assertion = provider.assertion(&acs, AUDIENCE, &asked);
         if signed == Signed::Assertion {
             assertion = provider.sign(&assertion);
         }
         let bare = assertion.replacen(&format!(" xmlns:saml=\"{SAML}\""), "", 1);
-        let inner = encrypted_text(&bare, &narthex).await;
+        let inner = encrypt_with_oaep_sha256(&bare, &narthex).await;
         let response = provider.response(&acs, &asked, &inner);
         let response =
             response.replacen("<samlp:Response ", &format!("<samlp:Response xmlns:saml=\"{SAML}\" "), 1);
         let response = if signed == Signed::Response { provider.sign(&response) } else { response };
-        let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
-        assert_eq!(landed.status(), 200, "{signed:?}: {}", why(&narthex));
+        let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
+        assert_eq!(landed.status(), 200, "{signed:?}: {}", last_failure(&narthex));
     }
 }
 
@@ -383,19 +323,19 @@ async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
     for (more, status) in [("", 400), ("idp_init = true", 200)] {
-        let narthex = narthex(&provider, upstream.port, &format!("{OURS}\n{more}"));
-        let visitor = visitor(&narthex);
+        let narthex = start_narthex(&provider, upstream.port, &format!("{ENTITY_ID_TOML}\n{more}"));
+        let visitor = new_visitor(&narthex);
         let acs = provider.acs(&narthex);
-        let nobody = Asked { id: "none".into(), relay_state: String::new(), request: String::new() };
+        let nobody = SamlRequest { id: "none".into(), relay_state: String::new(), request: String::new() };
         let unasked = |text: String| text.replace(" InResponseTo=\"none\"", "");
-        let response = provider.honest(&acs, AUDIENCE, &nobody, Signed::Both, unasked, unasked);
-        is(&post(&visitor, &acs, &response, "anything").await, status);
+        let response = provider.valid_response(&acs, AUDIENCE, &nobody, Signed::Both, unasked, unasked);
+        assert_status(&post_response(&visitor, &acs, &response, "anything").await, status);
         // What answers somebody's request is not for those who did not ask.
-        let (_, asked) = begin(&narthex).await;
-        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
-        is(&post(&visitor, &acs, &response, "").await, 400);
+        let (_, asked) = start_sign_in(&narthex).await;
+        let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
+        assert_status(&post_response(&visitor, &acs, &response, "").await, 400);
         let check = if status == 200 { "\"in_response_to\"" } else { "\"idp_init_off\"" };
-        assert!(why(&narthex).starts_with(check), "{}", why(&narthex));
+        assert!(last_failure(&narthex).starts_with(check), "{}", last_failure(&narthex));
         // However often any page has a browser do that, its address may still sign in. What costs
         // time is refused.
         let mut last = 400;
@@ -411,9 +351,9 @@ async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
                 .as_u16();
         }
         assert_eq!(last, if status == 200 { 429 } else { 400 });
-        let (other, asked) = begin(&narthex).await;
-        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
-        is(&post(&other, &acs, &response, &asked.relay_state).await, 200);
+        let (other, asked) = start_sign_in(&narthex).await;
+        let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, unchanged, unchanged);
+        assert_status(&post_response(&other, &acs, &response, &asked.relay_state).await, 200);
         // Signed in at the pool, the app needs no more of the provider.
         let app = visitor.get(&format!("{}/", narthex.origin("app"))).await;
         let asked = visitor.get(location(&app).as_str()).await;
@@ -429,12 +369,12 @@ async fn one_address_has_only_so_many_messages_verified_at_a_time() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let metadata = format!("http://{}/metadata", silent.local_addr().unwrap());
     let provider = SamlProvider::new("corp");
-    let tables = provider.toml(&format!("{OURS}\nidp_init = true"));
+    let tables = provider.toml(&format!("{ENTITY_ID_TOML}\nidp_init = true"));
     let tables = tables.replace(provider.metadata_file().to_str().unwrap(), &metadata);
     let narthex = NarthexBuilder::new().tables(&tables).route("app", upstream.port, "").start();
     let response =
         base64(&format!("<samlp:Response xmlns:samlp=\"urn:x\">{}</samlp:Response>", "x".repeat(100)));
-    let visitor = visitor(&narthex);
+    let visitor = new_visitor(&narthex);
     let send = |path| {
         let address = format!("{}/saml2/{path}/corp", narthex.origin("auth"));
         visitor.client.post(&address).form(&[("SAMLResponse", &response)]).send()
@@ -442,290 +382,7 @@ async fn one_address_has_only_so_many_messages_verified_at_a_time() {
     let paths = ["idpresponse"; 9].into_iter().chain(["logout"; 8]);
     let mut sent: FuturesUnordered<_> = paths.map(send).collect();
     let begun = std::time::Instant::now();
-    is(&sent.next().await.unwrap().unwrap(), 503);
+    assert_status(&sent.next().await.unwrap().unwrap(), 503);
     // The provider's time to answer is not over.
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_may_change_during_use_and_one_that_is_gone_counts_no_longer_than_the_refresh() {
-    let upstream = Upstream::start().await;
-    let mut provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, &format!("{OURS}\nmetadata_refresh = \"12s\""));
-    let (old, new) = (provider.key.clone(), SamlKey::make(provider.folder.path(), "new", &["rsa:2048"]));
-    is(&sign_in(&narthex, &provider).await.1, 200);
-    // In its time: both are published, then the new one signs.
-    provider.publish(&[&old, &new]);
-    is(&sign_in(&narthex, &provider).await.1, 200);
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    provider.key = new.clone();
-    let (_, landed, _) = sign_in(&narthex, &provider).await;
-    assert_eq!(landed.status(), 200, "{}", why(&narthex));
-    provider.publish(&[&new]);
-    tokio::time::sleep(Duration::from_secs(13)).await;
-    provider.key = old;
-    is(&sign_in(&narthex, &provider).await.1, 400);
-    assert!(why(&narthex).starts_with("\"signature\""), "{}", why(&narthex));
-    provider.key = new;
-    is(&sign_in(&narthex, &provider).await.1, 200);
-    assert_eq!(narthex.audit("login_failed").len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn metadata_in_a_file_that_is_replaced_counts_at_once_and_a_bad_one_is_told() {
-    let upstream = Upstream::start().await;
-    let mut provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
-    let (old, new) = (provider.key.clone(), SamlKey::make(provider.folder.path(), "new", &["rsa:2048"]));
-    is(&sign_in(&narthex, &provider).await.1, 200);
-    let replace = |keys: &[&SamlKey]| {
-        let before = narthex.audit("reload").len();
-        provider.publish(keys);
-        wait_until("the reload", || narthex.audit("reload").len() > before);
-    };
-    replace(&[&new]);
-    is(&sign_in(&narthex, &provider).await.1, 400);
-    provider.key = new;
-    is(&sign_in(&narthex, &provider).await.1, 200);
-    // Half of it, for a while: the last good one is used.
-    let text = std::fs::read_to_string(provider.metadata_file()).unwrap();
-    std::fs::write(provider.metadata_file(), &text[..text.len() / 2]).unwrap();
-    wait_until("the log line", || narthex.log().contains("the provider's metadata could not be had"));
-    is(&sign_in(&narthex, &provider).await.1, 200);
-    provider.key = old;
-    is(&sign_in(&narthex, &provider).await.1, 400);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn metadata_that_nothing_could_be_judged_by_is_not_used() {
-    let upstream = Upstream::start().await;
-    let provider = SamlProvider::new("corp");
-    let (good, key) = (provider.metadata(&[&provider.key]), &provider.key);
-    let other = SamlKey::make(provider.folder.path(), "other", &["rsa:2048"]);
-    let weak = SamlKey::make(provider.folder.path(), "weak", &["rsa:1024"]);
-    let pinned = format!("metadata_certificate = \"{}\"", key.certificate.display());
-    let signed_by = |key: &SamlKey| {
-        let template = sign_template_of(&good);
-        sign_template(&template, key)
-    };
-    let changed = |from: &str, to: &str| good.replace(from, to);
-    for (name, text, more, status, said) in [
-        ("as it is", good.clone(), "", 303, ""),
-        ("with a comment", changed("<md:IDPSSO", "<!-- ours --><md:IDPSSO"), "", 303, ""),
-        ("without a key", provider.metadata(&[]), "", 502, "it has no signing key"),
-        ("with a weak key", provider.metadata(&[&weak]), "", 502, "an RSA key has 1024 bits"),
-        ("with a weak key beside a good one", provider.metadata(&[&weak, key]), "", 303, ""),
-        (
-            "whose key only encrypts",
-            changed("use=\"signing\"", "use=\"encryption\""),
-            "",
-            502,
-            "it has no signing key",
-        ),
-        (
-            "that has ended",
-            changed(" entityID", " validUntil=\"2020-01-01T00:00:00Z\" entityID"),
-            "",
-            502,
-            "validUntil has passed",
-        ),
-        ("without an address", changed("SingleSignOnService", "Other"), "", 502, "no SingleSignOnService"),
-        (
-            "that leads to plain http",
-            changed("http://127.0.0.1:1/sso", "http://idp.example/sso"),
-            "",
-            502,
-            "is not https",
-        ),
-        ("that is no metadata", "<html/>".into(), "", 502, "describes 0 identity providers"),
-        ("cut short", good[..good.len() - 9].to_owned(), "", 502, "cannot be used"),
-        ("signed, and it must be", signed_by(key), &*pinned, 303, ""),
-        ("not signed, and it must be", good.clone(), &*pinned, 502, "nothing is signed"),
-        ("signed by another, and it must be", signed_by(&other), &*pinned, 502, "verifies it"),
-    ] {
-        std::fs::write(provider.metadata_file(), text).unwrap();
-        let narthex = narthex(&provider, upstream.port, &format!("{OURS}\n{more}"));
-        let visitor = Visitor::new(&narthex);
-        let to = visitor.get(&format!("{}/", narthex.origin("app"))).await;
-        let answer = visitor.get(location(&to).as_str()).await;
-        assert_eq!(answer.status(), status, "metadata {name}");
-        assert!(narthex.log().contains(said), "metadata {name}: {}", narthex.log());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_library_reads_our_metadata_and_our_request() {
-    let upstream = Upstream::start().await;
-    let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
-    let url = format!("{}/saml2/metadata/corp", narthex.origin("auth"));
-    let text = Visitor::new(&narthex).get(&url).await.text().await.unwrap();
-    let ours: samael::metadata::EntityDescriptor = text.parse().unwrap();
-    assert_eq!(ours.entity_id.as_deref(), Some("urn:narthex:test"));
-    let descriptor = &ours.sp_sso_descriptors.as_ref().unwrap()[0];
-    let [acs] = &descriptor.assertion_consumer_services[..] else { panic!("{descriptor:?}") };
-    assert_eq!(acs.location, provider.acs(&narthex));
-    let (_, asked) = begin(&narthex).await;
-    let request: samael::schema::AuthnRequest = asked.request.parse().unwrap();
-    assert_eq!(request.id, asked.id);
-    assert_eq!(request.issuer.unwrap().value.as_deref(), Some("urn:narthex:test"));
-    assert_eq!(request.assertion_consumer_service_url, Some(provider.acs(&narthex)));
-}
-
-/// A key whose certificate `authority` issued.
-fn issued_by(authority: &SamlKey, folder: &std::path::Path) -> SamlKey {
-    let key = SamlKey { private: folder.join("leaf.key"), certificate: folder.join("leaf.pem") };
-    let request = folder.join("leaf.csr");
-    let openssl = |arguments: &[&std::ffi::OsStr]| {
-        assert!(Command::new("openssl").args(arguments).output().unwrap().status.success());
-    };
-    let words =
-        ["req", "-new", "-nodes", "-subj", "/CN=leaf", "-newkey", "rsa:2048", "-keyout"].map(AsRef::as_ref);
-    openssl(&[&words[..], &[key.private.as_ref(), "-out".as_ref(), request.as_ref()]].concat());
-    let words = ["x509", "-req", "-days", "100", "-CAcreateserial", "-in"].map(AsRef::as_ref);
-    let (by, by_key) = (authority.certificate.as_ref(), authority.private.as_ref());
-    let to = ["-CA".as_ref(), by, "-CAkey".as_ref(), by_key, "-out".as_ref(), key.certificate.as_ref()];
-    openssl(&[&words[..], &[request.as_ref()], &to].concat());
-    key
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_chain_in_metadata_has_one_key_that_signs() {
-    let upstream = Upstream::start().await;
-    let mut provider = SamlProvider::new("corp");
-    let authority = provider.key.clone();
-    provider.key = issued_by(&authority, provider.folder.path());
-    let certificate = format!("<ds:X509Certificate>{}</ds:X509Certificate>", provider.key.base64());
-    let chain = format!("<ds:X509Certificate>{}</ds:X509Certificate>{certificate}", authority.base64());
-    let apart =
-        chain.replacen("</ds:X509Certificate>", "</ds:X509Certificate></ds:X509Data><ds:X509Data>", 1);
-    let leaf = provider.key.clone();
-    for chain in [chain, apart] {
-        provider.key = leaf.clone();
-        let metadata = provider.metadata(&[&provider.key]).replace(&certificate, &chain);
-        std::fs::write(provider.metadata_file(), metadata).unwrap();
-        let narthex = narthex(&provider, upstream.port, OURS);
-        let (_, landed, _) = sign_in(&narthex, &provider).await;
-        is(&landed, 200);
-        provider.key = authority.clone();
-        let (_, refused, _) = sign_in(&narthex, &provider).await;
-        is(&refused, 400);
-        assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "signature");
-    }
-}
-
-/// `metadata` with the template of a signature.
-fn sign_template_of(metadata: &str) -> String {
-    let signed = format!("{}<saml:Issuer>x</saml:Issuer>", &metadata[..=metadata.find('>').unwrap()]);
-    let folder = tempfile::tempdir().unwrap();
-    let key = SamlKey::make(folder.path(), "none", &["rsa:2048"]);
-    // The form is that of any other signature; its values are made anew.
-    let whole = format!(
-        "{}</md:EntityDescriptor>",
-        signed.replace("<saml:Issuer>", &format!("<saml:Issuer xmlns:saml=\"{SAML}\">"))
-    );
-    let signature = sign(&whole, &key, RSA_SHA256, SHA256);
-    let begin = signature.find("<ds:Signature ").unwrap();
-    let end = signature.find("</ds:Signature>").unwrap() + "</ds:Signature>".len();
-    let mut template = signature[begin..end].to_owned();
-    for name in ["DigestValue", "SignatureValue"] {
-        let (from, to) = (format!("<ds:{name}>"), format!("</ds:{name}>"));
-        let begin = template.find(&from).unwrap() + from.len();
-        let end = template.find(&to).unwrap();
-        template.replace_range(begin..end, "");
-    }
-    let behind = metadata.find('>').unwrap() + 1;
-    format!("{}{template}{}", &metadata[..behind], &metadata[behind..])
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_ends_with_the_providers_own() {
-    let upstream = Upstream::start().await;
-    let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
-    let (visitor, landed, _) = sign_in_with(&narthex, &provider, |text| {
-        let told = format!("<saml:AuthnStatement SessionNotOnOrAfter=\"{}\" ", at(4));
-        text.replace("<saml:AuthnStatement ", &told)
-    })
-    .await;
-    is(&landed, 200);
-    let app = format!("{}/", narthex.origin("app"));
-    is(&visitor.get(&app).await, 200);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    is(&visitor.get(&app).await, 303);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_provider_ends_sessions_by_a_request_that_it_signed_and_by_no_other() {
-    let upstream = Upstream::start().await;
-    let provider = SamlProvider::new("corp");
-    let other = SamlKey::make(provider.folder.path(), "other", &["rsa:2048"]);
-    let narthex = narthex(&provider, upstream.port, OURS);
-    let here = format!("{}/saml2/logout/corp", narthex.origin("auth"));
-    let app = format!("{}/", narthex.origin("app"));
-    let (visitor, landed, response) = sign_in(&narthex, &provider).await;
-    is(&landed, 200);
-    let session = attribute(&response, "SessionIndex").to_owned();
-    let id = &provider.entity_id;
-
-    let anybody = Visitor::new(&narthex);
-    let good = || logout_request(id, &here, "alice", &[&session]);
-    let query = |message: &str, key: &SamlKey| signed_query("SAMLRequest", message, "back", key);
-    let old = good().replace(&at(0), &at(-600));
-    for (check, query) in [
-        ("signature", query(&good(), &other)),
-        ("unsigned", query(&good(), &provider.key).split("&SigAlg").next().unwrap().to_owned()),
-        ("signature", query(&good(), &provider.key).replace("RelayState=back", "RelayState=else")),
-        ("form", format!("{}&SAMLRequest=x", query(&good(), &provider.key))),
-        ("issuer", query(&logout_request("https://evil.example", &here, "alice", &[]), &provider.key)),
-        ("destination", query(&logout_request(id, "https://else.example", "alice", &[]), &provider.key)),
-        ("not_on_or_after", query(&old, &provider.key)),
-        ("issue_instant", query(&good().replace(&at(0), &at(600)), &provider.key)),
-        ("xml", query(&format!("<!DOCTYPE a>{}", good()), &provider.key)),
-        ("shape", query(&good().replace("LogoutRequest", "AuthnRequest"), &provider.key)),
-    ] {
-        is(&anybody.get(&format!("{here}?{query}")).await, 400);
-        let failed = narthex.audit("saml_logout_failed");
-        assert_eq!(failed.last().unwrap()["reason"], check, "{}", failed.last().unwrap()["detail"]);
-        is(&visitor.get(&app).await, 200);
-    }
-    // Another person's, and another session of the same person, end nothing here.
-    for (name, session) in [("bob", session.as_str()), ("alice", "_another")] {
-        let request = query(&logout_request(id, &here, name, &[session]), &provider.key);
-        is(&anybody.get(&format!("{here}?{request}")).await, 303);
-        is(&visitor.get(&app).await, 200);
-    }
-    let request = query(&good(), &provider.key);
-    let answer = anybody.get(&format!("{here}?{request}")).await;
-    let back = location(&answer);
-    assert!(back.as_str().starts_with("http://127.0.0.1:1/slo?SAMLResponse="), "{back}");
-    assert!(
-        back.query_pairs().any(|pair| pair == ("RelayState".into(), "back".into()))
-            && back.as_str().contains("&Signature=")
-    );
-    wait_until("the session's end", || narthex.audit("session_ended").len() == 1);
-    is(&visitor.get(&app).await, 303);
-    // It works once.
-    is(&anybody.get(&format!("{here}?{request}")).await, 400);
-    assert_eq!(narthex.audit("saml_logout_failed").last().unwrap()["reason"], "attempt_used");
-
-    // Nor does an answer that nobody signed do more than end on our own page.
-    let answer = good().replace("LogoutRequest", "LogoutResponse");
-    let query = signed_query("SAMLResponse", &answer, "evil.example", &provider.key);
-    let unsigned = query.split("&SigAlg").next().unwrap();
-    let answer = anybody.get(&format!("{here}?{unsigned}")).await;
-    assert_eq!(location(&answer).as_str(), format!("{}/logout", narthex.origin("auth")));
-    let many: String = (0..40).map(|number| format!("a{number}=b&")).collect();
-    is(&anybody.get(&format!("{here}?{many}SAMLRequest=x")).await, 400);
-    assert_eq!(narthex.audit("saml_logout_failed").last().unwrap()["reason"], "form");
-
-    // By a form, signed in the message itself.
-    let (visitor, landed, _) = sign_in(&narthex, &provider).await;
-    is(&landed, 200);
-    let form = |message: &str| [("SAMLRequest", STANDARD.encode(message)), ("RelayState", "back".to_owned())];
-    is(&anybody.client.post(&here).form(&form(&good())).send().await.unwrap(), 400);
-    is(&visitor.get(&app).await, 200);
-    let signed = provider.sign(&logout_request(id, &here, "alice", &[]));
-    is(&anybody.client.post(&here).form(&form(&signed)).send().await.unwrap(), 200);
-    is(&visitor.get(&app).await, 303);
 }

@@ -1,11 +1,11 @@
-//! A person with Chromium, and the SAML providers that people have.
+//! SAML sign-ins in Chromium, at providers that are in use.
 
 use crate::support::browser::{self, DESK, Look};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::process::{Party, free_port, wait_until};
 use crate::support::simplesamlphp::SimpleSamlPhp;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use fantoccini::{Client, Locator};
 
 const OURS: &str = "urn:narthex:test";
@@ -21,7 +21,7 @@ fn provider(metadata: &str, more: &str) -> String {
 async fn ours(narthex: &Narthex) -> (String, String) {
     let url = format!("{}/saml2/metadata/corp", narthex.origin("auth"));
     let answer = Visitor::new(narthex).get(&url).await;
-    is(&answer, 200);
+    assert_status(&answer, 200);
     let text = answer.text().await.unwrap();
     let certificate = text.split("X509Certificate>").nth(1).unwrap().trim_end_matches("</ds:").to_owned();
     (text, certificate)
@@ -206,7 +206,7 @@ async fn simplesamlphp_signs_a_person_in_and_out_both_ways_plain_and_encrypted()
         let more = format!(
             "'saml20.sign.assertion' => {assertion}, 'saml20.sign.response' => {response}, 'assertion.encryption' => {encrypted}"
         );
-        idp.meet(OURS, &at("idpresponse"), &at("logout"), &certificate, &more);
+        idp.register_service_provider(OURS, &at("idpresponse"), &at("logout"), &certificate, &more);
 
         let (app, browser) = (format!("{}/", narthex.origin("app")), browser::open(DESK).await);
         let arrive = async || {
@@ -224,7 +224,7 @@ async fn simplesamlphp_signs_a_person_in_and_out_both_ways_plain_and_encrypted()
         until_at(&browser, &format!("{}/logout", narthex.origin("auth"))).await;
         // It asks for the password again, so that its own session has ended too.
         arrive().await;
-        browser.goto(&idp.leave()).await.unwrap();
+        browser.goto(&idp.logout_url()).await.unwrap();
         until_at(&browser, &format!("http://127.0.0.1:{}/", idp.port)).await;
         wait_until("the session's end", || narthex.audit("session_ended").len() == 1);
         browser.goto(&app).await.unwrap();
@@ -241,7 +241,7 @@ async fn without_scripts_a_person_signs_in_by_buttons_alone() {
         NarthexBuilder::new().tables(&provider(&idp.metadata(), "")).route("app", upstream.port, "").start();
     let at = |path: &str| format!("{}/saml2/{path}/corp", narthex.origin("auth"));
     let certificate = ours(&narthex).await.1;
-    idp.meet(OURS, &at("idpresponse"), &at("logout"), &certificate, "");
+    idp.register_service_provider(OURS, &at("idpresponse"), &at("logout"), &certificate, "");
     let (app, browser) =
         (format!("{}/", narthex.origin("app")), browser::open(Look { scripts: false, ..DESK }).await);
     browser.goto(&app).await.unwrap();

@@ -3,9 +3,11 @@
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::Postgres;
-use crate::support::saml_provider::{SIGN_ON, SamlKey, SamlProvider, Signed, asked, post, visitor};
+use crate::support::saml_provider::{
+    SIGN_ON, SamlKey, SamlProvider, Signed, new_visitor, parse_request, post_response,
+};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location, next};
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use serde_json::Value;
 
 const AUDIENCE: &str = "urn:narthex:test";
@@ -13,16 +15,16 @@ const OURS: &str = "entity_id = \"urn:narthex:test\"";
 
 /// Signs `person` in by `provider`; returns the browser and what the app answered.
 async fn sign_in(narthex: &Narthex, provider: &SamlProvider, person: &str) -> (Visitor, reqwest::Response) {
-    let visitor = visitor(narthex);
-    let mut url = next(&visitor.get(&format!("{}/", narthex.origin("app"))).await).unwrap();
+    let visitor = new_visitor(narthex);
+    let mut url = redirect_target(&visitor.get(&format!("{}/", narthex.origin("app"))).await).unwrap();
     url = format!("{url}&identity_provider={}", provider.name);
     while !url.starts_with(SIGN_ON) {
-        url = next(&visitor.get(&url).await).expect("a way to the provider");
+        url = redirect_target(&visitor.get(&url).await).expect("a way to the provider");
     }
-    let (asked, acs) = (asked(&url), provider.acs(narthex));
+    let (asked, acs) = (parse_request(&url), provider.acs(narthex));
     let named = |text: String| text.replace(">alice<", &format!(">{person}<"));
-    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, named, |text| text);
-    let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
+    let response = provider.valid_response(&acs, AUDIENCE, &asked, Signed::Both, named, |text| text);
+    let landed = post_response(&visitor, &acs, &response, &asked.relay_state).await;
     (visitor, landed)
 }
 
@@ -92,7 +94,7 @@ async fn people_keep_their_accounts_when_their_provider_is_renamed() {
     other.key = SamlKey::make(other.folder.path(), "own", &["rsa:2048"]);
     other.publish(&[&other.key]);
     let narthex = start(&upstream, &database, &[table(&other, "")]);
-    is(&sign_in(&narthex, &other, "bob").await.1, 400);
+    assert_status(&sign_in(&narthex, &other, "bob").await.1, 400);
     assert!(why(&narthex).contains("help: if both are SAML and one identity provider, set issuer ="));
     drop(narthex);
     let issuer = format!("issuer = \"{}\"", other.entity_id);
@@ -121,7 +123,7 @@ async fn two_entries_of_one_identity_provider_sign_in_the_same_people() {
         assert_eq!(signed_in(&narthex, &upstream, &corp, "alice").await.1, one);
         // Neither ends the sessions through the other.
         for visitor in [at_corp, at_twin] {
-            is(&visitor.get(&app(&narthex)).await, 200);
+            assert_status(&visitor.get(&app(&narthex)).await, 200);
         }
     }
 }
@@ -135,10 +137,10 @@ async fn an_entity_id_that_the_file_gives_to_one_provider_is_no_other_ones() {
     partner.publish(&[&partner.key]);
     let providers = [table(&corp, &issuer), table(&partner, "")];
     let narthex = start(&upstream, &Postgres::shared().database(), &providers);
-    is(&sign_in(&narthex, &corp, "alice").await.1, 200);
+    assert_status(&sign_in(&narthex, &corp, "alice").await.1, 200);
     // Not even people who have not come yet.
     for person in ["alice", "bob"] {
-        is(&sign_in(&narthex, &partner, person).await.1, 400);
+        assert_status(&sign_in(&narthex, &partner, person).await.1, 400);
         assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
     }
     drop(narthex);
@@ -146,7 +148,7 @@ async fn an_entity_id_that_the_file_gives_to_one_provider_is_no_other_ones() {
     let wrong = "issuer = \"https://somebody.example/idp\"";
     let narthex = start(&upstream, &Postgres::shared().database(), &[table(&corp, wrong)]);
     let (visitor, refused) = sign_in(&narthex, &corp, "alice").await;
-    is(&refused, 400);
+    assert_status(&refused, 400);
     assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
     let again = visitor.get(&format!("{}/", narthex.origin("app"))).await;
     assert_eq!(location(&again).path(), "/oauth2/authorize");

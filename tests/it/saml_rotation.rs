@@ -5,10 +5,11 @@ use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::Postgres;
 use crate::support::process::wait_until;
 use crate::support::saml_provider::{
-    Asked, SIGN_ON, SamlKey, SamlProvider, asked, encrypt, narthex, post, visitor,
+    SIGN_ON, SamlKey, SamlProvider, SamlRequest, encrypt, new_visitor, parse_request, post_response,
+    start_narthex,
 };
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, next};
+use crate::support::visitor::{Visitor, assert_status, redirect_target};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};
@@ -42,8 +43,8 @@ struct Published {
 
 async fn published(narthex: &Narthex) -> Published {
     let url = format!("{}/saml2/metadata/corp", narthex.origin("auth"));
-    let answer = visitor(narthex).get(&url).await;
-    is(&answer, 200);
+    let answer = new_visitor(narthex).get(&url).await;
+    assert_status(&answer, 200);
     let text = answer.text().await.unwrap();
     let of = |usage: &str| {
         let descriptors = text.split("<md:KeyDescriptor use=\"").filter(|text| text.starts_with(usage));
@@ -76,10 +77,10 @@ fn certificate_file(folder: &Path, base64: &str) -> PathBuf {
 
 /// Begins a sign-in at this node, and returns the address at the provider.
 async fn begin(narthex: &Narthex) -> (Visitor, String) {
-    let visitor = visitor(narthex);
+    let visitor = new_visitor(narthex);
     let mut url = format!("{}/", narthex.origin("app"));
     while !url.starts_with(SIGN_ON) {
-        url = next(&visitor.get(&url).await).expect("a way to the provider");
+        url = redirect_target(&visitor.get(&url).await).expect("a way to the provider");
     }
     (visitor, url)
 }
@@ -110,12 +111,12 @@ fn verifies(url: &str, certificate: &str) -> bool {
 /// Signs in by an assertion that is encrypted for `certificate`; returns the status.
 async fn sign_in(narthex: &Narthex, provider: &SamlProvider, certificate: &str) -> u16 {
     let (visitor, url) = begin(narthex).await;
-    let asked: Asked = asked(&url);
+    let asked: SamlRequest = parse_request(&url);
     let acs = provider.acs(narthex);
     let assertion = provider.sign(&provider.assertion(&acs, AUDIENCE, &asked));
     let file = certificate_file(provider.folder.path(), certificate);
     let response = provider.response(&acs, &asked, &encrypt(&assertion, &file, AES256_GCM, OAEP));
-    post(&visitor, &acs, &response, &asked.relay_state).await.status().as_u16()
+    post_response(&visitor, &acs, &response, &asked.relay_state).await.status().as_u16()
 }
 
 fn phases(narthex: &Narthex) -> Vec<String> {
@@ -196,7 +197,7 @@ async fn a_rotation_publishes_then_signs_then_removes_on_all_nodes() {
 async fn an_operators_own_key_takes_over_at_its_time_and_a_wrong_pair_is_refused() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
-    let narthex = narthex(&provider, upstream.port, OURS);
+    let narthex = start_narthex(&provider, upstream.port, OURS);
     let old = published(&narthex).await.signing[0].clone();
     let private = narthex.saml_key().await;
     let folder = narthex.folder();

@@ -1,11 +1,10 @@
-//! What becomes of a session after the sign-in: at its provider, on other nodes, by its owner's
-//! wish.
+//! Sessions after the sign-in: changes at the provider, other nodes, and their end by the user.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::process::wait_until;
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, assert_status};
 use reqwest::Method;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ impl Scene {
     async fn set(allow: &str) -> Self {
         let upstream = Upstream::start().await;
         let builder = NarthexBuilder::new();
-        let provider = OpenIdProvider::renewing("corp", &builder.callback("corp"), SECONDS);
+        let provider = OpenIdProvider::start_with_token_lifetime("corp", &builder.callback("corp"), SECONDS);
         let builder = builder.postgres(&Postgres::shared().database()).tables(&provider.toml(allow)).route(
             "app",
             upstream.port,
@@ -40,7 +39,7 @@ impl Scene {
 
     async fn signed_in(&self, login: &str) -> Visitor {
         let visitor = Visitor::new(&self.nodes[0]);
-        is(&visitor.land(&self.app(), login).await, 200);
+        assert_status(&visitor.sign_in(&self.app(), login).await, 200);
         visitor
     }
 }
@@ -48,7 +47,7 @@ impl Scene {
 /// Asks again until the answer has this status; answers how long that took.
 async fn until_status(visitor: &Visitor, url: &str, status: u16) -> Duration {
     let begun = Instant::now();
-    while visitor.program(Method::GET, url).await.status() != status {
+    while visitor.request_json(Method::GET, url).await.status() != status {
         assert!(begun.elapsed().as_secs() < 30, "{url} never answered {status}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -59,15 +58,15 @@ async fn until_status(visitor: &Visitor, url: &str, status: u16) -> Duration {
 async fn two_hundred_requests_on_two_nodes_at_the_tokens_end_cause_one_refresh() {
     let scene = Scene::set("\"anyone\"").await;
     let alice = scene.signed_in("alice").await;
-    let (app, elsewhere) = (scene.app(), alice.sent_to(&scene.nodes[1]));
-    is(&elsewhere.program(Method::GET, &app).await, 200);
+    let (app, elsewhere) = (scene.app(), alice.on_node(&scene.nodes[1]));
+    assert_status(&elsewhere.request_json(Method::GET, &app).await, 200);
     for round in 1..=2 {
         // Past their end, not only due: every request has to wait for the answer.
         tokio::time::sleep(Duration::from_secs(u64::from(SECONDS) + 1)).await;
         let requests = (0..200).map(|count| {
             let visitor = if count % 2 == 0 { alice.clone() } else { elsewhere.clone() };
             let app = app.clone();
-            async move { visitor.program(Method::GET, &app).await.status().as_u16() }
+            async move { visitor.request_json(Method::GET, &app).await.status().as_u16() }
         });
         let answers = futures_util::future::join_all(requests).await;
         assert_eq!(answers, vec![200; 200]);
@@ -80,7 +79,9 @@ async fn two_hundred_requests_on_two_nodes_at_the_tokens_end_cause_one_refresh()
         .upstream
         .seen()
         .iter()
-        .filter_map(|seen| seen.all("x-amzn-oidc-accesstoken").first().map(|token| (*token).to_owned()))
+        .filter_map(|seen| {
+            seen.header_values("x-amzn-oidc-accesstoken").first().map(|token| (*token).to_owned())
+        })
         .collect();
     assert_eq!(tokens.len(), 3);
 }
@@ -91,19 +92,19 @@ async fn changed_groups_take_effect_within_a_tokens_life_and_lost_ones_end_the_s
     let alice = scene.signed_in("alice+staff").await;
     let app = scene.app();
     let groups = async || {
-        let seen: Seen = alice.program(Method::GET, &app).await.json().await.unwrap();
+        let seen: Seen = alice.request_json(Method::GET, &app).await.json().await.unwrap();
         seen.claims()["cognito:groups"].clone()
     };
     assert_eq!(groups().await, serde_json::json!(["staff"]));
     let bound = Duration::from_secs(u64::from(SECONDS) + 3);
 
-    scene.provider.ask("groups?login=alice%2Bstaff&groups=staff,editors").await;
+    scene.provider.test_command("groups?login=alice%2Bstaff&groups=staff,editors").await;
     let begun = Instant::now();
     while groups().await != serde_json::json!(["staff", "editors"]) {
         assert!(begun.elapsed() < bound, "the change took too long");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    scene.provider.ask("groups?login=alice%2Bstaff&groups=guests").await;
+    scene.provider.test_command("groups?login=alice%2Bstaff&groups=guests").await;
     assert!(until_status(&alice, &app, 401).await < bound);
     let ended = scene.nodes[0].audit("session_ended");
     assert!(ended[0]["reason"].as_str().unwrap().contains("`allow` does not name"), "{ended:?}");
@@ -113,21 +114,21 @@ async fn changed_groups_take_effect_within_a_tokens_life_and_lost_ones_end_the_s
 async fn a_provider_that_refuses_to_renew_ends_the_session_on_every_node() {
     let scene = Scene::set("\"anyone\"").await;
     let (alice, bob) = (scene.signed_in("alice").await, scene.signed_in("bob").await);
-    let (app, elsewhere) = (scene.app(), alice.sent_to(&scene.nodes[1]));
-    is(&elsewhere.program(Method::GET, &app).await, 200);
-    scene.provider.ask("revoke?login=alice").await;
+    let (app, elsewhere) = (scene.app(), alice.on_node(&scene.nodes[1]));
+    assert_status(&elsewhere.request_json(Method::GET, &app).await, 200);
+    scene.provider.test_command("revoke?login=alice").await;
     let bound = Duration::from_secs(u64::from(SECONDS) + 3);
     assert!(until_status(&alice, &app, 401).await < bound);
     assert!(until_status(&elsewhere, &app, 401).await < Duration::from_secs(2));
-    is(&bob.program(Method::GET, &app).await, 200);
+    assert_status(&bob.request_json(Method::GET, &app).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signed_out_on_one_node_is_refused_by_the_other_within_two_seconds() {
     let scene = Scene::set("\"anyone\"").await;
     let alice = scene.signed_in("alice").await;
-    let (app, elsewhere) = (scene.app(), alice.sent_to(&scene.nodes[1]));
-    is(&elsewhere.program(Method::GET, &app).await, 200);
+    let (app, elsewhere) = (scene.app(), alice.on_node(&scene.nodes[1]));
+    assert_status(&elsewhere.request_json(Method::GET, &app).await, 200);
     let out = alice.client.post(format!("{app}.narthex/sign-out")).header("sec-fetch-site", "same-origin");
     // The cookie goes on in another pocket: the browser that signed out has thrown its own away.
     let thief = Visitor::new(&scene.nodes[1]);
@@ -137,8 +138,8 @@ async fn signed_out_on_one_node_is_refused_by_the_other_within_two_seconds() {
     {
         thief.jar.add_cookie_str(&format!("{cookie}; Path=/; Secure"), &url);
     }
-    is(&thief.program(Method::GET, &app).await, 200);
-    is(&out.send().await.unwrap(), 200);
+    assert_status(&thief.request_json(Method::GET, &app).await, 200);
+    assert_status(&out.send().await.unwrap(), 200);
     assert!(until_status(&thief, &app, 401).await < Duration::from_secs(2));
 }
 
@@ -149,7 +150,7 @@ async fn signing_out_here_signs_out_at_the_provider_and_the_other_way_round() {
     let alice = scene.signed_in("alice").await;
     let out = format!("{app}.narthex/sign-out");
     let done = alice.client.post(&out).header("sec-fetch-site", "same-origin").send().await.unwrap();
-    let page = alice.leave(done, "corp").await;
+    let page = alice.confirm_sign_out(done, "corp").await;
     let words = page.text().await.unwrap();
     assert!(words.contains("You are signed out") && words.contains(&app), "{words}");
     // The provider asks again, too.
@@ -158,12 +159,12 @@ async fn signing_out_here_signs_out_at_the_provider_and_the_other_way_round() {
 
     // From the provider, behind the browser's back, and to both nodes.
     let bob = scene.signed_in("bob").await;
-    let elsewhere = bob.sent_to(&scene.nodes[1]);
-    is(&elsewhere.program(Method::GET, &app).await, 200);
+    let elsewhere = bob.on_node(&scene.nodes[1]);
+    assert_status(&elsewhere.request_json(Method::GET, &app).await, 200);
     let there = format!("http://127.0.0.1:{}/session/end", scene.provider.port);
-    bob.end_at_provider(&there).await;
+    bob.end_provider_session(&there).await;
     wait_until("the provider's call", || !scene.nodes[0].audit("session_ended").is_empty());
-    is(&bob.program(Method::GET, &app).await, 401);
+    assert_status(&bob.request_json(Method::GET, &app).await, 401);
     assert!(until_status(&elsewhere, &app, 401).await < Duration::from_secs(2));
     assert_eq!(scene.provider.count("backchannel").await, 2, "one notification in each direction");
 }
@@ -175,8 +176,8 @@ async fn a_person_sees_every_session_and_ends_one_or_all() {
     let phone =
         "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile/15E148 Safari/604.1";
     let (desk, other) = (scene.signed_in("alice").await, scene.signed_in("alice").await);
-    let phone = Visitor::with(&scene.nodes[0], |builder| builder.user_agent(phone));
-    is(&phone.land(&app, "alice").await, 200);
+    let phone = Visitor::with_client(&scene.nodes[0], |builder| builder.user_agent(phone));
+    assert_status(&phone.sign_in(&app, "alice").await, 200);
     let bob = scene.signed_in("bob").await;
 
     let page = desk.follow(&format!("{app}.narthex/sessions")).await;
@@ -193,26 +194,26 @@ async fn a_person_sees_every_session_and_ends_one_or_all() {
         visitor.client.post(&address).header("sec-fetch-site", site).form(form).send().await.unwrap()
     };
     // Neither another site's form nor another person ends it.
-    is(&press(&desk, &[("session", id)], "cross-site").await, 400);
-    is(&press(&bob, &[("session", id)], "same-origin").await, 303);
-    is(&phone.program(Method::GET, &app).await, 200);
-    is(&press(&desk, &[("session", id)], "same-origin").await, 303);
-    is(&phone.program(Method::GET, &app).await, 401);
-    is(&other.program(Method::GET, &app).await, 200);
+    assert_status(&press(&desk, &[("session", id)], "cross-site").await, 400);
+    assert_status(&press(&bob, &[("session", id)], "same-origin").await, 303);
+    assert_status(&phone.request_json(Method::GET, &app).await, 200);
+    assert_status(&press(&desk, &[("session", id)], "same-origin").await, 303);
+    assert_status(&phone.request_json(Method::GET, &app).await, 401);
+    assert_status(&other.request_json(Method::GET, &app).await, 200);
 
-    is(&press(&desk, &[("all", "1")], "same-origin").await, 200);
+    assert_status(&press(&desk, &[("all", "1")], "same-origin").await, 200);
     for visitor in [&desk, &other] {
-        is(&visitor.program(Method::GET, &app).await, 401);
+        assert_status(&visitor.request_json(Method::GET, &app).await, 401);
     }
-    is(&bob.program(Method::GET, &app).await, 200);
+    assert_status(&bob.request_json(Method::GET, &app).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_signs_a_person_out_by_name_or_address() {
     let scene = Scene::set("\"anyone\"").await;
     let (alice, bob, app) = (scene.signed_in("alice").await, scene.signed_in("bob").await, scene.app());
-    let elsewhere = alice.sent_to(&scene.nodes[1]);
-    is(&elsewhere.program(Method::GET, &app).await, 200);
+    let elsewhere = alice.on_node(&scene.nodes[1]);
+    assert_status(&elsewhere.request_json(Method::GET, &app).await, 200);
     let run = |who: &str| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"));
         command.args(["users", "sign-out", who, "--config"]).arg(&scene.nodes[0].file).output().unwrap()
@@ -227,7 +228,7 @@ async fn an_administrator_signs_a_person_out_by_name_or_address() {
     for visitor in [&alice, &elsewhere] {
         assert!(until_status(visitor, &app, 401).await < Duration::from_secs(2));
     }
-    is(&bob.program(Method::GET, &app).await, 200);
+    assert_status(&bob.request_json(Method::GET, &app).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,24 +1,13 @@
 //! Signing in and out, at one provider and at two.
 
-use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::deployment::deployment;
+use crate::support::narthex::NarthexBuilder;
+use crate::support::pages::{follow_to_provider, page_links, query_parameter};
 use crate::support::parties::{OpenIdProvider, Postgres, provider_toml};
 use crate::support::process::free_port;
 use crate::support::upstream::{Seen, Upstream};
-use crate::support::visitor::{Visitor, is, location, next};
-use crate::way_back::{at_the_provider, links, parameter};
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use reqwest::Method;
-
-/// A deployment with one provider and the apps `app` and `other` behind it.
-pub async fn deployment(upstream: &Upstream) -> (Narthex, OpenIdProvider) {
-    let builder = NarthexBuilder::new();
-    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
-    let narthex = builder
-        .tables(&provider.toml("{ domains = [\"corp.example\"] }"))
-        .route("app", upstream.port, "")
-        .route("other", upstream.port, "")
-        .start();
-    (narthex, provider)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_app_gets_the_request_that_was_made_with_a_signed_identity() {
@@ -27,8 +16,8 @@ async fn the_app_gets_the_request_that_was_made_with_a_signed_identity() {
     let visitor = Visitor::new(&narthex);
     let wanted = format!("{}/some/page?with=a%20query&and=more", narthex.origin("app"));
 
-    let landed = visitor.land(&wanted, "alice").await;
-    is(&landed, 200);
+    let landed = visitor.sign_in(&wanted, "alice").await;
+    assert_status(&landed, 200);
     assert_eq!(landed.url().as_str(), wanted);
     let seen: Seen = landed.json().await.unwrap();
     assert_eq!(seen.target, "/some/page?with=a%20query&and=more");
@@ -40,7 +29,7 @@ async fn the_app_gets_the_request_that_was_made_with_a_signed_identity() {
     assert_eq!(claims["name"], "alice");
     assert_eq!(claims["identities"][0]["userId"], "alice");
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
-    assert_eq!(seen.one("x-amzn-oidc-identity"), claims["sub"]);
+    assert_eq!(seen.header("x-amzn-oidc-identity"), claims["sub"]);
 
     assert!(
         narthex.admin("/metrics").contains("narthex_logins_total{provider=\"corp\",result=\"success\"} 1")
@@ -57,29 +46,29 @@ async fn one_sign_in_serves_every_app_host_and_signing_out_ends_them_all() {
     let (narthex, _provider) = deployment(&upstream).await;
     let visitor = Visitor::new(&narthex);
     let (app, other) = (format!("{}/", narthex.origin("app")), format!("{}/", narthex.origin("other")));
-    is(&visitor.land(&app, "alice").await, 200);
+    assert_status(&visitor.sign_in(&app, "alice").await, 200);
 
     // No form is met on the way: `follow` fills in none.
     let second = visitor.follow(&other).await;
-    is(&second, 200);
+    assert_status(&second, 200);
     assert_eq!(second.url().as_str(), other);
 
     // From elsewhere, sign-out asks first and ends nothing.
     let out = format!("{}/.narthex/sign-out", narthex.origin("app"));
     let asked = visitor.get(&out).await;
-    is(&asked, 200);
+    assert_status(&asked, 200);
     assert!(asked.text().await.unwrap().contains("Sign out?"));
-    is(&visitor.get(&other).await, 200);
+    assert_status(&visitor.get(&other).await, 200);
 
     let done = visitor.client.post(&out).header("origin", narthex.origin("app")).send().await.unwrap();
-    let page = visitor.leave(done, "corp").await;
+    let page = visitor.confirm_sign_out(done, "corp").await;
     assert!(page.text().await.unwrap().contains("You are signed out"));
     for url in [&app, &other] {
-        is(&visitor.get(url).await, 303);
+        assert_status(&visitor.get(url).await, 303);
     }
     // The pool's session is over too: the way leads to the provider, not straight back.
     let mut answer = visitor.get(&app).await;
-    while let Some(url) = next(&answer).filter(|url| !url.starts_with("http://127.0.0.1")) {
+    while let Some(url) = redirect_target(&answer).filter(|url| !url.starts_with("http://127.0.0.1")) {
         answer = visitor.get(&url).await;
     }
     assert_eq!(location(&answer).host_str(), Some("127.0.0.1"));
@@ -114,7 +103,7 @@ async fn an_address_finds_its_provider_and_the_last_one_used_comes_first() {
         ["zoe@other.example", "zoe@notclub.example", "\"><script>alert(1)</script>@x.example", "club.example"]
     {
         let answer = typed(unknown).await;
-        is(&answer, 200);
+        assert_status(&answer, 200);
         let html = answer.text().await.unwrap();
         assert!(
             html.contains("No sign-in provider is known for this address") && !html.contains("<script"),
@@ -124,14 +113,17 @@ async fn an_address_finds_its_provider_and_the_last_one_used_comes_first() {
     }
     // A form may not lead elsewhere by itself: a page of ours does.
     let answer = typed(" Zoe@TEAM.example ").await;
-    is(&answer, 200);
+    assert_status(&answer, 200);
     let onward = answer.headers()["refresh"].to_str().unwrap().strip_prefix("0;url=").unwrap().to_owned();
     assert!(onward.starts_with(&format!("http://127.0.0.1:{}", club.port)), "{onward}");
     assert!(onward.contains("login_hint=Zoe%40TEAM.example"), "{onward}");
-    is(&visitor.land(&onward, "zoe").await, 200);
+    assert_status(&visitor.sign_in(&onward, "zoe").await, 200);
 
     let out = format!("{}/.narthex/sign-out", narthex.origin("app"));
-    is(&visitor.client.post(out).header("sec-fetch-site", "same-origin").send().await.unwrap(), 200);
+    assert_status(
+        &visitor.client.post(out).header("sec-fetch-site", "same-origin").send().await.unwrap(),
+        200,
+    );
     let html = visitor.follow(&app).await.text().await.unwrap();
     let (club, corp) = (html.find("Continue with Club").unwrap(), html.find("Continue with Corp").unwrap());
     assert!(club < corp && html.contains("last time"), "{html}");
@@ -150,7 +142,7 @@ async fn two_providers_stand_on_one_page_and_their_people_are_different_users() 
     let app = format!("{}/", narthex.origin("app"));
     let choose = async |visitor: &Visitor, provider: &str| {
         let page = visitor.follow(&app).await;
-        is(&page, 200);
+        assert_status(&page, 200);
         assert_eq!(page.url().path(), "/oauth2/authorize");
         let html = page.text().await.unwrap();
         assert!(html.contains("Continue with Corp") && html.contains("Continue with Club"), "{html}");
@@ -166,8 +158,8 @@ async fn two_providers_stand_on_one_page_and_their_people_are_different_users() 
     for (provider, login) in [("corp", "alice"), ("club", "alice+members")] {
         let visitor = Visitor::new(&narthex);
         let href = choose(&visitor, provider).await;
-        let landed = visitor.land(&href, login).await;
-        is(&landed, 200);
+        let landed = visitor.sign_in(&href, login).await;
+        assert_status(&landed, 200);
         let claims = landed.json::<Seen>().await.unwrap().claims();
         assert_eq!(claims["identities"][0]["providerName"], provider);
         subs.push(claims["sub"].clone());
@@ -176,11 +168,11 @@ async fn two_providers_stand_on_one_page_and_their_people_are_different_users() 
 
     let stranger = Visitor::new(&narthex);
     let href = choose(&stranger, "club").await;
-    let refused = stranger.land(&href, "mallory+others").await;
-    is(&refused, 403);
+    let refused = stranger.sign_in(&href, "mallory+others").await;
+    assert_status(&refused, 403);
     assert_eq!(narthex.audit("login_failed")[0]["reason"], "not_allowed");
     // A refused login leaves no session behind: the page is offered again.
-    is(&stranger.follow(&app).await, 200);
+    assert_status(&stranger.follow(&app).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,15 +180,16 @@ async fn an_address_that_the_provider_did_not_verify_opens_no_domain() {
     let upstream = Upstream::start().await;
     let (narthex, _provider) = deployment(&upstream).await;
     let visitor = Visitor::new(&narthex);
-    let refused = visitor.land(&format!("{}/", narthex.origin("app")), "alice!").await;
-    is(&refused, 403);
+    let refused = visitor.sign_in(&format!("{}/", narthex.origin("app")), "alice!").await;
+    assert_status(&refused, 403);
     let page = refused.text().await.unwrap();
     assert!(page.contains("This account may not sign in here"), "{page}");
     assert!(page.contains("alice"), "the page names the account: {page}");
     // The provider would choose the same account again: it is asked not to.
-    let another = links(&page).into_iter().find(|link| link.contains("prompt=")).expect("another account");
-    let at_provider = at_the_provider(&visitor, &another).await;
-    assert_eq!(parameter(&at_provider, "prompt"), "login");
+    let another =
+        page_links(&page).into_iter().find(|link| link.contains("prompt=")).expect("another account");
+    let at_provider = follow_to_provider(&visitor, &another).await;
+    assert_eq!(query_parameter(&at_provider, "prompt"), "login");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,19 +198,19 @@ async fn programs_are_told_and_people_are_sent() {
     let (narthex, _provider) = deployment(&upstream).await;
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
-    is(&visitor.get(&app).await, 303);
-    let told = visitor.program(Method::GET, &app).await;
-    is(&told, 401);
+    assert_status(&visitor.get(&app).await, 303);
+    let told = visitor.request_json(Method::GET, &app).await;
+    assert_status(&told, 401);
     assert!(told.headers().contains_key("www-authenticate"));
     let body: serde_json::Value = told.json().await.unwrap();
     assert_eq!(body["error"], "sign_in_required");
     assert!(body["request_id"].is_string());
     for (name, value) in [("x-requested-with", "XMLHttpRequest"), ("sec-fetch-mode", "cors")] {
         let request = visitor.client.get(&app).header("accept", "text/html").header(name, value);
-        is(&request.send().await.unwrap(), 401);
+        assert_status(&request.send().await.unwrap(), 401);
     }
     let posted = visitor.client.post(&app).header("accept", "text/html").body("a=1").send().await.unwrap();
-    is(&posted, 401);
+    assert_status(&posted, 401);
     assert!(posted.text().await.unwrap().contains("Please sign in"));
     assert!(narthex.audit("request_refused").iter().all(|line| line["reason"] == "nobody is signed in"));
     assert_eq!(narthex.audit("request_refused").len(), 4);
@@ -239,7 +232,7 @@ async fn three_hundred_logins_in_parallel_tabs_end_in_three_hundred_landings() {
                 for tab in 0..3 {
                     let (visitor, url) = (visitor.clone(), format!("{}/{round}/{tab}", origins[tab % 2]));
                     tabs.spawn(async move {
-                        let landed = visitor.land(&url, &format!("person{person}")).await;
+                        let landed = visitor.sign_in(&url, &format!("person{person}")).await;
                         assert_eq!(landed.url().as_str(), url);
                         assert_eq!(landed.status(), 200);
                     });
@@ -263,7 +256,7 @@ async fn three_hundred_logins_in_parallel_tabs_end_in_three_hundred_landings() {
 async fn ten_thousand_anonymous_requests_write_nothing() {
     let upstream = Upstream::start().await;
     let (narthex, _provider) = deployment(&upstream).await;
-    let before = narthex.rows().await;
+    let before = narthex.count_login_rows().await;
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..20 {
         let visitor = Visitor::new(&narthex);
@@ -280,7 +273,7 @@ async fn ten_thousand_anonymous_requests_write_nothing() {
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
-    assert_eq!(narthex.rows().await, before);
+    assert_eq!(narthex.count_login_rows().await, before);
     assert!(upstream.seen().is_empty());
 }
 
@@ -294,7 +287,7 @@ async fn a_provider_that_is_down_is_a_message_and_not_a_hang() {
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
     let down = visitor.follow(&app).await;
-    is(&down, 502);
+    assert_status(&down, 502);
     let page = down.text().await.unwrap();
     assert!(page.contains("The sign-in provider is not responding") && page.contains("Try again"), "{page}");
 
@@ -302,13 +295,13 @@ async fn a_provider_that_is_down_is_a_message_and_not_a_hang() {
     let _provider = OpenIdProvider::start_on("corp", port, &callback);
     let begun = std::time::Instant::now();
     let landed = loop {
-        let landed = visitor.land(&app, "alice").await;
+        let landed = visitor.sign_in(&app, "alice").await;
         if landed.status() == 200 || begun.elapsed().as_secs() > 30 {
             break landed;
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     };
-    is(&landed, 200);
+    assert_status(&landed, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,16 +312,19 @@ async fn one_host_serves_an_app_and_the_pages_where_there_is_no_other() {
     let narthex = builder.tables(&provider.toml("\"anyone\"")).route("app", upstream.port, "").start();
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/page", narthex.origin("app"));
-    let landed = visitor.land(&app, "alice").await;
-    is(&landed, 200);
+    let landed = visitor.sign_in(&app, "alice").await;
+    assert_status(&landed, 200);
     assert_eq!(landed.url().as_str(), app);
     let claims = landed.json::<Seen>().await.unwrap().claims();
     assert_eq!(claims["iss"], format!("{}/.narthex", narthex.origin("app")));
-    is(&visitor.get(&format!("{}/.narthex/.well-known/jwks.json", narthex.origin("app"))).await, 200);
+    assert_status(
+        &visitor.get(&format!("{}/.narthex/.well-known/jwks.json", narthex.origin("app"))).await,
+        200,
+    );
     for name in ["style.css", "favicon.svg"] {
-        is(&visitor.get(&format!("{}/.narthex/{name}", narthex.origin("app"))).await, 200);
+        assert_status(&visitor.get(&format!("{}/.narthex/{name}", narthex.origin("app"))).await, 200);
     }
-    is(&visitor.get(&format!("{}/.narthex/", narthex.origin("app"))).await, 200);
+    assert_status(&visitor.get(&format!("{}/.narthex/", narthex.origin("app"))).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -345,11 +341,11 @@ async fn postgresql_keeps_what_sqlite_keeps_and_a_restart_loses_nothing() {
         builder.tables(&store).tables(&provider.toml("\"anyone\"")).route("app", upstream.port, "").start();
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
-    let before: Seen = visitor.land(&app, "alice").await.json().await.unwrap();
+    let before: Seen = visitor.sign_in(&app, "alice").await.json().await.unwrap();
     narthex.signal("TERM");
-    assert!(narthex.wait());
+    assert!(narthex.wait_for_exit());
     narthex.start();
-    let after: Seen = visitor.program(Method::GET, &app).await.json().await.unwrap();
+    let after: Seen = visitor.request_json(Method::GET, &app).await.json().await.unwrap();
     for claim in ["sub", "sid", "iss"] {
         assert_eq!(after.claims()[claim], before.claims()[claim]);
     }
@@ -365,7 +361,7 @@ async fn a_redirect_loop_is_noticed_and_ends_on_a_page_that_says_why() {
         [("", "Your browser did not keep your sign-in"), ("somebody.elses", "Your session was not found")]
     {
         let visitor = Visitor::new(&narthex);
-        is(&visitor.land(&app, "alice").await, 200);
+        assert_status(&visitor.sign_in(&app, "alice").await, 200);
         let mut rounds = 1;
         let page = loop {
             let age = if kept.is_empty() { "; Max-Age=0" } else { "" };
@@ -377,12 +373,12 @@ async fn a_redirect_loop_is_noticed_and_ends_on_a_page_that_says_why() {
             rounds += 1;
             assert!(rounds < 10, "it goes round and round");
         };
-        is(&page, 508);
+        assert_status(&page, 508);
         let text = page.text().await.unwrap();
         assert!(text.contains(words) && text.contains("Try again"), "{text}");
         assert_eq!(narthex.audit("sign_in_loop").len(), if kept.is_empty() { 1 } else { 2 });
         // A browser with cookies enabled gets in.
-        is(&visitor.land(&app, "alice").await, 200);
+        assert_status(&visitor.sign_in(&app, "alice").await, 200);
     }
 }
 
@@ -397,26 +393,26 @@ async fn a_route_says_what_becomes_of_strangers_and_which_groups_the_app_is_told
         .route("page", upstream.port, "on_unauthenticated_request = \"authenticate\"\nsame_site = \"none\"")
         .start();
     let visitor = Visitor::new(&narthex);
-    is(&visitor.get(&format!("{}/", narthex.origin("app"))).await, 401);
-    is(&visitor.program(Method::GET, &format!("{}/", narthex.origin("page"))).await, 303);
+    assert_status(&visitor.get(&format!("{}/", narthex.origin("app"))).await, 401);
+    assert_status(&visitor.request_json(Method::GET, &format!("{}/", narthex.origin("page"))).await, 303);
 
     let sign_in = |to: &str| format!("{}/.narthex/sign-in?return_to={to}", narthex.origin("app"));
-    let landed = visitor.land(&sign_in("/a?b=c&d=e"), "alice+team-a+staff+secret+team-b").await;
+    let landed = visitor.sign_in(&sign_in("/a?b=c&d=e"), "alice+team-a+staff+secret+team-b").await;
     assert_eq!(landed.url().as_str(), format!("{}/a?b=c&d=e", narthex.origin("app")));
     let seen: Seen = landed.json().await.unwrap();
     assert_eq!(seen.claims()["cognito:groups"], serde_json::json!(["team-a", "staff", "team-b"]));
-    assert_eq!(seen.one("x-groups"), "team-a,staff,team-b");
+    assert_eq!(seen.header("x-groups"), "team-a,staff,team-b");
     for elsewhere in ["https://evil.example/", "@evil.example/", ".evil.example/", "%2F%2F%0d%0aX:%20y"] {
         let answer = Visitor::new(&narthex).get(&sign_in(elsewhere)).await;
-        is(&answer, 400);
+        assert_status(&answer, 400);
     }
 
     // The cookie of an app that others embed goes along there, and no other of ours does.
     let mut answer = visitor.get(&format!("{}/", narthex.origin("page"))).await;
-    while let Some(to) = next(&answer).filter(|to| !to.contains("/.narthex/callback")) {
+    while let Some(to) = redirect_target(&answer).filter(|to| !to.contains("/.narthex/callback")) {
         answer = visitor.get(&to).await;
     }
-    let landed = visitor.get(&next(&answer).unwrap()).await;
+    let landed = visitor.get(&redirect_target(&answer).unwrap()).await;
     let cookies: Vec<&str> =
         landed.headers().get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
     let same_site = |name: &str| cookies.iter().find(|cookie| cookie.starts_with(name)).unwrap();

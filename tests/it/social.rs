@@ -7,7 +7,7 @@ use crate::support::documented::{
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::stand_in::{CLIENT, Documented, KEY_ID, Person, Pkce, SECRET, StandIn, TEAM, ec_key};
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location, next};
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use narthex::base::{SystemClock, SystemEntropy};
 use narthex::config::Config;
 use narthex::model::Identity;
@@ -99,10 +99,10 @@ impl Scene {
         let asked = visitor.get(&format!("{}/", self.narthex.origin("app"))).await;
         let sent = visitor.get(&format!("{}&identity_provider={provider}", location(&asked))).await;
         let answer = visitor.get(location(&sent).as_str()).await;
-        if let Some(url) = next(&answer) {
+        if let Some(url) = redirect_target(&answer) {
             return (visitor, Back { url: url.parse().unwrap(), form: None });
         }
-        is(&answer, 200);
+        assert_status(&answer, 200);
         let page = answer.text().await.unwrap();
         let part = |text: &str, name: &str| {
             text.split(&format!("{name}=\"")).nth(1).map(|rest| rest.split('"').next().unwrap().to_owned())
@@ -118,7 +118,7 @@ impl Scene {
     async fn deliver(&self, visitor: &Visitor, back: &Back) -> reqwest::Response {
         let Some(form) = &back.form else { return visitor.follow(back.url.as_str()).await };
         let answer = visitor.client.post(back.url.clone()).form(form).send().await.unwrap();
-        visitor.follow(&next(&answer).expect("the form leads to an address")).await
+        visitor.follow(&redirect_target(&answer).expect("the form leads to an address")).await
     }
 
     async fn sign_in(&self, provider: &str) -> reqwest::Response {
@@ -136,14 +136,20 @@ impl Scene {
     /// Brings something that must be refused: the page shows the request id of the audit line, and
     /// no user is created. Returns the check that failed, and the detail.
     async fn refused(&self, visitor: &Visitor, back: &Back, status: u16) -> (String, String) {
-        let (before, told) = (self.narthex.rows().await, self.narthex.audit("login_failed").len());
+        let (before, told) =
+            (self.narthex.count_login_rows().await, self.narthex.audit("login_failed").len());
         let answer = self.deliver(visitor, back).await;
-        is(&answer, status);
+        assert_status(&answer, status);
         let failed = self.narthex.audit("login_failed");
         assert_eq!(failed.len(), told + 1);
         let page = answer.text().await.unwrap();
         assert!(page.contains(failed[told]["request_id"].as_str().unwrap()), "{page}");
-        assert_eq!(self.narthex.rows().await, before, "something was written: {:?}", failed[told]);
+        assert_eq!(
+            self.narthex.count_login_rows().await,
+            before,
+            "something was written: {:?}",
+            failed[told]
+        );
         self.why()
     }
 
@@ -159,7 +165,7 @@ impl Scene {
 
         // A code that was redeemed already.
         let (visitor, back) = self.go(name).await;
-        is(&self.deliver(&visitor, &back).await, 200);
+        assert_status(&self.deliver(&visitor, &back).await, 200);
         let used = back.field("code").unwrap();
         let (visitor, back) = self.go(name).await;
         token_endpoint(self.refused(&visitor, &back.with_code(&used), 400).await);
@@ -179,7 +185,7 @@ impl Scene {
             Pkce::Checked => token_endpoint(self.refused(&visitor, &others, 400).await),
             Pkce::Ignored => assert_eq!(self.refused(&visitor, &others, 400).await.0, "nonce", "{name}"),
             // It has no such claim.
-            Pkce::Refused => is(&self.deliver(&visitor, &others).await, 200),
+            Pkce::Refused => assert_status(&self.deliver(&visitor, &others).await, 200),
         }
 
         // A secret that is not ours.
@@ -187,13 +193,13 @@ impl Scene {
         token_endpoint(self.refused(&visitor, &back, 400).await);
 
         // Somebody who says no.
-        self.stand_in.person(Person::Unwilling);
+        self.stand_in.set_person(Person::Unwilling);
         let (visitor, back) = self.go(name).await;
         let (reason, detail) = self.refused(&visitor, &back, 403).await;
         assert_eq!(reason, "provider_refused", "{name}");
         let word = documented.refusal.iter().find(|(name, _)| *name == "error").unwrap().1;
         assert!(detail.contains(word), "{detail}");
-        self.stand_in.person(Person::Verified);
+        self.stand_in.set_person(Person::Verified);
 
         let came_about = if documented.pkce == Pkce::Refused { 2 } else { 1 };
         assert_eq!(self.narthex.audit("login").len(), logins + came_about, "{name}: a session was left");
@@ -201,11 +207,11 @@ impl Scene {
 
     /// Somebody whose address nobody has verified is not let in by it.
     async fn refuses_unverified(&self) {
-        self.stand_in.person(Person::Unverified);
+        self.stand_in.set_person(Person::Unverified);
         let (visitor, back) = self.go(self.stand_in.documented.name).await;
         let (reason, detail) = self.refused(&visitor, &back, 403).await;
         assert_eq!(reason, "not_allowed", "{detail}");
-        self.stand_in.person(Person::Verified);
+        self.stand_in.set_person(Person::Verified);
     }
 
     /// The identity that the app gets, and the stored user.
@@ -269,9 +275,9 @@ async fn apple_signs_people_in() {
     };
     let sent = post("apple", "state=a&code=b&id_token=c&evil=d".into()).await;
     assert_eq!(location(&sent).query(), Some("code=b&state=a"));
-    is(&post("apple", "state=a&state=b".into()).await, 400);
-    is(&post("apple", format!("state={}", "a".repeat(5000))).await, 400);
-    is(&post("nobody", "state=a".into()).await, 404);
+    assert_status(&post("apple", "state=a&state=b".into()).await, 400);
+    assert_status(&post("apple", format!("state={}", "a".repeat(5000))).await, 400);
+    assert_status(&post("nobody", "state=a".into()).await, 404);
     let long = format!("state=a&code=b&user={}", "n".repeat(5000));
     assert_eq!(location(&post("apple", long).await).query(), Some("code=b&state=a"));
 }
@@ -284,7 +290,7 @@ async fn what_is_required_of_everybody_may_be_known_already_but_not_be_missing()
     let (visitor, back) = scene.go("apple").await;
     let nameless =
         Back { form: back.form.clone().map(|mut form| form.remove("user").map(|_| form).unwrap()), ..back };
-    is(&scene.deliver(&visitor, &nameless).await, 400);
+    assert_status(&scene.deliver(&visitor, &nameless).await, 400);
     assert_eq!(
         scene.why(),
         ("unmappable".into(), "`name` is required of everybody, and the provider does not send it".into())
@@ -355,7 +361,7 @@ async fn github_signs_people_in() {
     );
     scene.withstands().await;
     // The address that the profile shows counts for nothing; the group is enough.
-    scene.stand_in.person(Person::Unverified);
+    scene.stand_in.set_person(Person::Unverified);
     assert_eq!(
         of(&scene.told().await, &["email", "email_verified"]),
         json!({"email": null, "email_verified": null})
@@ -381,7 +387,7 @@ async fn google_signs_people_in() {
     let scene = scene(&GOOGLE, BY_DOMAIN).await;
     let form = format!("{}/oauth2/idpresponse/google", scene.narthex.origin("auth"));
     let posted = Visitor::new(&scene.narthex).client.post(form).body("state=a&code=b").send().await.unwrap();
-    is(&posted, 404);
+    assert_status(&posted, 404);
     assert_eq!(
         of(&scene.told().await, &["email", "email_verified", "name"]),
         json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice"})
@@ -418,7 +424,7 @@ async fn microsoft_signs_people_in() {
 
     // Another tenant's people do not come, whatever their tokens say.
     *scene.stand_in.tenant.lock().unwrap() = "99999999-2222-3333-4444-555555555555";
-    is(&scene.sign_in("microsoft").await, 400);
+    assert_status(&scene.sign_in("microsoft").await, 400);
     assert_eq!(scene.why().0, "tenant");
 }
 

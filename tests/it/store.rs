@@ -1,6 +1,6 @@
 //! The store's contract, on both engines. Time is a value, so nothing waits.
 
-use crate::support::engine::{Engine, ring};
+use crate::support::engine::{Engine, new_key_ring};
 use narthex::base::{
     Clock as _, Duration, Entropy as _, ManualClock, MonotonicTime, OpenError, RandomToken, Secret,
     SystemEntropy, Timestamp, uuid,
@@ -147,7 +147,7 @@ async fn facts_are_fixed_at_first_sight(engine: Engine) {
 }
 
 async fn another_master_key_is_told(engine: Engine) {
-    let ring = ring();
+    let ring = new_key_ring();
     let store = Store::open(&engine.url, ring.clone()).await.unwrap();
     assert_eq!(store.check_master_key(&SystemEntropy).await.unwrap(), Ok(()));
     let again = Store::open(&engine.url, ring).await.unwrap();
@@ -157,7 +157,7 @@ async fn another_master_key_is_told(engine: Engine) {
 }
 
 async fn private_keys_are_sealed_and_agreed_on(engine: Engine) {
-    let ring = ring();
+    let ring = new_key_ring();
     let store = Store::open(&engine.url, ring).await.unwrap();
     let mut secret = [0; 48];
     SystemEntropy.fill(&mut secret);
@@ -524,7 +524,7 @@ async fn new_tokens_without_an_answer_about_the_person_confirm_nothing(engine: E
 }
 
 async fn a_second_node_opens_the_same_store(engine: Engine) {
-    let ring = ring();
+    let ring = new_key_ring();
     let (one, two) =
         tokio::join!(Store::open(&engine.url, ring.clone()), Store::open(&engine.url, ring.clone()));
     let (one, two) = (one.unwrap(), two.unwrap());
@@ -666,7 +666,8 @@ async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine:
     let pool = |id: &str| IdentityPool::new(id.to_owned(), config.identity_pools[0].clone());
     let (one, other) = (pool("us-east-1:one"), pool("us-east-1:other"));
     let clock = Arc::new(ManualClock::new(now()));
-    let identities = Arc::new(IdentityDirectory::new(store.clone(), ring(), clock, Arc::new(SystemEntropy)));
+    let identities =
+        Arc::new(IdentityDirectory::new(store.clone(), new_key_ring(), clock, Arc::new(SystemEntropy)));
 
     // However many requests of one person come first, at the same instant.
     let first = (0..8).map(|_| identities.for_user(&one, "us-east-1", "ann"));

@@ -49,7 +49,7 @@ async fn scene() -> AccountScene {
         ..Default::default()
     };
     let scene = AccountScene::with_hashing(Engine::sqlite(), settings, Argon2Params::default()).await;
-    scene.user("confirmed", "confirmed@example.com").await;
+    scene.create_user("confirmed", "confirmed@example.com").await;
     let administration = Administration { keeps_verifiers: true, ..scene.administration() };
     let password = (&Secret::new(PASSWORD), true);
     scene.accounts.admin_set_password(administration, "confirmed", password).await.unwrap();

@@ -1,10 +1,10 @@
-//! Changes of the file and of the program under load.
+//! Reloads and upgrades of the program under load.
 
-use crate::streams::{app, echoes, open_socket, signed_in};
 use crate::support::load::Load;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
+use crate::support::streams::{Socket, echoes, open_socket, signed_in_visitor, start_stream_app};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::Visitor;
 use std::time::Duration;
@@ -27,17 +27,17 @@ impl Scene {
         let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
         let narthex = builder
             .tables(&provider.toml("\"anyone\""))
-            .route("app", app().await, "")
+            .route("app", start_stream_app().await, "")
             .route("loaded", upstream.port, "")
             .start();
         let mut visitors = Vec::new();
         for number in 0..40 {
-            let visitor = Visitor::with(&narthex, |builder| {
+            let visitor = Visitor::with_client(&narthex, |builder| {
                 // Both versions; HTTP/1.1 meets the harder case, a connection that ends under it.
                 if number % 4 == 0 { builder } else { builder.http1_only() }
             });
             let url = format!("{}/", narthex.origin("loaded"));
-            assert_eq!(visitor.land(&url, "alice").await.status(), 200);
+            assert_eq!(visitor.sign_in(&url, "alice").await.status(), 200);
             visitors.push(visitor);
         }
         let load = Load::start(visitors, &format!("{}/some/file", narthex.origin("loaded")), RATE);
@@ -48,7 +48,7 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_under_load_loses_no_request_and_drops_no_websocket() {
     let mut scene = Scene::set().await;
-    let alice = signed_in(&scene.narthex, "alice").await;
+    let alice = signed_in_visitor(&scene.narthex, "alice").await;
     let mut socket = open_socket(&scene.narthex, &alice).await;
     assert!(echoes(&mut socket, "before").await);
 
@@ -67,7 +67,7 @@ async fn an_upgrade_under_load_loses_no_request_and_drops_no_websocket() {
     let out = format!("{}/.narthex/sign-out", scene.narthex.origin("app"));
     let out = alice.client.post(out).header("sec-fetch-site", "same-origin").send().await.unwrap();
     assert_eq!(out.status(), 200);
-    let over = async |socket: &mut crate::streams::Socket| {
+    let over = async |socket: &mut Socket| {
         use futures_util::StreamExt as _;
         let ended = async { while matches!(socket.next().await, Some(Ok(_))) {} };
         tokio::time::timeout(Duration::from_secs(4), ended).await.is_ok()
@@ -109,7 +109,7 @@ async fn an_upgrade_that_fails_leaves_the_running_process_as_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_reloads_under_load_fail_no_request() {
     let scene = Scene::set().await;
-    let alice = signed_in(&scene.narthex, "alice").await;
+    let alice = signed_in_visitor(&scene.narthex, "alice").await;
     let mut socket = open_socket(&scene.narthex, &alice).await;
     for round in 1..=100 {
         scene.narthex.edit(|text| {

@@ -58,8 +58,8 @@ async fn verified(scene: &AccountScene, tokens: &IssuedTokens) -> TokenUser {
 
 async fn both_tokens_are_verified_by_the_published_keys(engine: Engine) {
     let scene = scene(engine).await;
-    let ada = scene.user("ada", "ada@example.com").await;
-    let tokens = scene.password("ada", PASSWORD).await.unwrap();
+    let ada = scene.create_user("ada", "ada@example.com").await;
+    let tokens = scene.sign_in_with_password("ada", PASSWORD).await.unwrap();
     let keys = PoolKeys::new(scene.store.clone(), scene.clock.clone(), Arc::new(SystemEntropy));
     let set: jsonwebtoken::jwk::JwkSet =
         serde_json::from_str(&keys.jwk_set(&scene.pool).await.unwrap()).unwrap();
@@ -97,8 +97,8 @@ async fn both_tokens_are_verified_by_the_published_keys(engine: Engine) {
 
 async fn a_refresh_without_rotation_returns_no_refresh_token(engine: Engine) {
     let scene = scene(engine).await;
-    scene.user("ada", "ada@example.com").await;
-    let first = scene.password("ada", PASSWORD).await.unwrap();
+    scene.create_user("ada", "ada@example.com").await;
+    let first = scene.sign_in_with_password("ada", PASSWORD).await.unwrap();
     scene.clock.advance(Duration::from_hours(2));
     // 10
     for flow in [RefreshFlow::InitiateAuth, RefreshFlow::Tokens] {
@@ -126,9 +126,9 @@ fn verified_claims(tokens: &IssuedTokens) -> Value {
 
 async fn a_rotated_token_works_in_its_grace_period_and_ends_the_family_after_it(engine: Engine) {
     let scene = Arc::new(scene(engine).await);
-    scene.user("ada", "ada@example.com").await;
+    scene.create_user("ada", "ada@example.com").await;
     let client = rotating(&scene, 10);
-    let first = scene.password("ada", PASSWORD).await.unwrap();
+    let first = scene.sign_in_with_password("ada", PASSWORD).await.unwrap();
     // 9: ten tabs refresh with one token.
     let tabs = (0..10).map(|_| {
         let (scene, client, token) = (scene.clone(), client.clone(), refresh_token(&first).to_owned());
@@ -154,7 +154,7 @@ async fn a_rotated_token_works_in_its_grace_period_and_ends_the_family_after_it(
     assert!(!scene.is_valid(&current).await);
     // Without a grace period the second use ends it at once.
     let strict = rotating(&scene, 0);
-    let first = scene.password("ada", PASSWORD).await.unwrap();
+    let first = scene.sign_in_with_password("ada", PASSWORD).await.unwrap();
     refresh(&scene, &strict, refresh_token(&first)).await.unwrap();
     let reused = refresh(&scene, &strict, refresh_token(&first)).await;
     assert_eq!(refusal(reused).0, "RefreshTokenReuseException");
@@ -162,8 +162,8 @@ async fn a_rotated_token_works_in_its_grace_period_and_ends_the_family_after_it(
 
 async fn a_refresh_token_is_of_its_pool_and_client(engine: Engine) {
     let scene = scene(engine).await;
-    scene.user("ada", "ada@example.com").await;
-    let tokens = scene.password("ada", PASSWORD).await.unwrap();
+    scene.create_user("ada", "ada@example.com").await;
+    let tokens = scene.sign_in_with_password("ada", PASSWORD).await.unwrap();
     let token = refresh_token(&tokens);
     let other = AppClient { id: "other".to_owned(), ..scene.client.clone() };
     let altered = format!("{}A", &token[..token.len() - 1]);
@@ -224,7 +224,7 @@ async fn happen(scene: &AccountScene, user: &User, event: CredentialEvent, curre
         }
         CredentialEvent::PasswordRecovered => {
             accounts.forgot_password(scene.sender(), &user.username).await.unwrap();
-            let (_, code) = scene.code().await;
+            let (_, code) = scene.take_code().await;
             let sender = scene.sender();
             accounts.confirm_forgot_password(sender, &user.username, &code, other).await.unwrap();
         }
@@ -269,12 +269,14 @@ async fn each_event_ends_what_the_table_says(engine: Engine) {
     let scene = scene(engine).await;
     for (at, (event, _, ends)) in CREDENTIAL_EVENTS.into_iter().enumerate() {
         let name = format!("user-{at}");
-        let user = scene.user(&name, &format!("{name}@example.com")).await;
-        let tokens =
-            [scene.password(&name, PASSWORD).await.unwrap(), scene.password(&name, PASSWORD).await.unwrap()];
+        let user = scene.create_user(&name, &format!("{name}@example.com")).await;
+        let tokens = [
+            scene.sign_in_with_password(&name, PASSWORD).await.unwrap(),
+            scene.sign_in_with_password(&name, PASSWORD).await.unwrap(),
+        ];
         let sessions = [begin_session(&scene, &user).await, begin_session(&scene, &user).await];
         scene.accounts.forgot_password(scene.sender(), &name).await.unwrap();
-        let (_, code) = scene.code().await;
+        let (_, code) = scene.take_code().await;
         let family = verified(&scene, &tokens[0]).await.claims.origin_jti;
         let current = Current { session: Some(&sessions[0]), family: Some(&family) };
         happen(&scene, &user, event, current).await;
@@ -297,7 +299,7 @@ async fn each_event_ends_what_the_table_says(engine: Engine) {
 
 async fn tokens_are_for_the_password_of_the_sign_in(engine: Engine) {
     let scene = scene(engine).await;
-    let ada = scene.user("ada", "ada@example.com").await;
+    let ada = scene.create_user("ada", "ada@example.com").await;
     let answer = Answer::Password(Secret::new(PASSWORD));
     let begin =
         async || scene.sign_in.begin(scene.sender(), Flow::UserPassword, "ada", &answer).await.unwrap();
@@ -321,10 +323,10 @@ async fn tokens_are_for_the_password_of_the_sign_in(engine: Engine) {
 
 async fn all_tokens_of_a_user_end_however_many_there_are(engine: Engine) {
     let scene = scene(engine).await;
-    let ada = scene.user("ada", "ada@example.com").await;
+    let ada = scene.create_user("ada", "ada@example.com").await;
     let mut tokens = Vec::new();
     for _ in 0..40 {
-        tokens.push(scene.password("ada", PASSWORD).await.unwrap());
+        tokens.push(scene.sign_in_with_password("ada", PASSWORD).await.unwrap());
     }
     let mut feed = narthex::store::Feed::default();
     feed.poll(&scene.store, scene.clock.monotonic()).await.unwrap();
@@ -339,10 +341,10 @@ async fn all_tokens_of_a_user_end_however_many_there_are(engine: Engine) {
 
 async fn two_nodes_rotate_a_token_once(engine: Engine) {
     let scene = Arc::new(scene(engine).await);
-    scene.user("ada", "ada@example.com").await;
+    scene.create_user("ada", "ada@example.com").await;
     let client = rotating(&scene, 0);
     for _ in 0..10 {
-        let first = scene.password("ada", PASSWORD).await.unwrap();
+        let first = scene.sign_in_with_password("ada", PASSWORD).await.unwrap();
         let both = [0, 1].map(|_| {
             let (scene, client, token) = (scene.clone(), client.clone(), refresh_token(&first).to_owned());
             tokio::spawn(async move { refresh(&scene, &client, &token).await.is_ok() })

@@ -1,37 +1,14 @@
-//! Ways on where a sign-in cannot go on, how long its cookies last, and who is signed in.
+//! Pages where a sign-in cannot continue, the lifetime of its cookies, and who is signed in.
 
-use crate::sign_in::deployment;
+use crate::support::deployment::deployment;
 use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::pages::{follow_to_provider, page_links, query_parameter};
 use crate::support::parties::OpenIdProvider;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is, location, next};
+use crate::support::visitor::{Visitor, assert_status, location, redirect_target};
 use reqwest::Method;
 use reqwest::cookie::CookieStore as _;
 use serde_json::Value;
-use url::Url;
-
-/// The address to which `visitor` is sent at the provider, on the way to `url`.
-pub async fn at_the_provider(visitor: &Visitor, url: &str) -> Url {
-    let mut url = url.to_owned();
-    while !url.starts_with("http://127.0.0.1") {
-        url = next(&visitor.get(&url).await).expect("a way to the provider");
-    }
-    url.parse().unwrap()
-}
-
-/// The value of a parameter of `url`.
-pub fn parameter(url: &Url, name: &str) -> String {
-    url.query_pairs().find(|(known, _)| known == name).unwrap().1.into_owned()
-}
-
-/// The addresses that the links and forms of a page lead to.
-pub fn links(page: &str) -> Vec<String> {
-    let attribute =
-        |name: &str| page.split(&format!("{name}=\"")).skip(1).map(str::to_owned).collect::<Vec<_>>();
-    let all = [attribute("href"), attribute("action")].concat();
-    let value = |rest: String| rest.split('"').next().unwrap().replace("&#38;", "&");
-    all.into_iter().map(value).filter(|href| !href.ends_with(".css") && !href.ends_with(".svg")).collect()
-}
 
 /// Takes a cookie out of the visitor's browser.
 fn lose(visitor: &Visitor, origin: &str, name: &str) {
@@ -55,18 +32,18 @@ async fn a_callback_whose_attempt_is_lost_goes_on_to_its_app_or_shows_the_way() 
     let [app, auth] = ["app", "auth"].map(|name| narthex.origin(name));
     let alice = Visitor::new(&narthex);
     let authorize = location(&alice.get(&format!("{app}/deep?x=1")).await);
-    let id_of_app = parameter(&authorize, "state");
-    let id = parameter(&at_the_provider(&alice, authorize.as_str()).await, "state");
+    let id_of_app = query_parameter(&authorize, "state");
+    let id = query_parameter(&follow_to_provider(&alice, authorize.as_str()).await, "state");
     lose(&alice, &auth, &format!("__Host-narthex-login-{id}"));
 
     // Nobody is signed in: the state alone names the app.
     let page = alice.get(&callback(&narthex, &id)).await;
-    is(&page, 400);
-    assert_eq!(links(&page.text().await.unwrap()), [format!("{app}/")]);
+    assert_status(&page, 400);
+    assert_eq!(page_links(&page.text().await.unwrap()), [format!("{app}/")]);
     assert_eq!(narthex.audit("login_failed")[0]["reason"], "no_attempt");
-    is(&alice.land(&format!("{app}/"), "alice").await, 200);
+    assert_status(&alice.sign_in(&format!("{app}/"), "alice").await, 200);
     let answer = alice.get(&callback(&narthex, &id)).await;
-    is(&answer, 303);
+    assert_status(&answer, 303);
     assert_eq!(location(&answer).as_str(), format!("{app}/"));
     // A state of no attempt leads to the pool's own page, and nowhere else.
     for state in ["x", "https%3A%2F%2Fevil.example", "x%3Dy%3B%20Path%3D%2F%3B%20x"] {
@@ -74,16 +51,16 @@ async fn a_callback_whose_attempt_is_lost_goes_on_to_its_app_or_shows_the_way() 
         assert!(answer.headers().get("set-cookie").is_none(), "{state} writes no cookie");
         assert_eq!(location(&answer).as_str(), format!("{auth}/"), "{state}");
         let page = Visitor::new(&narthex).get(&callback(&narthex, state)).await;
-        is(&page, 400);
-        assert_eq!(links(&page.text().await.unwrap()), [format!("{auth}/")], "{state}");
+        assert_status(&page, 400);
+        assert_eq!(page_links(&page.text().await.unwrap()), [format!("{auth}/")], "{state}");
     }
     // The app's own callback, after Back.
     lose(&alice, &app, &format!("__Host-narthex-login-{id_of_app}"));
     let answer = alice.get(&format!("{app}/.narthex/callback?state={id_of_app}&code=x&iss=y")).await;
     assert_eq!(location(&answer).as_str(), format!("{app}/"));
     let page = Visitor::new(&narthex).get(&format!("{app}/.narthex/callback?state={id_of_app}&code=x")).await;
-    is(&page, 400);
-    assert_eq!(links(&page.text().await.unwrap()), [format!("{app}/")]);
+    assert_status(&page, 400);
+    assert_eq!(page_links(&page.text().await.unwrap()), [format!("{app}/")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,9 +70,9 @@ async fn a_sign_in_that_fails_has_a_way_back_to_what_was_wanted() {
     let [app, auth] = ["app", "auth"].map(|name| narthex.origin(name));
     let wanted = format!("{app}/deep?x=1");
     let alice = Visitor::new(&narthex);
-    let id = parameter(&at_the_provider(&alice, &wanted).await, "state");
+    let id = query_parameter(&follow_to_provider(&alice, &wanted).await, "state");
     let (at_app, at_pool) = (cookies(&alice, &app), cookies(&alice, &auth));
-    is(&alice.land(&wanted, "alice").await, 200);
+    assert_status(&alice.sign_in(&wanted, "alice").await, 200);
 
     // The attempt is another tab's.
     let repeated = |jar: String| {
@@ -105,8 +82,8 @@ async fn a_sign_in_that_fails_has_a_way_back_to_what_was_wanted() {
     // The code is none of the provider's: refused, with a way to what was wanted.
     let pool = cookies(&alice, &auth);
     let page = repeated(format!("{at_pool}; {pool}")).await;
-    is(&page, 400);
-    let back = links(&page.text().await.unwrap()).remove(0);
+    assert_status(&page, 400);
+    let back = page_links(&page.text().await.unwrap()).remove(0);
     assert!(back.starts_with(&format!("{app}/.narthex/sign-in?attempt=")), "{back}");
     // That leads there at once for a browser that is signed in at the app, and by a sign-in
     // otherwise.
@@ -120,8 +97,8 @@ async fn a_sign_in_that_fails_has_a_way_back_to_what_was_wanted() {
     for cookie in at_app.split("; ") {
         stranger.jar.add_cookie_str(&format!("{cookie}; Path=/; Secure"), &app.parse().unwrap());
     }
-    let landed = stranger.land(&back, "bob").await;
-    is(&landed, 200);
+    let landed = stranger.sign_in(&back, "bob").await;
+    assert_status(&landed, 200);
     assert_eq!(landed.url().as_str(), wanted);
     // Without the attempt it leads to the front page, and never elsewhere.
     let other = back.replace("attempt=", "attempt=//evil.example/");
@@ -136,32 +113,32 @@ async fn the_pools_front_page_signs_people_in() {
     let auth = narthex.origin("auth");
     let visitor = Visitor::new(&narthex);
     let page = visitor.get(&format!("{auth}/")).await;
-    is(&page, 200);
+    assert_status(&page, 200);
     let page = page.text().await.unwrap();
     assert!(page.contains("Continue with Corp"), "{page}");
-    let href = links(&page).remove(0);
+    let href = page_links(&page).remove(0);
     assert_eq!(href, format!("{auth}/login?identity_provider=corp"));
-    let landed = visitor.land(&href, "alice").await;
-    is(&landed, 200);
+    let landed = visitor.sign_in(&href, "alice").await;
+    assert_status(&landed, 200);
     assert_eq!(landed.url().as_str(), format!("{auth}/"));
     assert!(landed.text().await.unwrap().contains("Your apps"));
     // Another site does not lead who is signed in to another sign-in.
     let foreign =
         visitor.client.get(&href).header("accept", "text/html").header("sec-fetch-site", "cross-site");
     let answer = foreign.send().await.unwrap();
-    is(&answer, 303);
+    assert_status(&answer, 303);
     assert_eq!(location(&answer).as_str(), format!("{auth}/"));
     // A client's request is held to its rules all the same.
-    is(&visitor.get(&format!("{auth}/login?redirect_uri=https://evil.example/")).await, 400);
-    is(&visitor.get(&format!("{auth}/oauth2/authorize?identity_provider=corp")).await, 400);
+    assert_status(&visitor.get(&format!("{auth}/login?redirect_uri=https://evil.example/")).await, 400);
+    assert_status(&visitor.get(&format!("{auth}/oauth2/authorize?identity_provider=corp")).await, 400);
     let sessions = Visitor::new(&narthex).get(&format!("{auth}/sessions")).await;
-    assert_eq!(links(&sessions.text().await.unwrap()), ["/"]);
+    assert_eq!(page_links(&sessions.text().await.unwrap()), ["/"]);
 }
 
 /// The `Max-Age` of the session's cookies that a sign-in at `app` sets: the pool's, and the app's.
 async fn ages(narthex: &Narthex) -> Vec<Option<u64>> {
     let visitor = Visitor::new(narthex);
-    let url = at_the_provider(&visitor, &format!("{}/", narthex.origin("app"))).await;
+    let url = follow_to_provider(&visitor, &format!("{}/", narthex.origin("app"))).await;
     // Every step from the provider on, with what it sets.
     let page = visitor.follow(url.as_str()).await;
     let at = page.url().clone();
@@ -174,10 +151,10 @@ async fn ages(narthex: &Narthex) -> Vec<Option<u64>> {
     loop {
         let values = answer.headers().get_all("set-cookie").iter();
         set.extend(values.map(|value| value.to_str().unwrap().to_owned()));
-        let Some(to) = next(&answer) else { break };
+        let Some(to) = redirect_target(&answer) else { break };
         answer = visitor.get(&to).await;
     }
-    is(&answer, 200);
+    assert_status(&answer, 200);
     let age = |name: &str| {
         let cookie = set.iter().find(|cookie| cookie.starts_with(name)).unwrap();
         cookie.split("Max-Age=").nth(1).map(|age| age.split(';').next().unwrap().parse().unwrap())
@@ -217,17 +194,17 @@ async fn an_apps_scripts_are_told_who_is_signed_in_and_nobody_elses_are() {
     let visitor = Visitor::new(&narthex);
     let userinfo = |name: &str| format!("{}/.narthex/userinfo", narthex.origin(name));
     for stranger in
-        [visitor.get(&userinfo("app")).await, visitor.program(Method::GET, &userinfo("public")).await]
+        [visitor.get(&userinfo("app")).await, visitor.request_json(Method::GET, &userinfo("public")).await]
     {
-        is(&stranger, 401);
+        assert_status(&stranger, 401);
         assert_eq!(stranger.headers()["content-type"], "application/json");
         assert_eq!(stranger.headers()["cache-control"], "no-store");
         assert_eq!(stranger.json::<Value>().await.unwrap()["error"], "sign_in_required");
     }
-    is(&visitor.land(&format!("{}/", narthex.origin("app")), "alice+team-a+secret").await, 200);
+    assert_status(&visitor.sign_in(&format!("{}/", narthex.origin("app")), "alice+team-a+secret").await, 200);
     let request = visitor.client.get(userinfo("app")).header("origin", "https://evil.example");
     let answer = request.send().await.unwrap();
-    is(&answer, 200);
+    assert_status(&answer, 200);
     let headers = answer.headers().clone();
     assert_eq!(headers["cache-control"], "no-store");
     assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
@@ -240,9 +217,12 @@ async fn an_apps_scripts_are_told_who_is_signed_in_and_nobody_elses_are() {
     let seconds = |name: &str| told[name].as_i64().unwrap() - now;
     assert!((3500..=3601).contains(&seconds("session_expires_at")), "{told}");
     assert!((7100..=7201).contains(&seconds("session_ends_at")), "{told}");
-    is(&visitor.program(Method::HEAD, &userinfo("app")).await, 200);
-    is(&visitor.program(Method::POST, &userinfo("app")).await, 404);
-    is(&visitor.program(Method::GET, &format!("{}/.narthex/userinfo", narthex.origin("auth"))).await, 404);
+    assert_status(&visitor.request_json(Method::HEAD, &userinfo("app")).await, 200);
+    assert_status(&visitor.request_json(Method::POST, &userinfo("app")).await, 404);
+    assert_status(
+        &visitor.request_json(Method::GET, &format!("{}/.narthex/userinfo", narthex.origin("auth"))).await,
+        404,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,7 +237,7 @@ async fn a_sign_out_ends_where_the_file_says() {
         .start();
     let visitor = Visitor::new(&narthex);
     let app = narthex.origin("app");
-    is(&visitor.land(&format!("{app}/"), "alice").await, 200);
+    assert_status(&visitor.sign_in(&format!("{app}/"), "alice").await, 200);
     let out = visitor.client.post(format!("{app}/.narthex/sign-out")).header("origin", &app);
     let answer = out.header("accept", "text/html").send().await.unwrap();
     let onward = |answer: &reqwest::Response| {
@@ -265,7 +245,7 @@ async fn a_sign_out_ends_where_the_file_says() {
         refresh.strip_prefix("0;url=").unwrap().to_owned()
     };
     let pages = visitor.follow(&onward(&answer)).await;
-    is(&pages, 200);
+    assert_status(&pages, 200);
     assert_eq!(onward(&pages), "https://www.example.com/goodbye?from=app");
-    is(&visitor.get(&format!("{app}/")).await, 303);
+    assert_status(&visitor.get(&format!("{app}/")).await, 303);
 }

@@ -113,7 +113,7 @@ impl AccountScene {
     }
 
     /// Creates a confirmed user with a verified e-mail address and [`PASSWORD`].
-    pub async fn user(&self, name: &str, email: &str) -> User {
+    pub async fn create_user(&self, name: &str, email: &str) -> User {
         let attributes = Attributes::from_iter([("email", email), ("email_verified", "true")]);
         let new = narthex::directory::AdminNewUser {
             username: name.to_owned(),
@@ -129,7 +129,7 @@ impl AccountScene {
     }
 
     /// Returns the messages that were added since the last call: recipient and text.
-    pub async fn messages(&self) -> Vec<(String, String)> {
+    pub async fn take_messages(&self) -> Vec<(String, String)> {
         let (now, mut all) = (self.clock.now(), Vec::new());
         for channel in ["email", "sms"] {
             let until = now.plus(Duration::from_secs(60));
@@ -145,8 +145,8 @@ impl AccountScene {
     }
 
     /// Returns the recipient and the code of the only new message.
-    pub async fn code(&self) -> (String, Secret) {
-        let messages = self.messages().await;
+    pub async fn take_code(&self) -> (String, Secret) {
+        let messages = self.take_messages().await;
         let [(to, text)] = &messages[..] else { panic!("{messages:?}") };
         let words = text.split(|c: char| !c.is_ascii_digit());
         let code = words.into_iter().find(|word| word.len() == 6).unwrap_or_else(|| panic!("{text}"));
@@ -154,7 +154,7 @@ impl AccountScene {
     }
 
     /// Signs in with a password. Returns nothing for a refusal.
-    pub async fn password(&self, name: &str, password: &str) -> Option<IssuedTokens> {
+    pub async fn sign_in_with_password(&self, name: &str, password: &str) -> Option<IssuedTokens> {
         let answer = Answer::Password(Secret::new(password));
         let reply = self.sign_in.begin(self.sender(), Flow::UserPassword, name, &answer).await.unwrap();
         let Reply::SignedIn { user, password_set_at, .. } = reply else { return None };

@@ -141,3 +141,41 @@ pub fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
+
+pub const POOL: &str = r#"
+[[user_pool]]
+name = "declared"
+signing_algorithm = "ES256"
+[[user_pool.client]]
+name = "web"
+id = "webclient"
+auth_flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+"#;
+
+/// Calls an operation that succeeds.
+pub fn ok(boto: &mut Boto, operation: &str, request: Value) -> Value {
+    boto.call(operation, request.clone()).unwrap_or_else(|error| panic!("{operation} {request}: {error:?}"))
+}
+
+/// Calls an operation that fails, and returns its exception.
+pub fn exception(boto: &mut Boto, operation: &str, request: Value) -> String {
+    let shown = request.to_string();
+    boto.call(operation, request).expect_err(&format!("{operation} {shown}")).code
+}
+
+/// Creates a pool with these members.
+pub fn create(boto: &mut Boto, members: Value) -> Value {
+    let mut request = json!({ "PoolName": "people" });
+    request.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    ok(boto, "CreateUserPool", request)["UserPool"].clone()
+}
+
+/// Returns the text of a JSON string.
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
+}
+
+/// Returns the description of a pool.
+pub fn describe(boto: &mut Boto, id: &str) -> Value {
+    ok(boto, "DescribeUserPool", json!({ "UserPoolId": id }))["UserPool"].clone()
+}

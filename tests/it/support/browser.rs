@@ -2,7 +2,7 @@
 
 use super::parties::webdriver;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
-use fantoccini::{Client, ClientBuilder};
+use fantoccini::{Client, ClientBuilder, Locator};
 use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -71,4 +71,21 @@ pub async fn set_look(browser: &Client, look: Look) {
     let scheme = if look.dark { "dark" } else { "light" };
     let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
     browser.issue_cmd(Cdp("Emulation.setEmulatedMedia", media)).await.unwrap();
+}
+
+/// Waits until the page contains `words`. After a click, the next page may not be loaded yet.
+pub async fn wait_for_text(browser: &Client, words: &str) {
+    let begun = std::time::Instant::now();
+    loop {
+        // Between two pages there may be none to read.
+        let page = match browser.find(Locator::Css("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        };
+        if page.contains(words) {
+            return;
+        }
+        assert!(begun.elapsed().as_secs() < 20, "the page never said {words:?}, but:\n{page}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

@@ -9,8 +9,8 @@ fn verified(person: Person) -> bool {
     person == Person::Verified
 }
 
-/// RFC 6749, section 5.2, with a description of one's own.
-fn plain(wrong: Wrong, words: [&str; 4]) -> (u16, Value) {
+/// Returns an error of RFC 6749, section 5.2, with these descriptions.
+fn token_error(wrong: Wrong, words: [&str; 4]) -> (u16, Value) {
     let [client, redirect, code, verifier] = words;
     let (status, error, description) = match wrong {
         Wrong::Client => (401, "invalid_client", client),
@@ -40,7 +40,7 @@ pub static AMAZON: Documented = Documented {
     openid: None,
     granted: || json!({"token_type": "bearer", "expires_in": 3600, "refresh_token": ""}),
     error: |wrong| {
-        plain(
+        token_error(
             wrong,
             [
                 "Client authentication failed",
@@ -127,7 +127,7 @@ pub static DISCORD: Documented = Documented {
     granted: || json!({"token_type": "Bearer", "expires_in": 604_800, "refresh_token": "", "scope": "identify email"}),
     error: |wrong| match wrong {
         Wrong::Client => (401, json!({"error": "invalid_client"})),
-        _ => plain(
+        _ => token_error(
             wrong,
             [
                 "",
@@ -311,7 +311,7 @@ pub static GITLAB: Documented = Documented {
     granted: || json!({"token_type": "Bearer", "expires_in": 7200, "refresh_token": "", "created_at": 1}),
     error: |wrong| {
         let grant = "The provided authorization grant is invalid, expired, revoked, does not match the redirection URI used in the authorization request, or was issued to another client.";
-        plain(wrong, ["Client authentication failed due to unknown client", grant, grant, grant])
+        token_error(wrong, ["Client authentication failed due to unknown client", grant, grant, grant])
     },
     refusal: &[
         ("error", "access_denied"),
@@ -371,7 +371,7 @@ pub static GOOGLE: Documented = Documented {
         Wrong::Redirect => {
             (400, json!({"error": "redirect_uri_mismatch", "error_description": "Bad Request"}))
         }
-        _ => plain(wrong, ["Unauthorized", "", "Bad Request", "Invalid code verifier."]),
+        _ => token_error(wrong, ["Unauthorized", "", "Bad Request", "Invalid code verifier."]),
     },
     refusal: DENIED,
     api: |asked| {
@@ -581,7 +581,7 @@ pub static OTHER: Documented = Documented {
     form_post: false,
     openid: None,
     granted: || json!({"token_type": "bearer"}),
-    error: |wrong| plain(wrong, ["who?", "another address", "another code", "another verifier"]),
+    error: |wrong| token_error(wrong, ["who?", "another address", "another code", "another verifier"]),
     refusal: DENIED,
     api: |asked| {
         let person = json!({"uid": 7, "mail": "alice@corp.example", "checked": verified(asked.person), "roles": ["staff"]});

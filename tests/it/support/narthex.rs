@@ -37,8 +37,8 @@ impl NarthexBuilder {
         }
     }
 
-    /// Stands behind another proxy, which browsers reach on `port`.
-    pub fn behind(mut self, port: u16) -> Self {
+    /// Sets the port of a proxy in front, which browsers use.
+    pub fn behind_proxy(mut self, port: u16) -> Self {
         self.front = Some(port);
         self
     }
@@ -83,8 +83,8 @@ impl NarthexBuilder {
         self
     }
 
-    /// Has it started by another command, which gets it with its arguments.
-    pub fn under(mut self, command: &[&'static str]) -> Self {
+    /// Starts it by another command, which gets the program with its arguments.
+    pub fn started_by(mut self, command: &[&'static str]) -> Self {
         self.under = command.to_vec();
         self
     }
@@ -214,21 +214,21 @@ impl Narthex {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
-    /// Its process's id.
-    pub fn id(&self) -> u32 {
+    /// Returns the id of its process.
+    pub fn process_id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
-    /// The most memory that it has ever held, in bytes.
-    pub fn memory(&self) -> usize {
+    /// Returns the most memory that the process has held, in bytes.
+    pub fn peak_memory(&self) -> usize {
         let pid = self.child.as_ref().unwrap().id();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().trim_end_matches("kB").trim().parse::<usize>().unwrap() * 1024
     }
 
-    /// Waits until it has ended; answers whether it did so in order.
-    pub fn wait(&mut self) -> bool {
+    /// Waits until the process has ended, and returns whether it succeeded.
+    pub fn wait_for_exit(&mut self) -> bool {
         self.child.take().unwrap().wait().unwrap().success()
     }
 
@@ -301,8 +301,8 @@ impl Narthex {
         format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
     }
 
-    /// How many rows its SQLite file holds in tables that logins write.
-    pub async fn rows(&self) -> i64 {
+    /// Counts the rows of its SQLite file in tables that logins write.
+    pub async fn count_login_rows(&self) -> i64 {
         let store = self.store().await;
         let rows = store.count_rows().await.unwrap();
         store.close().await;

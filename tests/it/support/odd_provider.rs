@@ -126,8 +126,8 @@ impl OddProvider {
         provider
     }
 
-    /// Bends its answers from now on.
-    pub fn bend(&self, bend: impl FnOnce(&mut Oddity)) {
+    /// Sets how its answers deviate from now on.
+    pub fn configure(&self, bend: impl FnOnce(&mut Oddity)) {
         let mut oddity = Oddity::default();
         bend(&mut oddity);
         *self.oddity.lock().unwrap() = oddity;

@@ -1,95 +1,27 @@
-//! The pages of the documentation, and the blocks of code in them.
+//! The pages that visitors get, and the addresses in them.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use super::visitor::{Visitor, redirect_target};
+use url::Url;
 
-/// A fenced block of code.
-pub struct Block {
-    /// What follows the fence, such as `toml` or `json reader`.
-    pub info: String,
-    /// Its text. A line that includes a file is replaced by the file.
-    pub text: String,
-    /// Page and line, for messages.
-    pub place: String,
-}
-
-impl Block {
-    /// Returns the language of the block.
-    pub fn language(&self) -> &str {
-        self.info.split(' ').next().unwrap_or_default()
+/// Follows redirects from `url`, and returns the address at the provider that they lead to.
+pub async fn follow_to_provider(visitor: &Visitor, url: &str) -> Url {
+    let mut url = url.to_owned();
+    while !url.starts_with("http://127.0.0.1") {
+        url = redirect_target(&visitor.get(&url).await).expect("a way to the provider");
     }
+    url.parse().unwrap()
 }
 
-/// Returns the folder of the repository.
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// Returns the value of a query parameter of `url`.
+pub fn query_parameter(url: &Url, name: &str) -> String {
+    url.query_pairs().find(|(known, _)| known == name).unwrap().1.into_owned()
 }
 
-/// Returns every page: those of the book, and those beside the code.
-pub fn pages() -> Vec<PathBuf> {
-    let mut pages = files(&root().join("docs/src"), "md");
-    for folder in ["", "examples", "policies", "certs"] {
-        let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-        pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
-    }
-    pages.sort();
-    pages
-}
-
-/// Returns the files below `folder` with this extension.
-pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let all = entries.flat_map(|path| if path.is_dir() { files(&path, extension) } else { vec![path] });
-    all.filter(|path| path.extension().is_some_and(|known| known == extension)).collect()
-}
-
-/// Returns the path of `page` below the repository.
-pub fn name(page: &Path) -> String {
-    page.strip_prefix(root()).unwrap().display().to_string()
-}
-
-/// Splits a page into its blocks and the prose around them.
-pub fn split(page: &Path) -> (Vec<Block>, String) {
-    let text = std::fs::read_to_string(page).unwrap();
-    let (mut blocks, mut prose) = (Vec::new(), String::new());
-    let mut lines = text.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        let Some(info) = line.strip_prefix("```") else {
-            prose.push_str(line);
-            prose.push('\n');
-            continue;
-        };
-        let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
-        let text: String = inside.map(|line| included(page, line) + "\n").collect();
-        blocks.push(Block { info: info.to_owned(), text, place: format!("{}:{}", name(page), number + 1) });
-    }
-    (blocks, prose)
-}
-
-/// Replaces mdBook's directive `{{#include file}}` by the file.
-fn included(page: &Path, line: &str) -> String {
-    let file = line.strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}"));
-    match file {
-        Some(file) => {
-            std::fs::read_to_string(page.parent().unwrap().join(file)).unwrap().trim_end().to_owned()
-        }
-        None => line.to_owned(),
-    }
-}
-
-/// Returns the blocks of every page.
-pub fn blocks() -> Vec<Block> {
-    pages().iter().flat_map(|page| split(page).0).collect()
-}
-
-/// Returns the text of the first block of a page with this info string.
-pub fn block(page: &str, info: &str) -> String {
-    let (blocks, _) = split(&root().join(page));
-    let found = blocks.into_iter().find(|block| block.info == info);
-    found.unwrap_or_else(|| panic!("{page} has no block `{info}`")).text
-}
-
-/// Whether the command line accepts these words: with `--help` behind them, nothing is done.
-pub fn is_accepted(words: &[&str]) -> bool {
-    Command::new(env!("CARGO_BIN_EXE_narthex")).args(words).arg("--help").output().unwrap().status.success()
+/// Returns the addresses of the links and forms of a page.
+pub fn page_links(page: &str) -> Vec<String> {
+    let attribute =
+        |name: &str| page.split(&format!("{name}=\"")).skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let all = [attribute("href"), attribute("action")].concat();
+    let value = |rest: String| rest.split('"').next().unwrap().replace("&#38;", "&");
+    all.into_iter().map(value).filter(|href| !href.ends_with(".css") && !href.ends_with(".svg")).collect()
 }

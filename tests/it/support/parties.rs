@@ -19,22 +19,22 @@ impl OpenIdProvider {
         Self::start_on(name, free_port(), redirect_uri)
     }
 
-    /// The same, whose access tokens live for some seconds, and can be renewed.
-    pub fn renewing(name: &'static str, redirect_uri: &str, seconds: u32) -> Self {
+    /// Starts a provider whose access tokens are valid for `seconds`, and can be renewed.
+    pub fn start_with_token_lifetime(name: &'static str, redirect_uri: &str, seconds: u32) -> Self {
         let port = free_port();
         let arguments = [&port.to_string(), redirect_uri, name, &seconds.to_string()];
         Self { name, port, _party: Party::node("oidc-provider.mjs", &arguments) }
     }
 
-    /// Asks something of the provider that only a test may ask; answers what it said.
-    pub async fn ask(&self, what: &str) -> String {
+    /// Sends a command to the provider's test endpoint, and returns its answer.
+    pub async fn test_command(&self, what: &str) -> String {
         let url = format!("http://127.0.0.1:{}/test/{what}", self.port);
         reqwest::get(url).await.unwrap().text().await.unwrap()
     }
 
     /// How often it did something.
     pub async fn count(&self, what: &str) -> u64 {
-        let counts: serde_json::Value = serde_json::from_str(&self.ask("counts").await).unwrap();
+        let counts: serde_json::Value = serde_json::from_str(&self.test_command("counts").await).unwrap();
         counts[what].as_u64().unwrap()
     }
 

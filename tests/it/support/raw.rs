@@ -2,7 +2,7 @@
 //! anything and records each request that it can parse on each connection.
 
 use super::narthex::Narthex;
-use super::tunnel::{behind_terminator, head};
+use super::tunnel::{connect_as_trusted_proxy, read_head};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 /// The longest wait for anything that must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A message's head and body.
 #[derive(Clone, Debug, Default)]
@@ -53,11 +53,11 @@ pub enum Kind {
     ResponseToHead,
 }
 
-/// Reads a message by its framing. Without any, a request has no body, and a response one that ends
-/// with the connection.
-pub async fn message(stream: &mut (impl AsyncRead + Unpin), kind: Kind) -> Option<Message> {
+/// Reads a message by its framing. Without any, a request has no body, and a response has one that
+/// ends with the connection.
+pub async fn read_message(stream: &mut (impl AsyncRead + Unpin), kind: Kind) -> Option<Message> {
     let is_response = kind != Kind::Request;
-    let head = head(stream).await;
+    let head = read_head(stream).await;
     if !head.ends_with("\r\n\r\n") {
         return None;
     }
@@ -71,7 +71,7 @@ pub async fn message(stream: &mut (impl AsyncRead + Unpin), kind: Kind) -> Optio
     let length = message.field("content-length").and_then(|length| length.parse::<usize>().ok());
     let mut body = Vec::new();
     message.complete = match (chunked, length) {
-        (true, _) => chunks(stream, &mut body).await.is_some(),
+        (true, _) => read_chunks(stream, &mut body).await.is_some(),
         (false, Some(length)) => {
             let read = stream.take(length as u64).read_to_end(&mut body).await;
             read.is_ok() && body.len() == length
@@ -83,13 +83,13 @@ pub async fn message(stream: &mut (impl AsyncRead + Unpin), kind: Kind) -> Optio
     Some(message)
 }
 
-async fn chunks(stream: &mut (impl AsyncRead + Unpin), body: &mut Vec<u8>) -> Option<()> {
+async fn read_chunks(stream: &mut (impl AsyncRead + Unpin), body: &mut Vec<u8>) -> Option<()> {
     loop {
-        let line = line(stream).await?;
+        let line = read_line(stream).await?;
         let size = usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
         let mut chunk = vec![0; size + 2];
         if size == 0 {
-            while !self::line(stream).await?.is_empty() {}
+            while !self::read_line(stream).await?.is_empty() {}
             return Some(());
         }
         stream.read_exact(&mut chunk).await.ok()?;
@@ -97,7 +97,7 @@ async fn chunks(stream: &mut (impl AsyncRead + Unpin), body: &mut Vec<u8>) -> Op
     }
 }
 
-async fn line(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {
         line.push(stream.read_u8().await.ok()?);
@@ -112,7 +112,7 @@ pub struct Client(pub TcpStream);
 impl Client {
     /// Connects as a trusted proxy.
     pub async fn connect(narthex: &Narthex) -> Self {
-        Self(behind_terminator(narthex).await)
+        Self(connect_as_trusted_proxy(narthex).await)
     }
 
     /// Sends bytes; an end of the connection is found by reading.
@@ -129,21 +129,21 @@ impl Client {
     pub async fn response_of(&mut self, kind: Kind) -> Option<Message> {
         let read = async {
             loop {
-                let message = message(&mut self.0, kind).await?;
+                let message = read_message(&mut self.0, kind).await?;
                 if message.status() >= 200 {
                     return Some(message);
                 }
             }
         };
         let timed_out = || Some(Message { head: "nothing in time".to_owned(), ..Message::default() });
-        tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| timed_out())
+        tokio::time::timeout(TIMEOUT, read).await.unwrap_or_else(|_| timed_out())
     }
 
     /// Everything up to the end of the connection.
     pub async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         let read = self.0.read_to_end(&mut rest);
-        drop(tokio::time::timeout(PATIENCE, read).await.expect("the end of the connection"));
+        drop(tokio::time::timeout(TIMEOUT, read).await.expect("the end of the connection"));
         String::from_utf8_lossy(&rest).into_owned()
     }
 }
@@ -200,8 +200,8 @@ impl RawUpstream {
         upstream
     }
 
-    /// Lets it answer `target` so.
-    pub fn script(&self, target: &str, scripted: Scripted) {
+    /// Sets the response to requests for `target`.
+    pub fn set_response(&self, target: &str, scripted: Scripted) {
         self.scripts.lock().unwrap().insert(target.to_owned(), scripted);
     }
 
@@ -228,14 +228,14 @@ impl RawUpstream {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, seen).await.expect("the upstream sees the request");
+        tokio::time::timeout(TIMEOUT, seen).await.expect("the upstream sees the request");
     }
 
-    /// Lets it write what it writes late for `target`, and waits until it has.
-    pub async fn go_on(&self, target: &str) {
+    /// Has the late part of the response for `target` written, and waits until it is.
+    pub async fn write_late(&self, target: &str) {
         let signals = self.signals(target);
         signals.wanted.notify_one();
-        tokio::time::timeout(PATIENCE, signals.written.notified()).await.expect("the upstream goes on");
+        tokio::time::timeout(TIMEOUT, signals.written.notified()).await.expect("the upstream goes on");
     }
 
     fn signals(&self, target: &str) -> Arc<Late> {
@@ -246,7 +246,7 @@ impl RawUpstream {
         let mut stream = BufReader::new(stream);
         let mut first = true;
         loop {
-            let mut head = head(&mut stream).await;
+            let mut head = read_head(&mut stream).await;
             if !head.ends_with("\r\n\r\n") {
                 return;
             }
@@ -260,7 +260,7 @@ impl RawUpstream {
             let scripted = self.scripts.lock().unwrap().get(&target).cloned();
             if let Some(scripted) = scripted {
                 if !scripted.leaves_body {
-                    drop(message(&mut (head.as_bytes()).chain(&mut stream), Kind::Request).await);
+                    drop(read_message(&mut (head.as_bytes()).chain(&mut stream), Kind::Request).await);
                 }
                 drop(stream.write_all(&scripted.response).await);
                 if !scripted.late.is_empty() {
@@ -275,7 +275,7 @@ impl RawUpstream {
                 continue;
             }
             let text = std::mem::take(&mut head);
-            let Some(message) = message(&mut (text.as_bytes()).chain(&mut stream), Kind::Request).await
+            let Some(message) = read_message(&mut (text.as_bytes()).chain(&mut stream), Kind::Request).await
             else {
                 return;
             };

@@ -1,7 +1,9 @@
 //! A SAML identity provider whose every word a test chooses. xmlsec1 signs and encrypts for it.
 
 use super::narthex::{Narthex, NarthexBuilder};
-use super::visitor::{Visitor, is, location, next};
+use super::visitor::{Visitor, assert_status, location, redirect_target};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use narthex::base::{Clock as _, SystemClock};
@@ -12,8 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const SAML: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
 pub const SAMLP: &str = "urn:oasis:names:tc:SAML:2.0:protocol";
-const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
-const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
+pub const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
+pub const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
 /// Where the provider would be spoken with, were there one.
 pub const SIGN_ON: &str = "http://127.0.0.1:1/sso";
 
@@ -50,7 +52,7 @@ impl SamlKey {
 
 /// What a browser was sent to the provider with.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct SamlRequest {
     pub id: String,
     pub relay_state: String,
     pub request: String,
@@ -64,7 +66,7 @@ pub enum Signed {
     Both,
 }
 
-pub const EACH: [Signed; 3] = [Signed::Assertion, Signed::Response, Signed::Both];
+pub const EACH_SIGNED: [Signed; 3] = [Signed::Assertion, Signed::Response, Signed::Both];
 
 /// The provider.
 pub struct SamlProvider {
@@ -76,13 +78,13 @@ pub struct SamlProvider {
 
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
-/// An id that nobody had before.
-pub fn fresh(prefix: &str) -> String {
+/// Returns a new id.
+pub fn new_id(prefix: &str) -> String {
     format!("_{prefix}{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The time, some seconds from now.
-pub fn at(seconds: i64) -> String {
+/// Returns the time in this many seconds.
+pub fn time_from_now(seconds: i64) -> String {
     let at = chrono::DateTime::from_timestamp(SystemClock.now().seconds() + seconds, 0).unwrap();
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -142,9 +144,10 @@ impl SamlProvider {
     }
 
     /// An assertion for `asked`, not signed yet; the words in braces are what tests change.
-    pub fn assertion(&self, acs: &str, audience: &str, asked: &Asked) -> String {
-        let (id, entity_id) = (fresh("a"), &self.entity_id);
-        let (now, begin, end, session) = (at(0), at(-5), at(300), fresh("s"));
+    pub fn assertion(&self, acs: &str, audience: &str, asked: &SamlRequest) -> String {
+        let (id, entity_id) = (new_id("a"), &self.entity_id);
+        let (now, begin, end, session) =
+            (time_from_now(0), time_from_now(-5), time_from_now(300), new_id("s"));
         format!(
             "<saml:Assertion xmlns:saml=\"{SAML}\" ID=\"{id}\" IssueInstant=\"{now}\" Version=\"2.0\">\
              <saml:Issuer>{entity_id}</saml:Issuer>\
@@ -166,15 +169,15 @@ impl SamlProvider {
     }
 
     /// A response around `inner`, not signed yet.
-    pub fn response(&self, acs: &str, asked: &Asked, inner: &str) -> String {
+    pub fn response(&self, acs: &str, asked: &SamlRequest, inner: &str) -> String {
         format!(
             "<samlp:Response xmlns:samlp=\"{SAMLP}\" Destination=\"{}\" ID=\"{}\" InResponseTo=\"{}\" IssueInstant=\"{}\" Version=\"2.0\">\
              <saml:Issuer xmlns:saml=\"{SAML}\">{}</saml:Issuer>\
              <samlp:Status><samlp:StatusCode Value=\"urn:oasis:names:tc:SAML:2.0:status:Success\"/></samlp:Status>{inner}</samlp:Response>",
             acs,
-            fresh("r"),
+            new_id("r"),
             asked.id,
-            at(0),
+            time_from_now(0),
             self.entity_id
         )
     }
@@ -184,13 +187,12 @@ impl SamlProvider {
         sign(text, &self.key, RSA_SHA256, SHA256)
     }
 
-    /// The whole of an honest response: parts of it changed before they are signed, and signed as
-    /// asked for.
-    pub fn honest(
+    /// Returns a valid response, with changes before the signatures, and signed as `signed` states.
+    pub fn valid_response(
         &self,
         acs: &str,
         audience: &str,
-        asked: &Asked,
+        asked: &SamlRequest,
         signed: Signed,
         change_assertion: impl Fn(String) -> String,
         change_response: impl Fn(String) -> String,
@@ -286,26 +288,26 @@ pub fn attribute<'t>(text: &'t str, name: &str) -> &'t str {
     text[begin..].split('"').next().unwrap()
 }
 
-/// A visitor with an address of its own, so that one's failures do not shut another out.
-pub fn visitor(narthex: &Narthex) -> Visitor {
+/// Creates a visitor with an address of its own, so that rate limits do not apply to others.
+pub fn new_visitor(narthex: &Narthex) -> Visitor {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let address = std::net::Ipv4Addr::new(127, 9, (number / 250) as u8, 1 + (number % 250) as u8);
-    Visitor::with(narthex, |builder| builder.local_address(std::net::IpAddr::V4(address)))
+    Visitor::with_client(narthex, |builder| builder.local_address(std::net::IpAddr::V4(address)))
 }
 
-/// Goes to the app, and as far as the provider's door.
-pub async fn begin(narthex: &Narthex) -> (Visitor, Asked) {
-    let visitor = visitor(narthex);
+/// Opens the app as a new visitor, and follows redirects to the provider.
+pub async fn start_sign_in(narthex: &Narthex) -> (Visitor, SamlRequest) {
+    let visitor = new_visitor(narthex);
     let mut url = format!("{}/", narthex.origin("app"));
     while !url.starts_with(SIGN_ON) {
         let answer = visitor.get(&url).await;
-        url = next(&answer).expect("a way to the provider");
+        url = redirect_target(&answer).expect("a way to the provider");
     }
-    (visitor, asked(&url))
+    (visitor, parse_request(&url))
 }
 
-/// What an address of the provider says.
-pub fn asked(url: &str) -> Asked {
+/// Parses the SAML request in an address of the provider.
+pub fn parse_request(url: &str) -> SamlRequest {
     let url = url::Url::parse(url).unwrap();
     let get =
         |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
@@ -313,7 +315,7 @@ pub fn asked(url: &str) -> Asked {
     let mut request = String::new();
     flate2::read::DeflateDecoder::new(&*deflated).read_to_string(&mut request).unwrap();
     let id = attribute(&request, "ID").to_owned();
-    Asked { id, relay_state: get("RelayState").unwrap_or_default(), request }
+    SamlRequest { id, relay_state: get("RelayState").unwrap_or_default(), request }
 }
 
 /// A message as a form carries it.
@@ -321,26 +323,36 @@ pub fn base64(message: &str) -> String {
     STANDARD.encode(message)
 }
 
-/// Brings a response, and follows wherever that leads.
-pub async fn post(visitor: &Visitor, acs: &str, response: &str, relay_state: &str) -> reqwest::Response {
-    post_raw(visitor, acs, &base64(response), relay_state).await
+/// Posts a response, and follows the redirects.
+pub async fn post_response(
+    visitor: &Visitor,
+    acs: &str,
+    response: &str,
+    relay_state: &str,
+) -> reqwest::Response {
+    post_encoded_response(visitor, acs, &base64(response), relay_state).await
 }
 
-/// The same with a message as it stands in the form.
-pub async fn post_raw(visitor: &Visitor, acs: &str, message: &str, relay_state: &str) -> reqwest::Response {
+/// Posts an encoded response, and follows the redirects.
+pub async fn post_encoded_response(
+    visitor: &Visitor,
+    acs: &str,
+    message: &str,
+    relay_state: &str,
+) -> reqwest::Response {
     let form = [("SAMLResponse", message), ("RelayState", relay_state)];
     let answer = visitor.client.post(acs).header("accept", "text/html").form(&form).send().await.unwrap();
-    match next(&answer) {
+    match redirect_target(&answer) {
         Some(_) => visitor.follow(location(&answer).as_str()).await,
         None => answer,
     }
 }
 
-/// Our certificate, as our metadata has it, in a file of `folder`.
-pub async fn our_certificate(narthex: &Narthex, provider: &str, folder: &Path) -> PathBuf {
+/// Writes the certificate of Narthex's metadata to a file of `folder`.
+pub async fn narthex_certificate(narthex: &Narthex, provider: &str, folder: &Path) -> PathBuf {
     let url = format!("{}/saml2/metadata/{provider}", narthex.origin("auth"));
     let answer = Visitor::new(narthex).get(&url).await;
-    is(&answer, 200);
+    assert_status(&answer, 200);
     let text = answer.text().await.unwrap();
     let base64 = text.split("X509Certificate>").nth(1).unwrap().trim_end_matches("</ds:").to_owned();
     let file = folder.join("sp.pem");
@@ -354,8 +366,8 @@ pub async fn our_certificate(narthex: &Narthex, provider: &str, folder: &Path) -
     file
 }
 
-/// A Narthex behind which one app stands, with `provider`.
-pub fn narthex(provider: &SamlProvider, port: u16, more: &str) -> Narthex {
+/// Starts a Narthex with one app and `provider`.
+pub fn start_narthex(provider: &SamlProvider, port: u16, more: &str) -> Narthex {
     NarthexBuilder::new().tables(&provider.toml(more)).route("app", port, "").start()
 }
 
@@ -367,8 +379,8 @@ pub fn logout_request(issuer: &str, destination: &str, name: &str, sessions: &[&
         "<samlp:LogoutRequest xmlns:samlp=\"{SAMLP}\" Destination=\"{destination}\" ID=\"{}\" IssueInstant=\"{}\" Version=\"2.0\">\
          <saml:Issuer xmlns:saml=\"{SAML}\">{issuer}</saml:Issuer>\
          <saml:NameID xmlns:saml=\"{SAML}\">{name}</saml:NameID>{sessions}</samlp:LogoutRequest>",
-        fresh("l"),
-        at(0)
+        new_id("l"),
+        time_from_now(0)
     )
 }
 
@@ -392,3 +404,34 @@ pub fn signed_query(parameter: &str, message: &str, relay_state: &str, key: &Sam
     let signature = openssl.wait_with_output().unwrap().stdout;
     format!("{query}&Signature={}", encoded(&STANDARD.encode(signature)))
 }
+
+/// Encrypts in AES-256-GCM, the key by RSA-OAEP with SHA-256. The key is beside the data, not
+/// within it. Some versions of xmlsec1 cannot do this.
+pub async fn encrypt_with_oaep_sha256(assertion: &str, narthex: &Narthex) -> String {
+    let pem = narthex.saml_key().await;
+    let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
+    let public: PublicEncryptingKey =
+        aws_lc_rs::rsa::PrivateDecryptingKey::from_pkcs8(&der).unwrap().public_key();
+    let public = OaepPublicEncryptingKey::new(public).unwrap();
+    let (key, nonce) = ([7; 32], [9; 12]);
+    let mut wrapped = vec![0; public.ciphertext_size()];
+    let wrapped = public.encrypt(&OAEP_SHA256_MGF1SHA256, &key, &mut wrapped, None).unwrap();
+    let mut data = assertion.as_bytes().to_vec();
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).unwrap())
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut data)
+        .unwrap();
+    let data = STANDARD.encode([&nonce[..], &data].concat());
+    let wrapped = STANDARD.encode(wrapped);
+    format!(
+        "<saml:EncryptedAssertion xmlns:saml=\"{SAML}\" xmlns:xenc=\"http://www.w3.org/2001/04/xmlenc#\">\
+         <xenc:EncryptedData Type=\"http://www.w3.org/2001/04/xmlenc#Element\">\
+         <xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2009/xmlenc11#aes256-gcm\"/>\
+         <xenc:CipherData><xenc:CipherValue>{data}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>\
+         <xenc:EncryptedKey><xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2009/xmlenc11#rsa-oaep\">\
+         <ds:DigestMethod xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\" Algorithm=\"{SHA256}\"/>\
+         <x:MGF xmlns:x=\"http://www.w3.org/2009/xmlenc11#\" Algorithm=\"http://www.w3.org/2009/xmlenc11#mgf1sha256\"/>\
+         </xenc:EncryptionMethod><xenc:CipherData><xenc:CipherValue>{wrapped}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedKey>\
+         </saml:EncryptedAssertion>"
+    )
+}
+pub const OAEP: &str = "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p";

@@ -23,8 +23,8 @@ impl SimpleSamlPhp {
         format!("http://127.0.0.1:{}/saml2/idp/metadata.php", self.port)
     }
 
-    /// Where a person ends the session there, and everywhere.
-    pub fn leave(&self) -> String {
+    /// Returns the address that ends the session at the provider and everywhere.
+    pub fn logout_url(&self) -> String {
         format!(
             "http://127.0.0.1:{0}/saml2/idp/SingleLogoutService.php?ReturnTo=http://127.0.0.1:{0}/",
             self.port
@@ -35,9 +35,16 @@ impl SimpleSamlPhp {
         std::fs::write(self.folder.path().join(name), format!("<?php\n{php}\n")).unwrap();
     }
 
-    /// Registers the service provider `entity_id`, whose certificate is for what it encrypts, and
-    /// verifies what it is sent. `more` says more of that provider, in PHP.
-    pub fn meet(&self, entity_id: &str, acs: &str, logout: &str, certificate: &str, more: &str) {
+    /// Registers the service provider `entity_id` with its certificate. `more` has further options
+    /// in PHP.
+    pub fn register_service_provider(
+        &self,
+        entity_id: &str,
+        acs: &str,
+        logout: &str,
+        certificate: &str,
+        more: &str,
+    ) {
         self.write(
             "metadata/saml20-sp-remote.php",
             &format!(

@@ -175,8 +175,8 @@ impl StandIn {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Has somebody else sit at the browser.
-    pub fn person(&self, person: Person) {
+    /// Sets who is at the browser.
+    pub fn set_person(&self, person: Person) {
         *self.person.lock().unwrap() = person;
     }
 

@@ -8,8 +8,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A TLS connection that speaks HTTP/1.1, or HTTP/2 where that is asked for.
-pub async fn tls(narthex: &Narthex, host: &str, http2: bool) -> TlsStream<TcpStream> {
+/// Opens a TLS connection for HTTP/1.1, or for HTTP/2 with `http2`.
+pub async fn connect_tls(narthex: &Narthex, host: &str, http2: bool) -> TlsStream<TcpStream> {
     let pem = std::fs::read(narthex.folder().join("certs/local-authority.pem")).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
@@ -25,20 +25,20 @@ pub async fn tls(narthex: &Narthex, host: &str, http2: bool) -> TlsStream<TcpStr
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
 
-/// A plain connection from the address of a trusted TLS terminator.
-pub async fn behind_terminator(narthex: &Narthex) -> TcpStream {
-    behind_one_of_many(narthex, 7).await
+/// Opens a connection without TLS from the address of a trusted proxy.
+pub async fn connect_as_trusted_proxy(narthex: &Narthex) -> TcpStream {
+    connect_from_proxy_address(narthex, 7).await
 }
 
-/// The same from one address of a range, since each has only so many ports.
-pub async fn behind_one_of_many(narthex: &Narthex, last: u8) -> TcpStream {
+/// Opens a connection from 127.0.0.`last`. Each address has a limited number of ports.
+pub async fn connect_from_proxy_address(narthex: &Narthex, last: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, last], 0).into()).unwrap();
     socket.connect(([127, 0, 0, 1], narthex.http).into()).await.unwrap()
 }
 
-/// Reads a message's head, and not a byte more.
-pub async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+/// Reads the head of a message, and no byte more.
+pub async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -49,8 +49,8 @@ pub async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// An upstream that `answer` plays, connection by connection.
-pub async fn upstream<F>(answer: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> u16
+/// Starts an upstream that handles each connection by `answer`. Returns its port.
+pub async fn start_upstream<F>(answer: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> u16
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -66,12 +66,12 @@ where
     port
 }
 
-/// Whether a request follows on this connection: a health check sends none.
-pub async fn speaks(stream: &TcpStream) -> bool {
+/// Returns whether a request follows on this connection. A health check sends none.
+pub async fn has_request(stream: &TcpStream) -> bool {
     stream.peek(&mut [0]).await.unwrap_or(0) > 0
 }
 
-/// Writes, and gives up quietly where the other side is gone.
-pub async fn say(stream: &mut (impl tokio::io::AsyncWrite + Unpin), text: &str) -> bool {
+/// Writes text, and returns whether the connection is still open.
+pub async fn try_write(stream: &mut (impl tokio::io::AsyncWrite + Unpin), text: &str) -> bool {
     stream.write_all(text.as_bytes()).await.is_ok() && stream.flush().await.is_ok()
 }

@@ -16,14 +16,14 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The values of a header.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    /// Returns the values of a header field.
+    pub fn header_values(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The one value of a header.
-    pub fn one(&self, name: &str) -> &str {
-        let all = self.all(name);
+    /// Returns the value of a header field that occurs once.
+    pub fn header(&self, name: &str) -> &str {
+        let all = self.header_values(name);
         assert_eq!(all.len(), 1, "{name}: {all:?}");
         all[0]
     }
@@ -31,7 +31,7 @@ impl Seen {
     /// The claims of the assertion, unverified.
     pub fn claims(&self) -> serde_json::Value {
         use base64::Engine as _;
-        let payload = self.one("x-amzn-oidc-data").split('.').nth(1).unwrap();
+        let payload = self.header("x-amzn-oidc-data").split('.').nth(1).unwrap();
         serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap())
             .unwrap()
     }
@@ -49,14 +49,14 @@ impl Upstream {
         Self::serve(listener)
     }
 
-    /// One that leaves our cookies alone: behind another proxy nobody takes what it sets away.
-    pub async fn polite() -> Self {
+    /// Starts an app that does not set cookies of Narthex.
+    pub async fn start_without_cookies() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::with(listener, Router::new().fallback(remember))
+        Self::with(listener, Router::new().fallback(record))
     }
 
     pub fn serve(listener: tokio::net::TcpListener) -> Self {
-        Self::with(listener, Router::new().fallback(tell))
+        Self::with(listener, Router::new().fallback(respond_with_cookies))
     }
 
     fn with(listener: tokio::net::TcpListener, router: Router<Arc<Mutex<Vec<Seen>>>>) -> Self {
@@ -74,17 +74,18 @@ impl Upstream {
 }
 
 /// Answers, and tries to set a cookie of Narthex.
-async fn tell(state: State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response {
+async fn respond_with_cookies(state: State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response {
     let cookies = [
         ("set-cookie", "app=1; Path=/"),
         ("set-cookie", "__Host-narthex=stolen; Path=/; Secure"),
         // Without a name: a browser sends the value alone.
         ("set-cookie", "=__Host-narthex=stolen; Path=/; Secure"),
     ];
-    (axum::response::AppendHeaders(cookies), remember(state, request).await).into_response()
+    (axum::response::AppendHeaders(cookies), record(state, request).await).into_response()
 }
 
-async fn remember(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Json<Seen> {
+/// Records a request, and returns it.
+async fn record(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Json<Seen> {
     let (parts, body) = request.into_parts();
     // The received part of an aborted request is recorded.
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();

@@ -28,33 +28,33 @@ pub struct Visitor {
 impl Visitor {
     /// Somebody who trusts the authority of `narthex`.
     pub fn new(narthex: &Narthex) -> Self {
-        Self::with(narthex, |builder| builder)
+        Self::with_client(narthex, |builder| builder)
     }
 
-    /// The same with a client of one's own making.
-    pub fn with(
+    /// Creates a visitor whose HTTP client is built by `make`.
+    pub fn with_client(
         narthex: &Narthex,
         make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Self {
         Self::at(narthex, Arc::default(), make)
     }
 
-    /// The same person, in the same browser, sent to another node.
-    pub fn sent_to(&self, narthex: &Narthex) -> Self {
-        self.sent_to_from(narthex, [127, 0, 0, 1].into())
+    /// Returns the same visitor, with the same cookies, as a client of another node.
+    pub fn on_node(&self, narthex: &Narthex) -> Self {
+        self.on_node_from(narthex, [127, 0, 0, 1].into())
     }
 
-    /// The same from an address of one's own.
-    pub fn sent_to_from(&self, narthex: &Narthex, address: IpAddr) -> Self {
+    /// Returns the same visitor as a client of another node, from the given address.
+    pub fn on_node_from(&self, narthex: &Narthex, address: IpAddr) -> Self {
         Self::at(narthex, self.jar.clone(), |builder| builder.local_address(address))
     }
 
-    /// Somebody who trusts `authority`.
-    pub fn trusting(
+    /// Creates a visitor who trusts `authority`.
+    pub fn with_authority(
         authority: reqwest::Certificate,
         make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Self {
-        Self::made(authority, [127, 0, 0, 1].into(), Arc::default(), make)
+        Self::build(authority, [127, 0, 0, 1].into(), Arc::default(), make)
     }
 
     fn at(
@@ -62,10 +62,10 @@ impl Visitor {
         jar: Arc<reqwest::cookie::Jar>,
         make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Self {
-        Self::made(narthex.authority(), narthex.address, jar, make)
+        Self::build(narthex.authority(), narthex.address, jar, make)
     }
 
-    fn made(
+    fn build(
         authority: reqwest::Certificate,
         address: IpAddr,
         jar: Arc<reqwest::cookie::Jar>,
@@ -85,8 +85,8 @@ impl Visitor {
         self.client.get(url).header(ACCEPT, "text/html").send().await.unwrap()
     }
 
-    /// One request as a program sends it.
-    pub async fn program(&self, method: Method, url: &str) -> Response {
+    /// Sends one request as a program sends it: it accepts JSON only.
+    pub async fn request_json(&self, method: Method, url: &str) -> Response {
         self.client.request(method, url).header(ACCEPT, "application/json").send().await.unwrap()
     }
 
@@ -99,7 +99,7 @@ impl Visitor {
         let mut url = url.to_owned();
         for _ in 0..20 {
             let response = self.client.get(&url).header(ACCEPT, "text/html").send().await?;
-            match next(&response) {
+            match redirect_target(&response) {
                 Some(to) => url = to,
                 None => return Ok(response),
             }
@@ -107,33 +107,34 @@ impl Visitor {
         panic!("more than 20 redirects, the last to {url}");
     }
 
-    /// Goes to `url`, and signs in as `login` wherever a provider asks.
-    pub async fn land(&self, url: &str, login: &str) -> Response {
-        self.walk(url, login).await.unwrap()
+    /// Follows `url`, and signs in as `login` at the provider's form.
+    pub async fn sign_in(&self, url: &str, login: &str) -> Response {
+        self.follow_and_sign_in(url, login).await.unwrap()
     }
 
-    /// The same where the other side may be gone at any moment.
-    pub async fn try_land(&self, url: &str, login: &str) -> Option<Response> {
-        self.walk(url, login).await.ok()
+    /// Follows `url` and signs in as `login`. Returns nothing if a connection fails.
+    pub async fn try_sign_in(&self, url: &str, login: &str) -> Option<Response> {
+        self.follow_and_sign_in(url, login).await.ok()
     }
 
-    /// Goes on from the answer to a sign-out to the provider, agrees there, and comes back.
-    pub async fn leave(&self, signed_out: Response, provider: &str) -> Response {
-        let onward = match next(&signed_out) {
+    /// Follows the response to a sign-out to the provider, confirms there, and follows the
+    /// redirects back.
+    pub async fn confirm_sign_out(&self, signed_out: Response, provider: &str) -> Response {
+        let onward = match redirect_target(&signed_out) {
             Some(url) => url,
             None => {
-                is(&signed_out, 200);
+                assert_status(&signed_out, 200);
                 let refresh = signed_out.headers().get("refresh").expect("a way on").to_str().unwrap();
                 refresh.strip_prefix("0;url=").unwrap().to_owned()
             }
         };
         assert!(onward.starts_with("http://127.0.0.1"), "the way leads to {provider}: {onward}");
-        let answer = self.end_at_provider(&onward).await;
-        self.follow(&next(&answer).expect("the provider sends its visitor back")).await
+        let answer = self.end_provider_session(&onward).await;
+        self.follow(&redirect_target(&answer).expect("the provider sends its visitor back")).await
     }
 
-    /// Ends the session at the provider, on the page that asks whether to.
-    pub async fn end_at_provider(&self, page: &str) -> Response {
+    /// Ends the session at the provider, by the form of its page at `page`.
+    pub async fn end_provider_session(&self, page: &str) -> Response {
         let asked = self.follow(page).await;
         let url = asked.url().clone();
         let page = asked.text().await.unwrap();
@@ -144,7 +145,8 @@ impl Visitor {
         self.client.post(action).form(&fields).send().await.unwrap()
     }
 
-    async fn walk(&self, url: &str, login: &str) -> reqwest::Result<Response> {
+    /// Follows redirects from `url`, and fills in the provider's forms.
+    async fn follow_and_sign_in(&self, url: &str, login: &str) -> reqwest::Result<Response> {
         let mut response = self.try_follow(url).await?;
         for _ in 0..3 {
             let url = response.url().clone();
@@ -155,7 +157,7 @@ impl Visitor {
             let action = url.join(&form_action(&page)).unwrap();
             let fields = [("prompt", "login"), ("login", login), ("password", "any")];
             let answer = self.client.post(action).form(&fields).send().await?;
-            response = match next(&answer) {
+            response = match redirect_target(&answer) {
                 Some(url) => self.try_follow(&url).await?,
                 None => answer,
             };
@@ -164,12 +166,12 @@ impl Visitor {
     }
 }
 
-/// Where a response sends its reader.
-pub fn next(response: &Response) -> Option<String> {
+/// Returns the address that a response redirects to, if it is a redirect.
+pub fn redirect_target(response: &Response) -> Option<String> {
     response.status().is_redirection().then(|| location(response).to_string())
 }
 
-/// Where a response sends its reader.
+/// Returns the address in the `Location` field of a response.
 pub fn location(response: &Response) -> Url {
     let location = response.headers().get(LOCATION).expect("a redirect").to_str().unwrap();
     response.url().join(location).unwrap()
@@ -180,7 +182,18 @@ fn form_action(page: &str) -> String {
     action.unwrap_or_else(|| panic!("no form in:\n{page}")).replace("&amp;", "&")
 }
 
-/// The status, for messages.
-pub fn is(response: &Response, status: u16) {
+/// Asserts the status of a response.
+pub fn assert_status(response: &Response, status: u16) {
     assert_eq!(response.status(), StatusCode::from_u16(status).unwrap(), "{}", response.url());
+}
+
+/// Sends a GET with a bearer token to the app.
+pub async fn get_with_token(narthex: &Narthex, token: &str) -> Response {
+    let client = Visitor::new(narthex).client;
+    client.get(format!("{}/", narthex.origin("app"))).bearer_auth(token).send().await.unwrap()
+}
+
+/// Sends one request as a program sends it, and returns the status of the response.
+pub async fn request_status(visitor: &Visitor, method: Method, url: &str) -> u16 {
+    visitor.request_json(method, url).await.status().as_u16()
 }
