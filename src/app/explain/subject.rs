@@ -103,6 +103,7 @@ impl Subject {
             auth_time: self.sign_in.auth_time,
             issued_at: self.sign_in.issued_at,
             of_user_pool: self.of_user_pool,
+            pool_issuer: None,
         }
     }
 }
