@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 28] = [
+const EVENTS: [Event; 29] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -109,6 +109,11 @@ const EVENTS: [Event; 28] = [
         name: "refresh_token_reused",
         fields: &["client_id", "pool"],
         about: "A refresh token was used again after its rotation. All tokens of that sign-in were revoked.",
+    },
+    Event {
+        name: "user_pool_released",
+        fields: &["name", "pool"],
+        about: "The file no longer declares a user pool. It stays with its users, and the API may change it.",
     },
     Event {
         name: "reload",

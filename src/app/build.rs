@@ -2,7 +2,7 @@
 
 use super::lint::lint;
 use super::master_key;
-use super::pools::write_file_pool;
+use super::pools::write_file_pools;
 use crate::authn::{
     BearerAuthenticator, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
     SessionAuthenticator,
@@ -123,9 +123,9 @@ impl App {
             .await
             .map_err(|error| CommandError::new("the configuration", error))?;
         lint(&catalogue).log().map_err(|error| CommandError::new("the policies cannot be used", error))?;
-        write_file_pool(&catalogue, &basis.store, basis.clock.now(), &*basis.entropy)
+        write_file_pools(&catalogue, &basis.store, basis.clock.now(), &*basis.entropy)
             .await
-            .map_err(|error| CommandError::new("the user pool of the configuration file", error))?;
+            .map_err(|error| CommandError::new("the user pools of the configuration file", error))?;
         let outbound =
             ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
         let broker = basis.broker(&catalogue, outbound.clone()).await?;

@@ -2,7 +2,7 @@
 //! reload.
 
 use crate::catalogue::{Catalogue, INVOKE_ACTION, IdentityPool, Role};
-use crate::config::{Config, MappingType, STANDARD_ATTRIBUTES};
+use crate::config::{Config, MappingType, STANDARD_ATTRIBUTES, UserPool};
 use crate::identity::{ASSUME, IDENTITY_POOLS};
 use crate::policy::{self, Effect, Finding, Grants, Key, Known, Requests, Severity, Statement};
 use std::collections::BTreeSet;
@@ -128,8 +128,8 @@ impl OfStatements {
 fn gives(catalogue: &Catalogue, pool: &IdentityPool, role: &Arc<Role>) -> bool {
     let by_groups = pool.config.role_mappings.iter().any(|mapping| mapping.by == MappingType::Token);
     let group_has_role = || {
-        let groups = &catalogue.config.user_pool.groups;
-        groups.iter().any(|group| group.role.as_deref() == Some(role.id.name.as_str()))
+        let mut groups = catalogue.config.user_pools().flat_map(|pool| &pool.groups);
+        groups.any(|group| group.role.as_deref() == Some(role.id.name.as_str()))
     };
     pool.config.roles().any(|name| *name == role.id.name) || (by_groups && group_has_role())
 }
@@ -158,7 +158,7 @@ fn fills(config: &Config, pool: &IdentityPool, role: &Role, key: &Key) -> bool {
 /// that providers send.
 pub(super) fn may_be_told(config: &Config, claim: &str) -> bool {
     !config.issuers.is_empty()
-        || config.user_pool.issues_access_tokens()
+        || config.user_pools().any(UserPool::issues_access_tokens)
         || matches!(claim, "sub" | "username" | "cognito:username" | "email_verified")
         || STANDARD_ATTRIBUTES.contains(&claim)
         || config.providers.iter().any(|provider| provider.attributes.contains_key(claim))

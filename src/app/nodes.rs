@@ -89,6 +89,7 @@ impl NodeRegistry {
 fn digest(app: &App, config: &Config) -> String {
     let Config { public_url, region, account_id, session, signed_out_url, user_pool, roles, .. } = config;
     let Config { administrators, identity_pools, providers, issuers, routes, message_limits, .. } = config;
+    let further_user_pools = &config.further_user_pools;
     let (mut routes, mut issuers, mut providers) = (routes.clone(), issuers.clone(), providers.clone());
     for ca in providers.iter_mut().filter_map(|provider| provider.ca.as_mut()) {
         ca.path = PathBuf::new();
@@ -108,6 +109,9 @@ fn digest(app: &App, config: &Config) -> String {
         "node {public_url} {region} {account_id} {session:?} {signed_out_url:?} {user_pool:?} {providers:?} \
          {issuers:?} {identity_pools:?} {routes:?} {message_limits:?}"
     );
+    for pool in further_user_pools {
+        text.push_str(&format!("{pool:?}"));
+    }
     for Administrator { name, access_key_id, secret_access_key, policies } in administrators {
         text.extend([name, access_key_id, secret_access_key.expose()]);
         text.extend(policies.iter().map(|file| file.text.as_str()));
@@ -119,7 +123,9 @@ fn digest(app: &App, config: &Config) -> String {
     let of_issuers =
         issuers.iter().filter_map(|issuer| issuer.introspection.as_ref()?.client_secret.as_ref());
     let of_providers = of_issuers.chain(providers.iter().filter_map(|provider| provider.client()?.private()));
-    for secret in of_providers.chain(user_pool.clients.iter().flat_map(|client| &client.secrets)) {
+    let clients = config.user_pools().flat_map(|pool| &pool.clients);
+    let of_clients = clients.flat_map(|client| &client.secrets);
+    for secret in of_providers.chain(of_clients) {
         text.push_str(secret.expose());
     }
     base64url_encode(&app.ring.mac(text.as_bytes())[..9])

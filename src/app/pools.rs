@@ -1,4 +1,4 @@
-//! `narthex pools list` and `show`, and the user pool of the configuration file.
+//! `narthex pools list` and `show`, and the user pools of the configuration file.
 
 use super::build::CommandError;
 use super::output::{on_one_line, say};
@@ -73,21 +73,32 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Writes the user pool of the configuration file to the database.
+/// Writes the user pools of the configuration file to the database. Logs the pools that the file no
+/// longer declares.
 ///
 /// # Errors
 /// Returns the message of a rejection with its remedy, or the error of the database.
-pub(super) async fn write_file_pool(
+pub(super) async fn write_file_pools(
     catalogue: &Catalogue,
     store: &Store,
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<(), String> {
-    let written = pools::write_file_pool(store, &FilePool::of(catalogue), now, entropy).await;
-    written.map_err(|error| match error {
+    let written = pools::write_file_pools(store, &FilePool::all(catalogue), now, entropy).await;
+    let released = written.map_err(|error| match error {
         DirectoryError::Store(error) => error.to_string(),
         refused => refused.message().to_owned(),
-    })
+    })?;
+    for pool in released {
+        tracing::info!(
+            target: "audit",
+            event = "user_pool_released",
+            pool = pool.id,
+            name = pool.settings.name,
+            "the file no longer declares a user pool; it stays with its users, and the API may change it"
+        );
+    }
+    Ok(())
 }
 
 async fn open_store(config: &Path) -> Result<Store, CommandError> {

@@ -4,7 +4,7 @@
 use super::build::App;
 use super::lint::lint;
 use super::notify;
-use super::pools::write_file_pool;
+use super::pools::write_file_pools;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, FileState, Files};
@@ -160,14 +160,15 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
         .apply(&catalogue)
         .await
         .map_err(|error| format!("the key for SAML cannot be had: {error}"))?;
-    write_file_pool(&catalogue, &app.pool.store, app.clock.now(), &*app.entropy)
+    write_file_pools(&catalogue, &app.pool.store, app.clock.now(), &*app.entropy)
         .await
-        .map_err(|error| format!("the user pool of the configuration file: {error}"))?;
+        .map_err(|error| format!("the user pools of the configuration file: {error}"))?;
     // No operation below can fail, so that the new configuration is used completely or not at all.
     app.tls.replace(certificates);
     warn_of_restart(&old.config, &catalogue.config);
     app.gateway.install_access_log(access_log);
     app.pool.catalogue.replace(catalogue);
+    app.pool.access_tokens.retain(&app.pool.catalogue.load());
     // Access may have changed: every session is revalidated.
     app.pool.sessions.apply_changes(&[Change::Everything]);
     app.pool.directory.pools.apply_changes(&[Change::Everything]);

@@ -165,7 +165,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Com
         admin = admin.local_addr().ok().map(tracing::field::display),
         public_url = %catalogue.config.public_url,
         pool = catalogue.pool.id,
-        client = catalogue.pool.gateway_client,
+        client = catalogue.gateway_client,
         routes = catalogue.routes().count(),
         "serving"
     );

@@ -177,17 +177,24 @@ async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) 
     Ok(())
 }
 
-/// Opens the database of a deployment and the user pool `id`, by default the pool of the
-/// configuration. Indexes the users of an older version.
+/// Opens the database of a deployment and the user pool `named`: the name of a pool of the
+/// configuration, or the id of any pool. By default, the first pool of the configuration. Indexes
+/// the users of an older version.
 pub(super) async fn open_pool(
     file: &std::path::Path,
-    id: Option<&str>,
+    named: Option<&str>,
 ) -> Result<(Store, Pool), CommandError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let store = open(&config).await?;
-    let own = offline::ids(&config, Some(&store)).await.map_err(store_failed)?.pool;
+    let ids = offline::ids(&config, Some(&store)).await.map_err(store_failed)?;
+    let own = ids.pool.pool;
+    let further = config.further_user_pools.iter().zip(&ids.further_pools);
+    let mut pools =
+        std::iter::once((&config.user_pool, &own)).chain(further.map(|(of, ids)| (of, &ids.pool)));
+    let by_name = named.and_then(|named| pools.find(|(pool, _)| pool.name == named));
+    let id = by_name.map(|(_, id)| id.as_str()).or(named);
     let is_own = id.is_none_or(|id| id == own);
-    if is_own && own == Ids::unknown(&config).pool {
+    if Ids::is_unknown(id.unwrap_or(&own)) {
         let why = "the user pool does not exist yet\n  help: start this deployment once";
         return Err(CommandError::new(COMMAND, why));
     }
@@ -202,8 +209,9 @@ pub(super) async fn open_pool(
         }
     };
     let Some(pool) = pool else {
-        let id = on_one_line(id.unwrap_or_default());
-        let why = format!("there is no user pool `{id}`\n  help: leave out `--pool` for that of the file");
+        let id = on_one_line(named.unwrap_or_default());
+        let why =
+            format!("there is no user pool `{id}`\n  help: leave out `--pool` for the first of the file");
         return Err(CommandError::new(COMMAND, why));
     };
     directory::index_users(&store, u32::MAX, now, entropy).await.map_err(store_failed)?;

@@ -18,8 +18,9 @@ const COMMAND: &str = "narthex users import";
 /// The pool of a command.
 #[derive(Args)]
 pub struct PoolArg {
-    /// The id of the user pool; by default, that of the configuration file
-    #[arg(long, value_name = "ID")]
+    /// The name of a user pool of the configuration file, or the id of any; by default, the first
+    /// of the file
+    #[arg(long, value_name = "NAME_OR_ID")]
     pub pool: Option<String>,
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]

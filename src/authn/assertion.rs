@@ -161,7 +161,7 @@ impl Minter {
         let header = [
             ("iss", HeaderParameter::Text(&iss)),
             ("signer", HeaderParameter::Text(&route.signer)),
-            ("client", HeaderParameter::Text(&catalogue.pool.gateway_client)),
+            ("client", HeaderParameter::Text(&catalogue.gateway_client)),
             ("exp", HeaderParameter::Number(exp)),
         ];
         let keys = self.keys.current();

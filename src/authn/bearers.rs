@@ -186,12 +186,12 @@ impl BearerAuthenticator {
         }
     }
 
-    /// Applies the issuers of the current catalogue, including the user pool of the file, and
+    /// Applies the issuers of the current catalogue, including the user pools of the file, and
     /// `pools`. An unchanged issuer keeps its keys, so its tokens stay valid.
     pub fn apply(&self, current: &CatalogueCell, pools: &[TrustedIssuer]) {
         let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let (catalogue, old) = (current.load(), self.issuers.load());
-        let own = self.access_tokens.as_issuer(&catalogue);
+        let own: Vec<_> = catalogue.pools().filter_map(|pool| self.access_tokens.as_issuer(pool)).collect();
         let issuer = |issuer: &TrustedIssuer| {
             if let Some(same) = old.iter().find(|known| known.issuer() == issuer) {
                 return same.clone();

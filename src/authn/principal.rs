@@ -65,6 +65,7 @@ impl Principal {
                 auth_time: bearer.auth_time(),
                 issued_at: bearer.issued_at(),
                 of_user_pool: bearer.is_pool_user(),
+                pool_issuer: bearer.is_pool_user().then_some(&bearer.issuer().url),
             }),
             Self::Guest(_) => None,
         }

@@ -2,94 +2,25 @@
 //! request loads one snapshot and uses no other.
 
 mod administrators;
+mod ids;
 mod pool;
 mod roles;
 mod route;
 
 pub use administrators::{Administrator, Administrators};
+pub use ids::{Ids, PoolIds, pool_setting};
 pub use pool::{AppClient, Pool};
 pub use roles::{
     BadPolicies, INVOKE_ACTION, IdentityPool, PolicyRule, PrincipalTag, Role, RoleId, Roles, Rule,
 };
 pub use route::Route;
 
-use crate::base::{Entropy, client_id, pool_id, uuid};
+use crate::base::Entropy;
 use crate::config::{self, Config, Host, HostPattern, SameSite};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
-use std::collections::HashSet;
 use std::sync::Arc;
 use thiserror::Error;
-
-/// The generated ids of a deployment, which are stored permanently.
-#[derive(Clone, Debug)]
-pub struct Ids {
-    /// The user pool's id.
-    pub pool: String,
-    /// The gateway's client id.
-    pub gateway_client: String,
-    /// The app clients' ids, in the order of the configuration.
-    pub clients: Vec<String>,
-    /// The ids of the identity pools, in the order of the configuration.
-    pub identity_pools: Vec<String>,
-}
-
-/// Suffix of ids that are not generated yet.
-const UNKNOWN: &str = "unknown";
-
-impl Ids {
-    /// Returns whether `id` is a placeholder for an id that is not generated yet.
-    pub fn is_unknown(id: &str) -> bool {
-        id.ends_with(UNKNOWN)
-    }
-
-    /// Returns the first id that two app clients have in common.
-    fn duplicate_client_id(&self) -> Option<&str> {
-        let mut seen = HashSet::from([self.gateway_client.as_str()]);
-        self.clients.iter().map(String::as_str).find(|id| !seen.insert(id))
-    }
-
-    /// Returns placeholders for a deployment whose store is not accessible.
-    pub fn unknown(config: &Config) -> Self {
-        let client = |client: &config::AppClient| {
-            client.id.clone().unwrap_or_else(|| format!("{}_{UNKNOWN}", client.name))
-        };
-        Self {
-            pool: format!("{}_{UNKNOWN}", config.region),
-            gateway_client: UNKNOWN.to_owned(),
-            clients: config.user_pool.clients.iter().map(client).collect(),
-            identity_pools: vec![format!("{}:{UNKNOWN}", config.region); config.identity_pools.len()],
-        }
-    }
-
-    /// Reads the ids that exist in `store`, without creating any.
-    ///
-    /// # Errors
-    /// Returns an error if the database fails.
-    pub async fn read_existing(config: &Config, store: &Store) -> Result<Self, StoreError> {
-        let mut ids = Self::unknown(config);
-        let name = &config.user_pool.name;
-        if let Some(id) = store.setting(&format!("pool/{name}")).await? {
-            ids.pool = id;
-        }
-        if let Some(client) = store.setting(&format!("pool/{name}/gateway")).await? {
-            ids.gateway_client = client;
-        }
-        for (client, id) in config.user_pool.clients.iter().zip(&mut ids.clients) {
-            if let (None, Some(fixed)) =
-                (&client.id, store.setting(&client_setting(name, &client.name)).await?)
-            {
-                *id = fixed;
-            }
-        }
-        for (pool, id) in config.identity_pools.iter().zip(&mut ids.identity_pools) {
-            if let Some(fixed) = store.setting(&format!("identity_pool/{}", pool.name)).await? {
-                *id = fixed;
-            }
-        }
-        Ok(ids)
-    }
-}
 
 /// A snapshot of everything on which decisions about requests depend.
 pub struct Catalogue {
@@ -97,8 +28,12 @@ pub struct Catalogue {
     pub generation: u64,
     /// The configuration.
     pub config: Arc<Config>,
-    /// The user pool.
+    /// The first user pool.
     pub pool: Pool,
+    /// The user pools after the first one, in the order of the configuration.
+    pub further_pools: Vec<Pool>,
+    /// The client id of the gateway, which is an app client of the first user pool.
+    pub gateway_client: String,
     /// Every role, with its policies.
     pub roles: Roles,
     /// The identity pools, which select roles.
@@ -106,10 +41,6 @@ pub struct Catalogue {
     /// The administrators.
     pub administrators: Administrators,
     routes: Vec<Arc<Route>>,
-}
-
-fn client_setting(pool: &str, client: &str) -> String {
-    format!("pool/{pool}/client/{client}")
 }
 
 /// An error of building a catalogue.
@@ -142,25 +73,7 @@ impl Catalogue {
         entropy: &dyn Entropy,
         generation: u64,
     ) -> Result<Self, BuildError> {
-        let fixed = async |name: String, candidate: String| {
-            store.get_or_init(&name, &candidate).await.map_err(BuildError::Store)
-        };
-        let name = &config.user_pool.name;
-        let pool = fixed(format!("pool/{name}"), pool_id(&config.region, entropy)).await?;
-        let gateway_client = fixed(format!("pool/{name}/gateway"), client_id(entropy)).await?;
-        let mut clients = Vec::new();
-        for client in &config.user_pool.clients {
-            clients.push(match &client.id {
-                Some(id) => id.clone(),
-                None => fixed(client_setting(name, &client.name), client_id(entropy)).await?,
-            });
-        }
-        let mut identity_pools = Vec::new();
-        for pool in &config.identity_pools {
-            let candidate = format!("{}:{}", config.region, uuid(entropy));
-            identity_pools.push(fixed(format!("identity_pool/{}", pool.name), candidate).await?);
-        }
-        let ids = Ids { pool, gateway_client, clients, identity_pools };
+        let ids = Ids::get_or_init(&config, store, entropy).await.map_err(BuildError::Store)?;
         if let Some(id) = ids.duplicate_client_id() {
             return Err(BuildError::SameId(id.to_owned()));
         }
@@ -174,7 +87,9 @@ impl Catalogue {
     pub fn of(config: Config, ids: Ids, generation: u64) -> Result<Self, BadPolicies> {
         let roles = Roles::compile(&config)?;
         let administrators = Administrators::compile(&config)?;
-        let user_pool = Pool::new(&config, ids.pool, ids.gateway_client, ids.clients);
+        let user_pool = Pool::new(&config, &config.user_pool, ids.pool);
+        let further_pools = config.further_user_pools.iter().zip(ids.further_pools);
+        let further_pools = further_pools.map(|(pool, ids)| Pool::new(&config, pool, ids)).collect();
         let pool = |(config, id): (&crate::config::IdentityPool, String)| {
             Arc::new(IdentityPool::new(id, config.clone()))
         };
@@ -192,11 +107,33 @@ impl Catalogue {
             generation,
             config: Arc::new(config),
             pool: user_pool,
+            further_pools,
+            gateway_client: ids.gateway_client,
             roles,
             identity_pools,
             administrators,
             routes,
         })
+    }
+
+    /// Iterates over the user pools, in the order of the configuration.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        std::iter::once(&self.pool).chain(&self.further_pools)
+    }
+
+    /// Iterates over the user pools with their configuration, in its order.
+    pub fn declared_pools(&self) -> impl Iterator<Item = (&Pool, &config::UserPool)> {
+        self.pools().zip(self.config.user_pools())
+    }
+
+    /// Returns the user pool with this id and its configuration, if the configuration has it.
+    pub fn declared_pool(&self, id: &str) -> Option<(&Pool, &config::UserPool)> {
+        self.declared_pools().find(|(pool, _)| pool.id == id)
+    }
+
+    /// Returns the app client of the configuration with this id, and its pool.
+    pub fn client(&self, id: &str) -> Option<(&Pool, &Arc<AppClient>)> {
+        self.pools().find_map(|pool| Some((pool, pool.client(id)?)))
     }
 
     /// Returns the `iss` claim of a pool's tokens.

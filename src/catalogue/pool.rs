@@ -1,18 +1,19 @@
-//! The user pool and its app clients.
+//! The user pools of the configuration and their app clients.
 
+use super::PoolIds;
 use crate::base::{Duration, sha256};
 use crate::config::{self, Config, OAuthFlow, TrustedIssuer};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A user pool: a user directory, a broker of external identity providers, and an issuer of codes
-/// and access tokens.
+/// A user pool: a user directory and an issuer of access tokens. The first pool is also a broker of
+/// external identity providers and an issuer of codes.
 #[derive(Clone, Debug)]
 pub struct Pool {
     /// The pool's id: `<region>_<9 alphanumerics>`.
     pub id: String,
-    /// The client id of the gateway, which is an app client of the pool.
-    pub gateway_client: String,
+    /// The name in the configuration.
+    pub name: String,
     /// The `iss` claim of the pool's tokens.
     pub issuer: String,
     /// The app clients of the configuration, by id.
@@ -37,10 +38,12 @@ pub struct AppClient {
 }
 
 impl Pool {
-    pub(super) fn new(config: &Config, id: String, gateway_client: String, clients: Vec<String>) -> Self {
+    pub(super) fn new(config: &Config, declared: &config::UserPool, ids: PoolIds) -> Self {
+        let PoolIds { pool: id, clients } = ids;
         let client = |(of, id): (&config::AppClient, String)| (id.clone(), Arc::new(AppClient::new(id, of)));
-        let clients = config.user_pool.clients.iter().zip(clients).map(client).collect();
-        Self { issuer: config.public_url.join(&format!("/{id}")), id, gateway_client, clients }
+        let clients = declared.clients.iter().zip(clients).map(client).collect();
+        let issuer = config.public_url.join(&format!("/{id}"));
+        Self { issuer, id, name: declared.name.clone(), clients }
     }
 
     /// Returns the app client with this id.
@@ -55,12 +58,12 @@ impl Pool {
 
     /// Returns the pool as a trusted issuer of bearer tokens. Its audiences are the clients that
     /// may obtain access tokens, and its keys are the JWK Set `keys`.
-    pub fn as_issuer(&self, config: &Config, keys: String, algorithms: Vec<String>) -> TrustedIssuer {
+    pub fn as_issuer(&self, keys: String, algorithms: Vec<String>) -> TrustedIssuer {
         let may = |client: &&Arc<AppClient>| !client.allowed_oauth_flows.is_empty();
         let mut audiences: Vec<_> = self.clients().filter(may).map(|client| client.id.clone()).collect();
         // Sorted, so that an unchanged issuer is equal to the earlier one.
         audiences.sort_unstable();
-        let (name, url) = (config.user_pool.name.clone(), self.issuer.clone());
+        let (name, url) = (self.name.clone(), self.issuer.clone());
         TrustedIssuer::of_user_pool(name, url, keys, algorithms, audiences)
     }
 }

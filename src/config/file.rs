@@ -101,10 +101,10 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         (role.name.clone(), format!("two roles are named \"{}\"", role.name))
     });
     let role_names: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
-    let user_pool = user_pool(table, &role_names)?;
-    let mut providers = providers(table, &user_pool);
+    let user_pools = UserPool::read_all(table, &USER_POOLS, &role_names)?;
+    let mut providers = providers(table, user_pools.first()?);
     let issuers = issuers(table, public_url.as_ref());
-    let principals = principal_sources(table, &providers, &issuers, &user_pool);
+    let principals = principal_sources(table, &providers, &issuers, &user_pools);
     let identity_pool = |table: &Table<'_>| IdentityPool::read(table, &role_names, &principals);
     let identity_pools = table.distinct(&IDENTITY_POOLS, identity_pool, |pool| {
         (pool.name.clone(), format!("two identity pools are named \"{}\"", pool.name))
@@ -117,8 +117,9 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     }
     let administrators = administrators(table);
     report_route_conflicts(table, &routes, public_url.as_ref());
-    report_closed_routes(table, &routes, &identity_pools, &user_pool);
+    report_closed_routes(table, &routes, &identity_pools, &user_pools);
     table.finish();
+    let mut user_pools = user_pools.into_iter();
     Some(Config {
         folder: folder.to_owned(),
         state_dir: state_dir.unwrap_or_else(|| store.url.folder().unwrap_or(folder).to_owned()),
@@ -135,7 +136,8 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         breached_passwords,
         message_limits: message_limits?,
         signed_out_url,
-        user_pool,
+        user_pool: user_pools.next()?,
+        further_user_pools: user_pools.collect(),
         roles,
         identity_pools,
         administrators,
@@ -163,17 +165,6 @@ fn mail(table: &Table<'_>, public_url: Option<&PublicUrl>) -> Option<Mail> {
         );
     }
     Some(mail)
-}
-
-fn user_pool(table: &Table<'_>, roles: &[String]) -> Option<UserPool> {
-    let pools = table.tables(&USER_POOLS);
-    if let Some(second) = pools.get(1) {
-        second.report("there are two user pools", "a deployment has one: move the groups into the first");
-    }
-    match pools.first() {
-        Some(pool) => UserPool::read(pool, roles),
-        None => UserPool::read(&table.empty(&USER_POOLS)?, roles),
-    }
 }
 
 fn providers(table: &Table<'_>, user_pool: &UserPool) -> Vec<Provider> {
@@ -214,12 +205,12 @@ fn issuers(table: &Table<'_>, public_url: Option<&PublicUrl>) -> Vec<TrustedIssu
     issuers
 }
 
-/// Returns the names to which role mappings can refer: of providers, issuers and the user pool.
+/// Returns the names to which role mappings can refer: of providers, issuers and user pools.
 fn principal_sources(
     table: &Table<'_>,
     providers: &[Provider],
     issuers: &[TrustedIssuer],
-    user_pool: &UserPool,
+    user_pools: &[UserPool],
 ) -> Vec<String> {
     let mut names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
     for issuer in issuers {
@@ -231,15 +222,14 @@ fn principal_sources(
         }
         names.push(issuer.name.clone());
     }
-    if user_pool.issues_access_tokens() {
-        if names.contains(&user_pool.name) {
-            table.report(
-                format!("the user pool and an issuer or a provider are named \"{}\"", user_pool.name),
-                "give the pool another name: role mappings refer to it",
-            );
-        }
-        names.push(user_pool.name.clone());
+    let issuing: Vec<&UserPool> = user_pools.iter().filter(|pool| pool.issues_access_tokens()).collect();
+    for pool in issuing.iter().filter(|pool| names.contains(&pool.name)) {
+        table.report(
+            format!("the user pool and an issuer or a provider are named \"{}\"", pool.name),
+            "give the pool another name: role mappings refer to it",
+        );
     }
+    names.extend(issuing.iter().map(|pool| pool.name.clone()));
     names
 }
 
@@ -307,10 +297,10 @@ fn report_closed_routes(
     table: &Table<'_>,
     routes: &[Route],
     identity_pools: &[IdentityPool],
-    user_pool: &UserPool,
+    user_pools: &[UserPool],
 ) {
     for route in routes {
-        if route.bearer && !table.has(&ISSUERS) && !user_pool.issues_access_tokens() {
+        if route.bearer && !table.has(&ISSUERS) && !route.may_get_pool_tokens(user_pools) {
             table.report(
                 format!("no token can be valid for route \"{}\"", route.name),
                 "add an [[issuer]] or a [[user_pool.client]] that may get tokens, or remove `bearer`",

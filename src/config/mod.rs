@@ -157,8 +157,10 @@ pub struct Config {
     pub message_limits: MessageLimits,
     /// The address to which browsers are redirected after a sign-out; a page of Narthex if absent.
     pub signed_out_url: Option<Url>,
-    /// The user directory.
+    /// The first user pool, in which the users of providers are.
     pub user_pool: UserPool,
+    /// The user pools after the first one.
+    pub further_user_pools: Vec<UserPool>,
     /// The roles and their policies.
     pub roles: Vec<Role>,
     /// The rules that give roles to principals.
@@ -190,6 +192,11 @@ pub enum LoadError {
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Config {
+    /// Iterates over the user pools, in the order of the file.
+    pub fn user_pools(&self) -> impl Iterator<Item = &UserPool> + Clone {
+        std::iter::once(&self.user_pool).chain(&self.further_user_pools)
+    }
+
     /// Reads and validates `file`.
     ///
     /// # Errors

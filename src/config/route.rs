@@ -7,6 +7,7 @@ use super::reader::{Invalid, Table};
 use super::role::plain_name;
 use super::route_keys as keys;
 use super::upstream::{Upstream, UpstreamTls};
+use super::user_pool::UserPool;
 use crate::base::{Duration, fold, is_control};
 use http::{HeaderName, HeaderValue};
 use url::Url;
@@ -186,10 +187,21 @@ impl Route {
     }
 
     /// Returns whether tokens of the user pool with these names are accepted; `is_own` states
-    /// whether it is the file's pool.
+    /// whether it is the first pool of the file.
     pub fn accepts_user_pool(&self, names: &[&str], is_own: bool) -> bool {
         let is_named = |pools: &Vec<String>| pools.iter().any(|name| names.contains(&name.as_str()));
         self.user_pools.as_ref().map_or(is_own, is_named)
+    }
+
+    /// Returns whether a user pool whose tokens are accepted may issue any. `pools` are those of
+    /// the file; a pool that is not among them was made by the API.
+    pub fn may_get_pool_tokens<'a>(&self, pools: impl IntoIterator<Item = &'a UserPool> + Clone) -> bool {
+        let first_issues = || pools.clone().into_iter().next().is_some_and(UserPool::issues_access_tokens);
+        let issues = |name: &String| {
+            let declared = pools.clone().into_iter().find(|pool| pool.name == *name);
+            declared.is_none_or(UserPool::issues_access_tokens)
+        };
+        self.user_pools.as_ref().map_or_else(first_issues, |names| names.iter().any(issues))
     }
 
     /// Returns whether the assertion contains `group`.

@@ -127,10 +127,10 @@ pub const BEARER: Key<bool> = Key::new(
 pub const USER_POOLS: Key<Vec<String>> = Key::new(
     "user_pools",
     Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(item.list(|item| item.parse(user_pool)))),
-    "User pools whose tokens are accepted: the name of the file's, and ids of pools that were made by the API. Needs \
+    "User pools whose tokens are accepted: names of those of the file, and ids of pools that were made by the API. Needs \
      `bearer`.",
 )
-.computed("the user pool of the file")
+.computed("the first user pool of the file")
 .example("[\"us-east-1_Ab3dEf6hI\"]");
 pub const BASIC_PASSWORD: Key<()> = Key::new(
     "basic_password",

@@ -8,10 +8,12 @@ use super::reader::Table;
 use super::resource_server::{self, ResourceServer};
 use super::role::plain_name;
 use super::types::{INTEGER, TEXT};
+use std::collections::HashSet;
 
 pub(super) const SECTION: Section = Section {
     header: "[[user_pool]]",
-    about: "The user directory, its groups, and the app clients that get access tokens. There is at most one.",
+    about: "User directories, their groups, and the app clients that get access tokens. Users of `[[provider]]` are in the \
+            first one.",
     keys: &[
         &NAME,
         &SIGNING_ALGORITHM,
@@ -35,7 +37,7 @@ pub(super) const SECTION: Section = Section {
 const NAME: Key<String> = Key::new(
     "name",
     Type::Read(Shape::Text, |item| item.parse(|text| plain_name(text, "a user pool"))),
-    "Name of the pool. A pool with another name has other users.",
+    "Unique name of the pool. A pool with another name has other users.",
 )
 .default("\"default\"");
 const SIGNING_ALGORITHM: Key<&str> = Key::new(
@@ -51,7 +53,7 @@ const MESSAGES: Key<Nested> = Key::tables("message", &message::SECTION);
 
 const GROUP: Section = Section {
     header: "[[user_pool.group]]",
-    about: "Groups of the user pool. `[provider.groups]` maps a provider's groups to them.",
+    about: "Groups of the user pool that have roles. `[provider.groups]` maps a provider's groups to those of the first pool.",
     keys: &[&GROUP_NAME, &GROUP_ROLE, &GROUP_PRECEDENCE],
 };
 const GROUP_NAME: Key<String> =
@@ -67,7 +69,7 @@ const GROUP_PRECEDENCE: Key<u32> = Key::new(
 .computed("after every group with a number")
 .example("1");
 
-/// The user directory of a deployment.
+/// A user directory of a deployment.
 #[derive(Clone, Debug)]
 pub struct UserPool {
     /// The name. A pool with another name has other users.
@@ -99,7 +101,29 @@ pub struct Group {
 }
 
 impl UserPool {
-    pub(super) fn read(table: &Table<'_>, roles: &[String]) -> Option<Self> {
+    /// Reads the array of tables `key`. Without any table, there is one pool with the defaults.
+    pub(super) fn read_all(file: &Table<'_>, key: &Key<Nested>, roles: &[String]) -> Option<Vec<Self>> {
+        let (mut client_ids, mut is_wrong) = (HashSet::new(), false);
+        let read = |table: &Table<'_>| {
+            let pool = Self::read(table, roles, &mut client_ids);
+            is_wrong |= pool.is_none();
+            pool
+        };
+        let mut pools = file.distinct(key, read, |pool| {
+            (pool.name.clone(), format!("two user pools are named \"{}\"", pool.name))
+        });
+        // Without the wrong pool, another one would be the first.
+        if is_wrong {
+            return None;
+        }
+        if pools.is_empty() {
+            pools.push(Self::read(&file.empty(key)?, roles, &mut client_ids)?);
+        }
+        Some(pools)
+    }
+
+    /// Reads a pool. `client_ids` contains the client ids of the pools before it.
+    fn read(table: &Table<'_>, roles: &[String], client_ids: &mut HashSet<String>) -> Option<Self> {
         let name = table.read(&NAME);
         let signing_algorithm = table.read(&SIGNING_ALGORITHM);
         let rules = PoolRules::read(table);
@@ -122,14 +146,14 @@ impl UserPool {
             let identity = format!("{event} {channel} {:?}", message.language);
             (identity, format!("two messages are for `{event}` by `{channel}` in the same language"))
         });
-        for (at, client) in clients.iter().enumerate() {
-            let same = |other: &AppClient| client.id.is_some() && other.id == client.id;
-            if clients[..at].iter().any(same) {
-                table.report(
-                    format!("two app clients have the id of \"{}\"", client.name),
-                    "give each another id, or remove `id`: one is generated then",
-                );
-            }
+        // A client id determines the pool in every request.
+        for client in
+            clients.iter().filter(|of| of.id.as_ref().is_some_and(|id| !client_ids.insert(id.clone())))
+        {
+            table.report(
+                format!("two app clients have the id of \"{}\"", client.name),
+                "give each another id, or remove `id`: one is generated then",
+            );
         }
         table.finish();
         Some(Self {

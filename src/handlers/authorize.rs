@@ -40,7 +40,7 @@ pub fn authorization_url(catalogue: &Catalogue, request: &AuthorizationUrl<'_>) 
         catalogue,
         "/oauth2/authorize",
         Some(&AuthorizationRequest {
-            client_id: catalogue.pool.gateway_client.clone(),
+            client_id: catalogue.gateway_client.clone(),
             redirect_uri: request.redirect_uri.to_owned(),
             state: request.state.to_owned(),
             code_challenge: request.code_challenge.to_owned(),
@@ -125,7 +125,7 @@ fn read(
         return Ok(AuthorizeParams { request: None, provider, login_hint, other_account });
     }
     let client_id = form.remove("client_id").ok_or(AuthorizeError::Page("client_id is missing"))?;
-    if client_id != catalogue.pool.gateway_client {
+    if client_id != catalogue.gateway_client {
         return Err(AuthorizeError::Page("client_id is of no client"));
     }
     let redirect_uri = form.remove("redirect_uri").ok_or(AuthorizeError::Page("redirect_uri is missing"))?;

@@ -4,21 +4,20 @@
 use super::error::{EndpointError, OAuthError};
 use super::{AppState, Form, Handled, RequestData, form, metrics};
 use crate::authn::rate_limit_key;
-use crate::catalogue::{AppClient, Catalogue};
+use crate::catalogue::{AppClient, Catalogue, Pool};
 use crate::pages::HttpResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, PRAGMA};
-use std::sync::Arc;
 
 /// Maximum logged length of an unknown client id in characters.
 const MAX_LOGGED_CLIENT_ID: usize = 128;
 
 /// A request of an authenticated client.
 pub(super) struct AuthenticatedClient<'a> {
-    pub catalogue: &'a Catalogue,
-    pub client: Arc<AppClient>,
+    pub pool: &'a Pool,
+    pub client: &'a AppClient,
     form: Form,
 }
 
@@ -47,7 +46,7 @@ pub(super) async fn answer(
 ) -> Handled {
     let catalogue = pool.catalogue.load();
     let answered = match authenticate_client(pool, info, &catalogue, body) {
-        Ok((client, form)) => handle(AuthenticatedClient { catalogue: &catalogue, client, form }).await,
+        Ok(client) => handle(client).await,
         Err(error) => Err(error.into()),
     };
     let (mut response, result) = match answered {
@@ -64,13 +63,14 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// Authenticates the app client of the request.
-fn authenticate_client(
-    pool: &AppState,
+/// Authenticates the app client of the request, which belongs to any user pool of the
+/// configuration.
+fn authenticate_client<'a>(
+    app: &AppState,
     info: &RequestData,
-    catalogue: &Catalogue,
+    catalogue: &'a Catalogue,
     body: &[u8],
-) -> Result<(Arc<AppClient>, Form), OAuthError> {
+) -> Result<AuthenticatedClient<'a>, OAuthError> {
     let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
     let (media_type, _) = encoding.split_once(';').unwrap_or((encoding, ""));
     if !media_type.trim_end().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -93,26 +93,26 @@ fn authenticate_client(
             reason,
         );
     };
-    let known = presented.iter().find_map(|(id, _)| catalogue.pool.client(id));
-    let Some(client) = known else {
+    let known = presented.iter().find_map(|(id, _)| catalogue.client(id));
+    let Some((pool, client)) = known else {
         refused(presented.first().map_or("", |(id, _)| id), "there is no such client");
         return Err(invalid_client());
     };
     // Section 2.3.1: "the authorization server MUST protect any endpoint utilizing it against brute
     // force attacks". By address and client, so that one client cannot lock out another.
     let from = info.client.map(|address| (rate_limit_key(address), client.id.clone()));
-    if let Err(wait) = pool.client_failures.check(from.as_ref()) {
+    if let Err(wait) = app.client_failures.check(from.as_ref()) {
         refused(&client.id, "too many failures");
         let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::new("invalid_client", why) });
     }
     let proven = presented.iter().any(|(id, secret)| *id == client.id && client.verify_secret(secret));
     if !proven {
-        pool.client_failures.record(from);
+        app.client_failures.record(from);
         refused(&client.id, "the secret is wrong");
         return Err(invalid_client());
     }
-    Ok((client.clone(), form))
+    Ok(AuthenticatedClient { pool, client, form })
 }
 
 fn invalid_client() -> OAuthError {

@@ -1,9 +1,9 @@
 //! Public keys of assertions as a JWK Set (RFC 7517, section 5) and as PEM; authorization server
-//! metadata of the user pool (RFC 8414).
+//! metadata of user pools (RFC 8414).
 
 use super::{AppState, Handled, Reply, RequestData, Shared};
-use crate::catalogue::Catalogue;
-use crate::config::OAuthFlow;
+use crate::catalogue;
+use crate::config::{Config, OAuthFlow, UserPool};
 use crate::directory::DirectoryError;
 use crate::model::Pool;
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
@@ -62,15 +62,20 @@ async fn metadata_of(app: &AppState, info: &RequestData, id: &str) -> Handled {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [pool.settings.signing_algorithm],
     });
-    if id == catalogue.pool.id {
-        add_endpoints(&mut metadata, &catalogue);
+    if let Some((pool, declared)) = catalogue.declared_pool(id) {
+        add_endpoints(&mut metadata, &catalogue.config, pool, declared);
     }
     Ok(public("application/json", metadata.to_string()))
 }
 
 /// Adds the token endpoints, which clients of the file can use.
-fn add_endpoints(metadata: &mut serde_json::Value, catalogue: &Catalogue) {
-    let url = &catalogue.config.public_url;
+fn add_endpoints(
+    metadata: &mut serde_json::Value,
+    config: &Config,
+    pool: &catalogue::Pool,
+    declared: &UserPool,
+) {
+    let url = &config.public_url;
     let how = ["client_secret_basic", "client_secret_post"];
     for (name, path) in [
         ("token_endpoint", "/oauth2/token"),
@@ -80,13 +85,12 @@ fn add_endpoints(metadata: &mut serde_json::Value, catalogue: &Catalogue) {
         metadata[name] = url.join(path).into();
         metadata[format!("{name}_auth_methods_supported")] = json!(how);
     }
-    let mut clients = catalogue.pool.clients();
+    let mut clients = pool.clients();
     let grants: &[&str] = match clients.any(|client| client.allows_flow(OAuthFlow::ClientCredentials)) {
         true => &["client_credentials"],
         false => &[],
     };
-    let servers = &catalogue.config.user_pool.resource_servers;
-    let scopes: Vec<&String> = servers.iter().flat_map(|server| &server.scopes).collect();
+    let scopes: Vec<&String> = declared.resource_servers.iter().flat_map(|server| &server.scopes).collect();
     // RFC 8414, section 3.2: "Claims with zero elements MUST be omitted from the response." The
     // response types are REQUIRED.
     for (name, all) in [("grant_types_supported", json!(grants)), ("scopes_supported", json!(scopes))] {

@@ -52,14 +52,14 @@ fn issue(
         let why = "the only grant_type here is client_credentials";
         return Err(OAuthError::new("unsupported_grant_type", why).into());
     }
-    let client = &*request.client;
+    let client = request.client;
     if !client.allows_flow(OAuthFlow::ClientCredentials) {
         let why = "this client may not use that grant: its allowed_oauth_flows do not name it";
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
     let scopes = resolve_scopes(client, request.parameter("scope"))?;
     let now = pool.clock.now();
-    let token = pool.access_tokens.issue(request.catalogue, client, &scopes, now).map_err(|error| {
+    let token = pool.access_tokens.issue(request.pool, client, &scopes, now).map_err(|error| {
         tracing::error!(request_id = info.request_id, %error, "no access token was issued");
         ErrorResponse::internal()
     })?;
@@ -107,7 +107,7 @@ async fn revoke_token(
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
 ) -> Result<HttpResponse, EndpointError> {
-    let token = match pool.access_tokens.revocable(request.catalogue, request.required("token")?) {
+    let token = match pool.access_tokens.revocable(request.pool, request.required("token")?) {
         Ok(token) => token,
         // Section 2.2.1: "If the server responds with HTTP status code 503, the client must assume
         // the token still exists and may retry after a reasonable delay."
@@ -185,12 +185,12 @@ fn active(token: &AccessToken) -> serde_json::Value {
     response
 }
 
-/// Returns the claims of the request's token if it is an active token of this pool.
+/// Returns the claims of the request's token if it is an active token of the client's pool.
 /// `token_type_hint` is ignored (RFC 7662, section 2.1: the server "MAY ignore this parameter").
 fn own_active_token(
     pool: &AppState,
     request: &AuthenticatedClient<'_>,
 ) -> Result<Option<AccessToken>, EndpointError> {
     let token = request.required("token")?;
-    Ok(pool.access_tokens.verify(request.catalogue, token, pool.clock.now()).ok())
+    Ok(pool.access_tokens.verify(request.pool, token, pool.clock.now()).ok())
 }

@@ -56,12 +56,15 @@ impl AssumedRole {
         person: Option<&Person<'_>>,
     ) -> Result<Self, NoRole> {
         let role = chosen.role;
-        let user_pool =
-            || format!("cognito-idp.{}.amazonaws.com/{}", catalogue.config.region, catalogue.pool.id);
+        let user_pool = |person: &Person<'_>| {
+            let id = person.pool_issuer.and_then(|issuer| issuer.rsplit('/').next());
+            let id = id.unwrap_or(&catalogue.pool.id);
+            format!("cognito-idp.{}.amazonaws.com/{id}", catalogue.config.region)
+        };
         let (amr, subject) = match person {
             Some(person) => {
                 let by = ["authenticated".to_owned(), person.provider.to_owned()];
-                let pool = person.of_user_pool.then(user_pool);
+                let pool = person.of_user_pool.then(|| user_pool(person));
                 (by.into_iter().chain(pool).collect(), person.user.id.as_str())
             }
             None => (["unauthenticated".to_owned()].into(), identity_id),

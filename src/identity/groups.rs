@@ -1,4 +1,5 @@
-//! Mapping of a provider's groups to the user pool's groups.
+//! Mapping of a provider's groups to the groups of the first user pool, and the groups of pool
+//! users.
 
 use crate::config::{Config, Group};
 
@@ -30,12 +31,12 @@ impl<'a> Groups<'a> {
     }
 
     /// Returns the groups of a user of the pool called `pool`, who is a member of them in the
-    /// directory. A group of the file's pool has the role that the file gives to its name.
+    /// directory. A group of a pool of the file has the role that the file gives to its name.
     pub fn of_pool_user(config: &'a Config, pool: &str, groups: &'a [String]) -> Self {
-        let own = &config.user_pool;
-        let is_member = |group: &&Group| own.name == pool && groups.contains(&group.name);
+        let declared = config.user_pools().find(|declared| declared.name == pool);
+        let is_member = |group: &&Group| groups.contains(&group.name);
         Self {
-            pool_groups: own.groups.iter().filter(is_member).collect(),
+            pool_groups: declared.iter().flat_map(|pool| &pool.groups).filter(is_member).collect(),
             visible: groups.iter().map(String::as_str).collect(),
         }
     }
@@ -48,5 +49,46 @@ impl<'a> Groups<'a> {
         let first = bearing().min_by_key(|group| rank(group))?;
         let same = |group: &Group| rank(group) != rank(first) || group.role == first.role;
         bearing().all(same).then_some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_has_the_role_that_its_own_pool_gives() {
+        let text = r#"
+            public_url = "https://auth.example.com"
+            [[role]]
+            name = "reader"
+            policies = ["policy.json"]
+            [[role]]
+            name = "editor"
+            policies = ["policy.json"]
+            [[user_pool]]
+            name = "people"
+            [[user_pool.group]]
+            name = "writers"
+            role = "reader"
+            [[user_pool]]
+            name = "staff"
+            [[user_pool.group]]
+            name = "writers"
+            role = "editor"
+        "#;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("policy.json"), "{}").unwrap();
+        let config = Config::parse(text, "test", folder.path(), &|_| None).unwrap();
+        let member = ["writers".to_owned()];
+        let role = |pool| {
+            let groups = Groups::of_pool_user(&config, pool, &member);
+            assert_eq!(groups.visible, ["writers"]);
+            groups.preferred().and_then(|group| group.role.clone())
+        };
+        assert_eq!(role("people").as_deref(), Some("reader"));
+        assert_eq!(role("staff").as_deref(), Some("editor"));
+        // The directory of a pool that was made by the API grants no role of the file.
+        assert_eq!(role("us-east-1_Ab3dEf6hI"), None);
     }
 }

@@ -22,9 +22,11 @@ pub struct Person<'a> {
     pub auth_time: Option<Timestamp>,
     /// The creation time of the session or token.
     pub issued_at: Option<Timestamp>,
-    /// Whether the user belongs to the user pool. Otherwise it is the subject of another issuer's
-    /// token.
+    /// Whether the user belongs to a user pool of this deployment. Otherwise it is the subject of
+    /// another issuer's token.
     pub of_user_pool: bool,
+    /// The issuer of the token of a pool user. A user without it belongs to the first user pool.
+    pub pool_issuer: Option<&'a str>,
 }
 
 impl<'a> Person<'a> {
@@ -39,6 +41,7 @@ impl<'a> Person<'a> {
             auth_time: session.auth_time,
             issued_at: Some(session.created_at),
             of_user_pool: true,
+            pool_issuer: None,
         }
     }
 

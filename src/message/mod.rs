@@ -57,13 +57,13 @@ pub struct MessageSettings<'a> {
 }
 
 impl<'a> MessageSettings<'a> {
-    /// Returns the settings in `config`.
-    pub fn of(config: &'a Config) -> Self {
+    /// Returns the settings in `config` for messages to users of a pool with these templates.
+    pub fn of(config: &'a Config, templates: &'a [MessageTemplate]) -> Self {
         Self {
             mail: config.mail.as_ref(),
             sms: config.sms.as_ref(),
             limits: config.message_limits,
-            templates: &config.user_pool.messages,
+            templates,
         }
     }
 }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn recipients_are_checked_before_anything_is_written() {
         let (config, code) = (settings(), Secret::new("123456"));
-        let all = MessageSettings { limits: LIMITS, ..MessageSettings::of(&config) };
+        let all = MessageSettings { limits: LIMITS, ..MessageSettings::of(&config, &[]) };
         let none = MessageSettings { mail: None, sms: None, ..all };
         let result = |settings, channel, to| {
             prepare(settings, &message(channel, to, &code))

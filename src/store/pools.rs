@@ -45,6 +45,7 @@ statements! {
     PAGE_IN_STATE = concat!(
         "SELECT ", columns!(), " FROM pools WHERE state = $1 AND no > $2 ORDER BY no LIMIT $3"
     );
+    OF_SOURCE = concat!("SELECT ", columns!(), " FROM pools WHERE source = $1 ORDER BY no");
     IN_STATE = concat!("SELECT ", columns!(), " FROM pools WHERE state = $1 ORDER BY no LIMIT $2");
     ADD = concat!(
         "INSERT INTO pools (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"
@@ -138,6 +139,17 @@ impl Tx<'_> {
     pub async fn pools(&mut self, after: i64, limit: u32) -> Result<Vec<Pool>> {
         let rows = sqlx::query(PAGE).bind(after).bind(i64::from(limit)).fetch_all(&mut *self.inner).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// Returns every pool in use of a source. There is no limit: a configuration file has few.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn pools_of_source(&mut self, source: PoolSource) -> Result<Vec<Pool>> {
+        let rows = sqlx::query(OF_SOURCE).bind(name_of(&SOURCES, source)).fetch_all(&mut *self.inner).await?;
+        let mut pools = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+        pools.retain(|pool| pool.state == PoolState::Live);
+        Ok(pools)
     }
 
     /// Returns the pool with this id; adds it with the default settings if there is none.

@@ -129,6 +129,26 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Removes the setting `name`, if it is stored.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn remove_setting(&mut self, name: &str) -> Result<()> {
+        sqlx::query("DELETE FROM settings WHERE name = $1").bind(name).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+
+    /// Removes the setting `name`, and those whose names begin with it and a slash.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn remove_settings_below(&mut self, name: &str) -> Result<()> {
+        const REMOVE: &str = "DELETE FROM settings WHERE name = $1 \
+                              OR substr(name, 1, length(CAST($2 AS TEXT))) = CAST($2 AS TEXT)";
+        sqlx::query(REMOVE).bind(name).bind(format!("{name}/")).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+
     async fn get_or_init(&mut self, name: &str, candidate: &[u8]) -> Result<Vec<u8>> {
         sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
             .bind(name)

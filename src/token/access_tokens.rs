@@ -1,28 +1,30 @@
-//! Access tokens of the user pool: issuance, verification with its key set, and revocation.
+//! Access tokens of the configuration's user pools: issuance, verification with their key sets, and
+//! revocation.
 
 use super::bearer::{AccessToken, TokenError, authentic, verify};
 use super::keys::{KeyChain, KeyChainError, KeySet};
+use super::pool_keys::{PoolKeys, TokenUse};
 use super::revocations::Revocations;
 use crate::base::{Clock, Entropy, Timestamp, uuid};
-use crate::catalogue::{AppClient, Catalogue};
+use crate::catalogue::{AppClient, Catalogue, Pool};
 use crate::config::TrustedIssuer;
 use crate::jose::{self, Algorithm, KeyError, NumericDate, Unverified};
 use crate::store::{Store, StoreError};
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// An issuer of the user pool's access tokens.
+/// An issuer of the access tokens of the configuration's user pools.
 pub struct AccessTokens {
     /// The revoked tokens.
     pub revocations: Revocations,
     store: Store,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// The keys, which exist as soon as an app client may get tokens.
-    keys: ArcSwapOption<Keys>,
+    /// The keys of each pool, which exist as soon as an app client may get tokens.
+    keys: ArcSwap<Vec<Arc<Keys>>>,
 }
 
 /// The keys of one pool that sign with one algorithm.
@@ -80,26 +82,42 @@ impl AccessTokens {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StoreError> {
         let revocations = Revocations::open(store.clone(), clock.clone()).await?;
-        Ok(Self { revocations, store, clock, entropy, keys: ArcSwapOption::empty() })
+        Ok(Self { revocations, store, clock, entropy, keys: ArcSwap::default() })
     }
 
-    /// Opens the keys that the configuration in `catalogue` needs.
+    /// Opens the keys that the configuration in `catalogue` needs, and keeps the others.
     ///
     /// # Errors
     /// Returns an error if the keys cannot be opened; the previous keys stay in use.
     pub async fn apply(&self, catalogue: &Catalogue) -> Result<(), KeyChainError> {
-        let (pool, algorithm) = (&catalogue.pool.id, catalogue.config.user_pool.signing_algorithm);
-        let same = |keys: &Keys| keys.pool == *pool && keys.algorithm == algorithm;
-        if !catalogue.config.user_pool.issues_access_tokens() || self.keys.load().as_deref().is_some_and(same)
-        {
-            return Ok(());
+        let mut all = Vec::clone(&self.keys.load());
+        for (pool, declared) in catalogue.declared_pools() {
+            let algorithm = declared.signing_algorithm;
+            let same = |keys: &Arc<Keys>| keys.pool == pool.id && keys.algorithm == algorithm;
+            if !declared.issues_access_tokens() || all.iter().any(same) {
+                continue;
+            }
+            let keys = Arc::new(self.open_keys(&pool.id, algorithm).await?);
+            all.retain(|keys| keys.pool != pool.id);
+            all.push(keys);
         }
+        self.keys.store(Arc::new(all));
+        Ok(())
+    }
+
+    async fn open_keys(&self, pool: &str, algorithm: &'static str) -> Result<Keys, KeyChainError> {
         let signs = Algorithm::from_name(algorithm).ok_or(KeyChainError::Absent)?;
-        let purpose = format!("user_pool/{pool}/access_token");
+        let purpose = PoolKeys::purpose(pool, TokenUse::Access);
         let (store, clock, entropy) = (self.store.clone(), self.clock.clone(), self.entropy.clone());
         let chain = KeyChain::open(&purpose, signs, store, clock, entropy, true).await?;
-        self.keys.store(Some(Arc::new(Keys { pool: pool.clone(), algorithm, chain })));
-        Ok(())
+        Ok(Keys { pool: pool.to_owned(), algorithm, chain })
+    }
+
+    /// Drops the keys of pools that the configuration in `catalogue` does not have.
+    pub fn retain(&self, catalogue: &Catalogue) {
+        let mut all = Vec::clone(&self.keys.load());
+        all.retain(|keys| catalogue.declared_pool(&keys.pool).is_some());
+        self.keys.store(Arc::new(all));
     }
 
     /// Rotates the keys, as [`KeyChain::rotate`] does.
@@ -107,48 +125,44 @@ impl AccessTokens {
     /// # Errors
     /// Returns an error if the database fails or a key cannot be read; the keys do not change.
     pub async fn rotate(&self, removes: bool) -> Result<(), KeyChainError> {
-        match &*self.keys.load() {
-            Some(keys) => keys.chain.rotate(removes).await,
-            None => Ok(()),
+        for keys in &**self.keys.load() {
+            keys.chain.rotate(removes).await?;
         }
+        Ok(())
     }
 
-    /// Returns the current keys.
-    pub fn keys(&self) -> Option<Arc<KeySet>> {
-        self.keys.load().as_ref().map(|keys| keys.chain.current())
+    /// Returns the current keys of `pool`.
+    fn keys(&self, pool: &Pool) -> Option<Arc<KeySet>> {
+        let all = self.keys.load();
+        all.iter().find(|keys| keys.pool == pool.id).map(|keys| keys.chain.current())
     }
 
-    /// Returns the user pool as a trusted issuer, once it has keys.
-    pub fn as_issuer(&self, catalogue: &Catalogue) -> Option<TrustedIssuer> {
-        let keys = self.keys()?;
+    /// Returns `pool` as a trusted issuer, once it has keys.
+    pub fn as_issuer(&self, pool: &Pool) -> Option<TrustedIssuer> {
+        let keys = self.keys(pool)?;
         let algorithms = keys.published.iter().map(|key| key.algorithm().name().to_owned()).collect();
-        Some(catalogue.pool.as_issuer(&catalogue.config, keys.jwk_set.clone(), algorithms))
+        Some(pool.as_issuer(keys.jwk_set.clone(), algorithms))
     }
 
-    /// Verifies an access token of the user pool, without checking revocation: the caller must
+    /// Verifies an access token of `pool`, without checking revocation: the caller must
     /// query the store, which has a revocation before any node does.
     ///
     /// # Errors
     /// Returns the reason why the token is not valid.
-    pub fn verify(
-        &self,
-        catalogue: &Catalogue,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<AccessToken, TokenError> {
-        let (keys, issuer) = (self.keys().ok_or(TokenError::NoKeys)?, self.as_issuer(catalogue));
+    pub fn verify(&self, pool: &Pool, token: &str, now: Timestamp) -> Result<AccessToken, TokenError> {
+        let (keys, issuer) = (self.keys(pool).ok_or(TokenError::NoKeys)?, self.as_issuer(pool));
         let issuer = issuer.ok_or(TokenError::NoKeys)?;
         verify(Unverified::read(token).map_err(TokenError::Malformed)?, &issuer, &keys.verifying, now)
     }
 
-    /// Returns the data for a revocation of `token`, if the user pool has signed it. The token may
+    /// Returns the data for a revocation of `token`, if `pool` has signed it. The token may
     /// be expired or not valid yet: a clock that is behind, or a change of the configuration, could
     /// make it valid.
     ///
     /// # Errors
-    /// Returns the reason why `token` is not one of the user pool's tokens.
-    pub fn revocable(&self, catalogue: &Catalogue, token: &str) -> Result<Revocable, TokenError> {
-        let (keys, issuer) = (self.keys().ok_or(TokenError::NoKeys)?, self.as_issuer(catalogue));
+    /// Returns the reason why `token` is not one of the pool's tokens.
+    pub fn revocable(&self, pool: &Pool, token: &str) -> Result<Revocable, TokenError> {
+        let (keys, issuer) = (self.keys(pool).ok_or(TokenError::NoKeys)?, self.as_issuer(pool));
         let issuer = issuer.ok_or(TokenError::NoKeys)?;
         let token = Unverified::read(token).map_err(TokenError::Malformed)?;
         authentic(&token, &issuer, &keys.verifying)?;
@@ -163,24 +177,24 @@ impl AccessTokens {
         })
     }
 
-    /// Issues a token to `client` itself (RFC 6749, section 4.4), with `scopes`.
+    /// Issues a token to `client` of `pool` itself (RFC 6749, section 4.4), with `scopes`.
     ///
     /// # Errors
     /// Returns an error if there is no key or signing fails.
     pub fn issue(
         &self,
-        catalogue: &Catalogue,
+        pool: &Pool,
         client: &AppClient,
         scopes: &[&str],
         now: Timestamp,
     ) -> Result<String, IssueError> {
-        let keys = self.keys().ok_or(IssueError::NoKey)?;
+        let keys = self.keys(pool).ok_or(IssueError::NoKey)?;
         let claims = Claims {
             sub: &client.id,
             token_use: "access",
             scope: &scopes.join(" "),
             auth_time: now.seconds(),
-            iss: &catalogue.pool.issuer,
+            iss: &pool.issuer,
             exp: now.plus(client.access_token_validity).seconds(),
             iat: now.seconds(),
             version: 2,

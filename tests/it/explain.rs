@@ -467,8 +467,8 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     (
         "[[user_pool]]\n",
         "[[user_pool]]\n[[user_pool]]\n",
-        "there are two user pools",
-        "move the groups into the first",
+        "two user pools are named \"default\"",
+        "give them different names",
     ),
     ("precedence = 1", "precedence = -1", "`precedence` is a number", "a whole number, at least 0"),
     ("name = \"photos\"\n", "", "`name` is missing in [[route]]", "add name = \"photos\""),

@@ -49,6 +49,7 @@ mod direct;
 mod docs;
 mod examples;
 mod explain;
+mod file_pools;
 mod framing;
 mod full_disk;
 mod gateway;

@@ -120,7 +120,7 @@ async fn add(
         client: None,
         expires_at: now.plus(Duration::from_secs(seconds)),
     };
-    let (message, settings) = (&message, MessageSettings::of(config));
+    let (message, settings) = (&message, MessageSettings::of(config, &config.user_pool.messages));
     store
         .transaction(|tx| Box::pin(async move { enqueue(tx, settings, message, now, &SystemEntropy).await }))
         .await

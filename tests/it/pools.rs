@@ -4,12 +4,12 @@
 use crate::support::config_errors::{assert_each_reported, config_errors};
 use crate::support::engine::{Engine, count_occurrences, database_content, new_key_ring};
 use crate::support::narthex::NarthexBuilder;
-use crate::support::users::{add_pool, create_user, new_user};
+use crate::support::users::{create_user, new_user};
 use narthex::base::{Clock as _, Duration, KeyRing, ManualClock, Secret, SystemEntropy, Timestamp};
 use narthex::catalogue::Catalogue;
 use narthex::config::{Config, SessionLimits};
 use narthex::directory::pools::{
-    self, FilePool, NewClient, NewProvider, NewSecret, PoolChanges, ProviderChanges, write_file_pool,
+    self, FilePool, NewClient, NewProvider, NewSecret, PoolChanges, ProviderChanges, write_file_pools,
 };
 use narthex::directory::{self, DirectoryError, Page, PageRequest, PoolCache};
 use narthex::model::{
@@ -551,8 +551,8 @@ async fn catalogue(store: &Store, user_pool: &str) -> Catalogue {
 }
 
 async fn write(store: &Store, user_pool: &str) -> Result<FilePool, DirectoryError> {
-    let pool = FilePool::of(&catalogue(store, user_pool).await);
-    write_file_pool(store, &pool, now(), &SystemEntropy).await.map(|()| pool)
+    let mut pools = FilePool::all(&catalogue(store, user_pool).await);
+    write_file_pools(store, &pools, now(), &SystemEntropy).await.map(|_| pools.remove(0))
 }
 
 const FILE: &str = r#"name = "people"
@@ -701,8 +701,11 @@ async fn the_file_takes_nothing_from_the_api_and_fixes_sign_in(engine: Engine) {
     // A pool that an earlier version added without settings gets the file's, until it has users.
     let store = &store;
     let fresh = catalogue(store, "name = \"earlier\"\nusername_attributes = [\"email\"]").await;
-    let earlier = add_pool(store, &fresh.pool.id, PoolSettings::default()).await;
-    let write_fresh = async || write_file_pool(store, &FilePool::of(&fresh), now(), &SystemEntropy).await;
+    let id = fresh.pool.id.as_str();
+    let added =
+        store.transaction(|tx| Box::pin(async move { tx.get_or_add_pool(id, now(), &SystemEntropy).await }));
+    let earlier = added.await.unwrap();
+    let write_fresh = async || write_file_pools(store, &FilePool::all(&fresh), now(), &SystemEntropy).await;
     create_user(store, &earlier, &new_user("alice", &[]), now()).await.unwrap();
     assert_eq!(exception(write_fresh().await), "InvalidParameterException");
     let user = &store.find_user(&earlier, "alice", narthex::store::Lookup::SignIn).await.unwrap().unwrap();

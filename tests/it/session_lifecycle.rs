@@ -246,4 +246,10 @@ async fn nodes_with_different_files_say_so_until_they_agree() {
     assert!(differing(1));
     two.edit(change);
     wait_until("both to agree", || differing(0));
+    // A further user pool is part of the configuration.
+    let pools = "[[user_pool]]\nname = \"default\"\n[[user_pool]]\nname = \"staff\"\n";
+    one.edit(|text| text + pools);
+    wait_until("a difference of pools", || differing(1));
+    two.edit(|text| text + pools);
+    wait_until("both to agree again", || differing(0));
 }

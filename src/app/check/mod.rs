@@ -102,9 +102,10 @@ fn check_policies(catalogue: &Catalogue, report: &mut Report) {
     }
 }
 
-/// Prints the settings for app clients.
+/// Prints the settings for app clients of each user pool.
 fn print_app_clients(catalogue: &Catalogue, is_unreachable: bool) {
-    if catalogue.config.user_pool.clients.is_empty() {
+    let has_further = !catalogue.further_pools.is_empty();
+    if catalogue.config.user_pool.clients.is_empty() && !has_further {
         return;
     }
     let url = &catalogue.config.public_url;
@@ -116,10 +117,16 @@ fn print_app_clients(catalogue: &Catalogue, is_unreachable: bool) {
         unknown |= !known;
         say!("  {what:<16} {}", if known { id } else { "not made yet" });
     };
-    line("issuer", &catalogue.pool.issuer);
-    let mut clients: Vec<_> = catalogue.pool.clients().collect();
-    clients.sort_by(|a, b| a.name.cmp(&b.name));
-    clients.iter().for_each(|client| line(&client.name, &client.id));
+    for pool in catalogue.pools() {
+        if has_further {
+            say!("  {:<16} {}", "user pool", pool.name);
+        }
+        line("pool id", &pool.id);
+        line("issuer", &pool.issuer);
+        let mut clients: Vec<_> = pool.clients().collect();
+        clients.sort_by(|a, b| a.name.cmp(&b.name));
+        clients.iter().for_each(|client| line(&client.name, &client.id));
+    }
     match (unknown, is_unreachable) {
         (true, true) => say!("  what is not made yet may be in the store, which cannot be opened"),
         (true, false) => say!("  what is not made yet is made at the first start, and stays"),

@@ -40,14 +40,14 @@ pub fn check(catalogue: &Catalogue, report: &mut Report) {
     }
 }
 
-/// Returns the routes that accept every token of the user pool.
+/// Returns the routes that accept every token of a user pool.
 fn open_to_programs(config: &Config) -> impl Iterator<Item = &Route> {
     let open = |route: &&Route| {
         let anybody = route.access == Access::SignedIn && route.allowed.is_none();
         route.bearer && anybody && route.scopes.is_empty()
     };
-    let issues = config.user_pool.issues_access_tokens();
-    config.routes.iter().filter(move |_| issues).filter(open)
+    let gets = |route: &&Route| route.may_get_pool_tokens(config.user_pools());
+    config.routes.iter().filter(gets).filter(open)
 }
 
 /// Returns the attributes of headers that no provider supplies, each with its route.

@@ -243,7 +243,9 @@ fn rules(subject_context: &ExplainContext, person: Option<&Person<'_>>, judged: 
             })
             .collect(),
         Some(MappingType::Token) => {
-            let groups = subject_context.catalogue.config.user_pool.groups.iter();
+            let config = &subject_context.catalogue.config;
+            let named = config.user_pools().find(|pool| pool.name == person.provider);
+            let groups = named.unwrap_or(&config.user_pool).groups.iter();
             let line = |group: &crate::config::Group| {
                 let role = group.role.as_deref().unwrap_or("none");
                 let member = person.groups.pool_groups.iter().any(|of| of.name == group.name);

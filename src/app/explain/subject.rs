@@ -103,6 +103,7 @@ impl Subject {
             auth_time: self.sign_in.auth_time,
             issued_at: self.sign_in.issued_at,
             of_user_pool: self.of_user_pool,
+            pool_issuer: None,
         }
     }
 }
@@ -285,8 +286,8 @@ fn subject_from_claims(
 ) -> Result<Subject, String> {
     let config = &*catalogue.config;
     let issuer = claims.get("iss").and_then(Value::as_str);
-    let own = catalogue.pool.as_issuer(config, String::new(), Vec::new());
-    let by_token = [&own].into_iter().chain(&config.issuers).find(|known| Some(known.url.as_str()) == issuer);
+    let own: Vec<_> = catalogue.pools().map(|pool| pool.as_issuer(String::new(), Vec::new())).collect();
+    let by_token = own.iter().chain(&config.issuers).find(|known| Some(known.url.as_str()) == issuer);
     if let (Some(issuer), None) = (by_token, provider) {
         return subject_from_bearer_token(issuer, &claims);
     }

@@ -144,7 +144,9 @@ impl Prepared {
             client: requester.address,
             expires_at,
         };
-        let settings = MessageSettings::of(&catalogue.config);
+        // A pool that was made by the API has the built-in texts.
+        let templates = catalogue.declared_pool(&pool.id).map_or(&[][..], |(_, declared)| &declared.messages);
+        let settings = MessageSettings::of(&catalogue.config, templates);
         let destination = enqueue(tx, settings, &message, now, entropy).await??;
         Ok(CodeDelivery { attribute: recipient.attribute, channel, destination })
     }

@@ -1,22 +1,19 @@
-//! The user pool that the configuration file declares, with its app clients and resource servers:
-//! at the start and at each reload they are written to the database, from which every node reads.
+//! The user pools that the configuration file declares, with their app clients and resource
+//! servers: at the start and at each reload they are written to the database, from which every node
+//! reads.
 
 use super::client::end_refresh_families;
+use super::file_parts::{write_client, write_servers};
 use super::file_settings::{client_settings, pool_settings, server_settings};
 use super::publish;
 use crate::base::{Entropy, Secret, Timestamp, time_ordered_number};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{self, Catalogue, pool_setting};
+use crate::config;
 use crate::directory::error::{DirectoryError, Outcome};
-use crate::model::{
-    AppClient, AppClientSettings, ClientSecret, Pool, PoolSettings, PoolSource, ResourceServer,
-    ResourceServerSettings,
-};
+use crate::model::{AppClientSettings, Pool, PoolSettings, PoolSource, PoolState, ResourceServerSettings};
 use crate::store::{CheckedWork, Counter, Store, Tx};
 
-/// Maximum resource servers that are compared with the file's.
-const MAX_SERVERS: u32 = 1000;
-
-/// The user pool of the configuration file.
+/// A user pool of the configuration file.
 #[derive(Clone, Debug)]
 pub struct FilePool {
     /// Its id.
@@ -41,11 +38,14 @@ pub struct FileClient {
 }
 
 impl FilePool {
-    /// Returns what the file of `catalogue` declares.
-    pub fn of(catalogue: &Catalogue) -> Self {
-        let declared = &catalogue.config.user_pool;
-        let id_of = |name: &str| catalogue.pool.clients().find(|client| client.name == name);
-        let client = |of: &crate::config::AppClient| {
+    /// Returns the pools that the file of `catalogue` declares, in its order.
+    pub fn all(catalogue: &Catalogue) -> Vec<Self> {
+        catalogue.declared_pools().map(|(pool, declared)| Self::new(pool, declared)).collect()
+    }
+
+    fn new(pool: &catalogue::Pool, declared: &config::UserPool) -> Self {
+        let id_of = |name: &str| pool.clients().find(|client| client.name == name);
+        let client = |of: &config::AppClient| {
             Some(FileClient {
                 id: id_of(&of.name)?.id.clone(),
                 settings: client_settings(of),
@@ -53,7 +53,7 @@ impl FilePool {
             })
         };
         Self {
-            id: catalogue.pool.id.clone(),
+            id: pool.id.clone(),
             settings: pool_settings(declared),
             resource_servers: declared.resource_servers.iter().map(server_settings).collect(),
             clients: declared.clients.iter().filter_map(client).collect(),
@@ -61,58 +61,71 @@ impl FilePool {
     }
 }
 
-/// Writes the pool of the configuration file to the database, as far as it differs. App clients and
-/// resource servers that the file no longer declares are removed, with the clients' refresh tokens.
+/// Writes the pools of the configuration file to the database, as far as they differ, all or none.
+/// App clients and resource servers that the file no longer declares are removed, with the clients'
+/// refresh tokens. Returns the pools that it no longer declares: they stay with their users, and
+/// the API may change them from now on.
 ///
 /// # Errors
 /// Returns `InvalidParameterException` if the file changes a sign-in setting of an existing pool,
 /// or declares what the API has created; an error if the database fails.
-pub async fn write_file_pool(
+pub async fn write_file_pools(
     store: &Store,
-    declared: &FilePool,
+    declared: &[FilePool],
     now: Timestamp,
     entropy: &dyn Entropy,
-) -> Outcome<()> {
+) -> Outcome<Vec<Pool>> {
     let write = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
         Box::pin(async move { write(tx, declared, now, entropy).await })
     });
+    let (ended, released) = write.await?;
     // The refresh tokens of a removed client would be valid again if the file had it again.
-    for client_id in write.await? {
+    for client_id in ended {
         end_refresh_families(store, &client_id, now, entropy).await?;
     }
-    Ok(())
+    Ok(released)
 }
 
-/// Writes what differs. Returns the ids of the clients that were added or removed: neither has
-/// valid refresh tokens.
+/// Writes what differs. Returns the ids of the clients that were added or removed, neither of which
+/// has valid refresh tokens, and the released pools.
 async fn write(
     tx: &mut Tx<'_>,
-    declared: &FilePool,
+    declared: &[FilePool],
     now: Timestamp,
     entropy: &dyn Entropy,
-) -> Outcome<Vec<String>> {
-    let (pool, mut differs) = write_pool(tx, declared, now, entropy).await?;
-    differs |= write_servers(tx, &pool, declared, now).await?;
+) -> Outcome<(Vec<String>, Vec<Pool>)> {
+    let mut pools = Vec::new();
+    for of in declared {
+        let (pool, differs) = write_pool(tx, of, now, entropy).await?;
+        pools.push((of, pool, differs));
+    }
     let mut ended = Vec::new();
     for client in tx.app_clients_of_source(PoolSource::File).await? {
-        let is_declared = declared.clients.iter().any(|of| of.id == client.id);
-        // A pool of another name is another pool: its clients are no longer the file's.
-        if !is_declared || client.pool != pool.no {
-            tx.remove_app_client(&client.id).await?;
-            ended.push(client.id);
+        // A client may have moved to another pool, in which it is another client.
+        let pool = pools.iter_mut().find(|(_, pool, _)| pool.no == client.pool);
+        if pool.as_ref().is_some_and(|(of, ..)| of.clients.iter().any(|known| known.id == client.id)) {
+            continue;
+        }
+        if let Some((_, _, differs)) = pool {
+            *differs = true;
+        }
+        tx.remove_app_client(&client.id).await?;
+        ended.push(client.id);
+    }
+    for (of, pool, mut differs) in pools {
+        differs |= write_servers(tx, &pool, &of.resource_servers, now).await?;
+        for client in &of.clients {
+            let (changed, added) = write_client(tx, &pool, client, now, entropy).await?;
+            differs |= changed;
+            if added && !ended.contains(&client.id) {
+                ended.push(client.id.clone());
+            }
+        }
+        if differs {
+            publish(tx, &pool, entropy).await?;
         }
     }
-    for client in &declared.clients {
-        let (changed, added) = write_client(tx, &pool, client, now, entropy).await?;
-        differs |= changed;
-        if added && !ended.contains(&client.id) {
-            ended.push(client.id.clone());
-        }
-    }
-    if differs || !ended.is_empty() {
-        publish(tx, &pool, entropy).await?;
-    }
-    Ok(ended)
+    Ok((ended, release_pools(tx, declared, now, entropy).await?))
 }
 
 /// Returns the stored pool, and whether it has changed.
@@ -134,6 +147,7 @@ async fn write_pool(
         tx.add_pool(&pool).await?;
         return Ok((pool, true));
     };
+    reclaim(tx, &pool, &declared.settings.name).await?;
     // A pool without a name and without users was added by a node before the file was read: nothing
     // depends on its settings yet.
     let is_unused = pool.settings.name.is_empty() && tx.counter(pool.no, Counter::Users).await? == 0;
@@ -156,101 +170,63 @@ async fn write_pool(
     Ok((pool, true))
 }
 
-async fn write_servers(tx: &mut Tx<'_>, pool: &Pool, declared: &FilePool, now: Timestamp) -> Outcome<bool> {
-    let stored = tx.resource_servers(pool.no, MAX_SERVERS).await?;
-    let mut differs = false;
-    for server in stored.iter().filter(|server| server.source == PoolSource::File) {
-        if !declared.resource_servers.iter().any(|(identifier, _)| *identifier == server.identifier) {
-            tx.remove_resource_server(pool.no, &server.identifier).await?;
-            differs = true;
-        }
+/// Checks that the file may declare the stored pool: it is the file's, or was until the file no
+/// longer declared it.
+async fn reclaim(tx: &mut Tx<'_>, pool: &Pool, name: &str) -> Outcome<()> {
+    let setting = released_setting(&pool.id);
+    if pool.state != PoolState::Live {
+        return Err(DirectoryError::invalid(format!(
+            "the user pool `{name}` of the file is being deleted\n  help: give the pool another `name`, or try again"
+        )));
     }
-    for (identifier, settings) in &declared.resource_servers {
-        let mut server = ResourceServer {
-            pool: pool.no,
-            identifier: identifier.clone(),
-            source: PoolSource::File,
-            settings: settings.clone(),
-            created_at: now,
-            updated_at: now,
-        };
-        match stored.iter().find(|stored| stored.identifier == *identifier) {
-            Some(stored) if stored.source == PoolSource::Api => {
-                return Err(taken("resource server", identifier));
-            }
-            Some(stored) if stored.settings == *settings => {}
-            Some(stored) => {
-                server.created_at = stored.created_at;
-                tx.save_resource_server(&server).await?;
-                differs = true;
-            }
-            None => differs |= tx.add_resource_server(&server).await?,
-        }
+    if pool.source == PoolSource::File {
+        return Ok(());
     }
-    Ok(differs)
+    if tx.setting(&setting).await?.is_none() {
+        return Err(DirectoryError::invalid(format!(
+            "the file declares the user pool `{name}` with the id `{}`, which the API has created\n  help: give the \
+             pool another `name` in the file, or delete the other one first",
+            pool.id
+        )));
+    }
+    Ok(tx.remove_setting(&setting).await?)
 }
 
-/// Returns whether the client has changed, and whether it was added.
-async fn write_client(
+/// Gives the pools that the file no longer declares to the API, and removes their resource servers
+/// of the file. Their users stay.
+async fn release_pools(
     tx: &mut Tx<'_>,
-    pool: &Pool,
-    declared: &FileClient,
+    declared: &[FilePool],
     now: Timestamp,
     entropy: &dyn Entropy,
-) -> Outcome<(bool, bool)> {
-    let Some(mut client) = tx.app_client(&declared.id).await? else {
-        let client = AppClient {
-            id: declared.id.clone(),
-            pool: pool.no,
-            source: PoolSource::File,
-            settings: declared.settings.clone(),
-            version: 1,
-            created_at: now,
-            updated_at: now,
-        };
-        tx.add_app_client(&client).await?;
-        write_secrets(tx, &client, &declared.secrets, now, entropy).await?;
-        return Ok((true, true));
-    };
-    if client.source == PoolSource::Api {
-        return Err(taken("app client", &declared.id));
+) -> Outcome<Vec<Pool>> {
+    let mut stored = tx.pools_of_source(PoolSource::File).await?;
+    stored.retain(|pool| declared.iter().all(|of| of.id != pool.id));
+    for pool in &mut stored {
+        write_servers(tx, pool, &[], now).await?;
+        tx.save_setting(&released_setting(&pool.id), &pool.settings.name).await?;
+        pool.source = PoolSource::Api;
+        pool.version += 1;
+        pool.updated_at = now;
+        tx.save_pool(pool).await?;
+        publish(tx, pool, entropy).await?;
     }
-    let differs = client.settings != declared.settings;
-    let rotated = write_secrets(tx, &client, &declared.secrets, now, entropy).await?;
-    if differs || rotated {
-        client.settings = declared.settings.clone();
-        client.version += 1;
-        client.updated_at = now;
-        tx.save_app_client(&client).await?;
-    }
-    Ok((differs || rotated, false))
+    Ok(stored)
 }
 
-/// Stores the secrets of a client, if they differ. Returns whether they do.
-async fn write_secrets(
-    tx: &mut Tx<'_>,
-    client: &AppClient,
-    declared: &[Secret],
-    now: Timestamp,
-    entropy: &dyn Entropy,
-) -> Outcome<bool> {
-    let stored = tx.client_secrets(&client.id).await?;
-    if stored.iter().map(|stored| &stored.secret).eq(declared) {
-        return Ok(false);
+/// Removes the ids of a pool that the file no longer declared. If the file declares its name again,
+/// that is another pool.
+pub(super) async fn forget_file_pool(tx: &mut Tx<'_>, id: &str) -> Outcome<()> {
+    let setting = released_setting(id);
+    if let Some(name) = tx.setting(&setting).await? {
+        tx.remove_settings_below(&pool_setting(&name)).await?;
+        tx.remove_setting(&setting).await?;
     }
-    tx.remove_client_secrets(&client.id).await?;
-    for (number, secret) in (1..).zip(declared) {
-        // The order of the ids is the order of the file, which has at most two.
-        let id = format!("{}--file{number}", client.id);
-        let secret = ClientSecret { id, secret: secret.clone(), created_at: now };
-        tx.add_client_secret(client, &secret, entropy).await?;
-    }
-    Ok(true)
+    Ok(())
 }
 
-fn taken(what: &str, id: &str) -> DirectoryError {
-    DirectoryError::invalid(format!(
-        "the file declares the {what} `{id}`, which the API has created\n  help: give it another id in the file, \
-         or delete the other one first"
-    ))
+/// Returns the name of the setting with the name in the file of a pool that the file no longer
+/// declares.
+fn released_setting(id: &str) -> String {
+    format!("released_pool/{id}")
 }

@@ -8,6 +8,7 @@ mod client;
 mod client_settings;
 mod domain;
 mod file;
+mod file_parts;
 mod file_settings;
 mod pool;
 mod provider;
@@ -22,7 +23,7 @@ pub use client::{
     update_client,
 };
 pub use domain::{create_domain, delete_domain, find_domain, list_domains, update_domain};
-pub use file::{FileClient, FilePool, write_file_pool};
+pub use file::{FileClient, FilePool, write_file_pools};
 pub use pool::{PoolChanges, create_pool, delete_pool, find_pool, list_pools, update_pool};
 pub use provider::{
     NewProvider, ProviderChanges, create_provider, delete_provider, describe_provider, find_provider,

@@ -2,6 +2,7 @@
 
 use super::attributes::check_declared;
 use super::check::{check_name, duplicate};
+use super::file::forget_file_pool;
 use super::tags::check_tags;
 use super::{check_writable, live_pool, no_pool, publish};
 use crate::base::{Entropy, KeyRing, Timestamp, pool_id, time_ordered_number};
@@ -155,6 +156,7 @@ pub async fn delete_pool(tx: &mut Tx<'_>, id: &str, now: Timestamp, entropy: &dy
     tx.save_pool(&pool).await?;
     tx.remove_pool_domains(pool.no).await?;
     tx.remove_app_clients(pool.no).await?;
+    forget_file_pool(tx, id).await?;
     publish(tx, &pool, entropy).await
 }
 

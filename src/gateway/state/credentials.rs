@@ -108,9 +108,9 @@ pub fn accepts_pool(bearer: &BearerPrincipal, route: &Route, catalogue: &Catalog
     if !matches!(issuer.keys, KeySource::Own(_)) {
         return true;
     }
-    match issuer.url == catalogue.pool.issuer {
-        true => route.config.accepts_user_pool(&[&issuer.name, &catalogue.pool.id], true),
-        false => route.config.accepts_user_pool(&[&issuer.name], false),
+    match catalogue.pools().find(|pool| pool.issuer == issuer.url) {
+        Some(pool) => route.config.accepts_user_pool(&[&pool.name, &pool.id], pool.id == catalogue.pool.id),
+        None => route.config.accepts_user_pool(&[&issuer.name], false),
     }
 }
 

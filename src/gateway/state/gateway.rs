@@ -202,7 +202,7 @@ impl Gateway {
 
     /// Applies the issuers of bearer tokens, with the user pools that routes name.
     pub async fn apply_issuers(&self) {
-        let pools = user_pool_issuers(&self.pool.directory, &self.pool.catalogue.load()).await;
+        let pools = user_pool_issuers(&self.pool, &self.pool.catalogue.load()).await;
         self.bearers.apply(&self.pool.catalogue, &pools);
     }
 

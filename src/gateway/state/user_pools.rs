@@ -2,17 +2,15 @@
 
 use crate::catalogue::Catalogue;
 use crate::config::TrustedIssuer;
-use crate::directory::Directory;
-use std::collections::BTreeSet;
+use crate::handlers::AppState;
+use std::collections::BTreeMap;
 
-/// Returns the pools that routes name, except the file's own, as far as they exist.
-pub async fn user_pool_issuers(directory: &Directory, catalogue: &Catalogue) -> Vec<TrustedIssuer> {
-    let named = catalogue.config.routes.iter().filter_map(|route| route.user_pools.as_ref()).flatten();
-    let own = [&catalogue.config.user_pool.name, &catalogue.pool.id];
-    let ids: BTreeSet<&String> = named.filter(|name| !own.contains(name)).collect();
+/// Returns the pools that routes name, as far as they exist, except those whose keys are in
+/// [`AppState::access_tokens`].
+pub async fn user_pool_issuers(app: &AppState, catalogue: &Catalogue) -> Vec<TrustedIssuer> {
     let mut issuers = Vec::new();
-    for id in ids {
-        match issuer_of(directory, catalogue, id).await {
+    for (id, name) in named_pools(app, catalogue) {
+        match issuer_of(app, catalogue, id, name).await {
             Ok(Some(issuer)) => issuers.push(issuer),
             Ok(None) => tracing::warn!(
                 pool = id,
@@ -24,14 +22,28 @@ pub async fn user_pool_issuers(directory: &Directory, catalogue: &Catalogue) -> 
     issuers
 }
 
+/// Returns the ids of the pools, each with the name of its issuer.
+fn named_pools<'c>(app: &AppState, catalogue: &'c Catalogue) -> BTreeMap<&'c str, &'c str> {
+    let mut pools = BTreeMap::new();
+    for name in catalogue.config.routes.iter().filter_map(|route| route.user_pools.as_ref()).flatten() {
+        match catalogue.pools().find(|pool| pool.name == *name || pool.id == *name) {
+            Some(pool) if app.access_tokens.as_issuer(pool).is_some() => {}
+            Some(pool) => drop(pools.insert(pool.id.as_str(), pool.name.as_str())),
+            None => drop(pools.insert(name.as_str(), name.as_str())),
+        }
+    }
+    pools
+}
+
 async fn issuer_of(
-    directory: &Directory,
+    app: &AppState,
     catalogue: &Catalogue,
     id: &str,
+    name: &str,
 ) -> Result<Option<TrustedIssuer>, crate::directory::DirectoryError> {
-    let Some(pool) = directory.pools.pool(id).await? else { return Ok(None) };
-    let keys = directory.tokens.access_token_keys(&pool).await?;
+    let Some(pool) = app.directory.pools.pool(id).await? else { return Ok(None) };
+    let keys = app.directory.tokens.access_token_keys(&pool).await?;
     let algorithms = keys.published.iter().map(|key| key.algorithm().name().to_owned()).collect();
-    let (name, url) = (id.to_owned(), catalogue.issuer_of(id));
-    Ok(Some(TrustedIssuer::of_user_pool(name, url, keys.jwk_set.clone(), algorithms, Vec::new())))
+    let url = catalogue.issuer_of(id);
+    Ok(Some(TrustedIssuer::of_user_pool(name.to_owned(), url, keys.jwk_set.clone(), algorithms, Vec::new())))
 }
