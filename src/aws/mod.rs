@@ -17,4 +17,4 @@ mod sigv4;
 mod supported;
 mod validate;
 
-pub use protocol::router;
+pub use protocol::{entity_too_large, is_api_request, router};

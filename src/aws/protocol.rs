@@ -12,6 +12,7 @@ use super::supported::refuse_unsupported;
 use super::validate::{prune, unknown_in_response, validate};
 use crate::authn::rate_limit_key;
 use crate::handlers::{AppState, RequestOrigin};
+use crate::jose::UniqueKeysValue;
 use crate::pages::HttpResponse;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -45,6 +46,18 @@ const MAX_HEADER_MESSAGE: usize = 512;
 /// Returns the routes of the API.
 pub fn router(app: Arc<AppState>) -> Router {
     Router::new().route("/", post(answer).options(preflight)).with_state(app)
+}
+
+/// Returns whether a request to this path names an operation.
+pub fn is_api_request(path: &str, headers: &HeaderMap) -> bool {
+    path == "/" && headers.contains_key(TARGET)
+}
+
+/// Returns the response to a body above the limit.
+pub fn entity_too_large(request_id: &str) -> HttpResponse {
+    let error = ApiError::new("RequestEntityTooLargeException", "The request is too large.");
+    metrics::request("unknown", error.exception);
+    write(Err(error), request_id)
 }
 
 /// Answers a browser's preflight request. Any site may call the API: a request has its credentials
@@ -89,6 +102,7 @@ impl Target {
         Ok(Self { operation, model })
     }
 
+    /// Runs the operation.
     async fn call(
         &self,
         app: &Arc<AppState>,
@@ -167,13 +181,17 @@ impl Target {
     }
 }
 
-/// Reads the body: a JSON object; empty is an empty one.
+/// Reads the body: JSON without a member that occurs twice, of which two parsers could choose
+/// different values. An empty body is an empty object.
 fn read_body(body: &[u8]) -> Result<Value, ApiError> {
     if body.is_empty() {
         return Ok(Value::Object(serde_json::Map::new()));
     }
-    serde_json::from_slice(body)
-        .map_err(|_| ApiError::serialization("Unexpected token or end of input in JSON."))
+    match serde_json::from_slice(body) {
+        Ok(UniqueKeysValue(value)) => Ok(value),
+        Err(error) if error.is_data() => Err(ApiError::serialization("A member occurs twice in JSON.")),
+        Err(_) => Err(ApiError::serialization("Unexpected token or end of input in JSON.")),
+    }
 }
 
 /// Runs a public operation, and counts a wrong guess against the client's address. An app's server

@@ -23,3 +23,4 @@ pub mod stand_in;
 pub mod tunnel;
 pub mod upstream;
 pub mod visitor;
+pub mod wire;
