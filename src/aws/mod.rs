@@ -17,4 +17,6 @@ mod sigv4;
 mod supported;
 mod validate;
 
+pub use cognito_idp::operations;
+pub use operation::OperationSummary;
 pub use protocol::{entity_too_large, is_api_request, router};

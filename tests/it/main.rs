@@ -36,6 +36,7 @@ mod cognito_libraries;
 mod cognito_pools;
 mod cognito_search;
 mod cognito_user_names;
+mod cognito_validation;
 mod cognito_wire;
 mod crash;
 mod dead_ends;

@@ -10,6 +10,7 @@ pub mod json;
 pub mod lemonldap;
 pub mod load;
 pub mod mail;
+pub mod model_cases;
 pub mod narthex;
 pub mod odd_provider;
 pub mod orders;
