@@ -35,6 +35,7 @@ mod cognito_clients;
 mod cognito_libraries;
 mod cognito_pools;
 mod cognito_search;
+mod cognito_shapes;
 mod cognito_user_names;
 mod cognito_validation;
 mod cognito_wire;
