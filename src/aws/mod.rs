@@ -9,6 +9,7 @@ mod administrator;
 mod call;
 mod cognito_idp;
 mod error;
+mod exceptions;
 mod metrics;
 mod model;
 mod operation;

@@ -4,6 +4,7 @@ use super::administrator::{Requested, authenticate, authorize, requested_resourc
 use super::call::{AdminCall, Call};
 use super::cognito_idp::find_operation;
 use super::error::ApiError;
+use super::exceptions::as_listed;
 use super::metrics;
 use super::model::{COGNITO_IDP, OperationModel};
 use super::operation::{Handler, Operation};
@@ -116,7 +117,7 @@ impl Target {
         let response = match self.operation.handler {
             Handler::Public(run) => {
                 validate(&COGNITO_IDP, input, &request)?;
-                limited(&call, run(&call, request)).await?
+                limited(&call, run(&call, request)).await.map_err(|error| self.as_listed(error))?
             }
             Handler::Admin(run) => {
                 let call = self.admin_call(call, parts, origin, body, &request)?;
@@ -129,6 +130,7 @@ impl Target {
                     }
                     Err(error) => Err(error),
                 };
+                let result = result.map_err(|error| self.as_listed(error));
                 audit(name, &call, origin, &result);
                 result?
             }
@@ -141,6 +143,11 @@ impl Target {
             return Err(ApiError::internal());
         }
         Ok(response)
+    }
+
+    /// Returns an error of the operation as an exception that the model lists for it.
+    fn as_listed(&self, error: ApiError) -> ApiError {
+        as_listed(self.operation.name, self.model, error)
     }
 
     /// Verifies the signature, and evaluates the administrator's policies.

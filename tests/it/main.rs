@@ -32,6 +32,7 @@ mod cognito_admin;
 mod cognito_admin_exceptions;
 mod cognito_api;
 mod cognito_clients;
+mod cognito_exceptions;
 mod cognito_libraries;
 mod cognito_pools;
 mod cognito_search;

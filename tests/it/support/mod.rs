@@ -6,6 +6,7 @@ pub mod browser;
 pub mod certificates;
 pub mod documented;
 pub mod engine;
+pub mod exceptions;
 pub mod json;
 pub mod lemonldap;
 pub mod load;
