@@ -31,6 +31,7 @@ mod clock;
 mod cognito_admin;
 mod cognito_admin_exceptions;
 mod cognito_api;
+mod cognito_auth_flows;
 mod cognito_clients;
 mod cognito_exceptions;
 mod cognito_libraries;
