@@ -12,6 +12,7 @@ pub mod lemonldap;
 pub mod load;
 pub mod mail;
 pub mod model_cases;
+pub mod model_shapes;
 pub mod narthex;
 pub mod odd_provider;
 pub mod orders;
