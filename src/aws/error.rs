@@ -50,10 +50,11 @@ impl ApiError {
         Self::new("InternalErrorException", "Internal error.")
     }
 
-    /// Returns the status: 400, or 500 for a server fault.
+    /// Returns the status: 400, but for a server fault and a body above the limit.
     pub fn status(&self) -> StatusCode {
         match self.exception {
             "InternalErrorException" => StatusCode::INTERNAL_SERVER_ERROR,
+            "RequestEntityTooLargeException" => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
     }

@@ -9,6 +9,7 @@ mod administrator;
 mod call;
 mod cognito_idp;
 mod error;
+mod exceptions;
 mod metrics;
 mod model;
 mod operation;
@@ -17,4 +18,6 @@ mod sigv4;
 mod supported;
 mod validate;
 
-pub use protocol::router;
+pub use cognito_idp::operations;
+pub use operation::OperationSummary;
+pub use protocol::{entity_too_large, is_api_request, router};

@@ -26,6 +26,15 @@ pub struct Operation {
     pub handler: Handler,
 }
 
+/// The name of an implemented operation, and who calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationSummary {
+    /// The name.
+    pub name: &'static str,
+    /// Whether an administrator signs the request.
+    pub is_signed: bool,
+}
+
 /// The resource of a policy's decision ("Actions, resources, and condition keys for Amazon Cognito
 /// User Pools").
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ use super::administrator::{Requested, authenticate, authorize, requested_resourc
 use super::call::{AdminCall, Call};
 use super::cognito_idp::find_operation;
 use super::error::ApiError;
+use super::exceptions::as_listed;
 use super::metrics;
 use super::model::{COGNITO_IDP, OperationModel};
 use super::operation::{Handler, Operation};
@@ -12,6 +13,7 @@ use super::supported::refuse_unsupported;
 use super::validate::{prune, unknown_in_response, validate};
 use crate::authn::rate_limit_key;
 use crate::handlers::{AppState, RequestOrigin};
+use crate::jose::UniqueKeysValue;
 use crate::pages::HttpResponse;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -45,6 +47,18 @@ const MAX_HEADER_MESSAGE: usize = 512;
 /// Returns the routes of the API.
 pub fn router(app: Arc<AppState>) -> Router {
     Router::new().route("/", post(answer).options(preflight)).with_state(app)
+}
+
+/// Returns whether a request to this path names an operation.
+pub fn is_api_request(path: &str, headers: &HeaderMap) -> bool {
+    path == "/" && headers.contains_key(TARGET)
+}
+
+/// Returns the response to a body above the limit.
+pub fn entity_too_large(request_id: &str) -> HttpResponse {
+    let error = ApiError::new("RequestEntityTooLargeException", "The request is too large.");
+    metrics::request("unknown", error.exception);
+    write(Err(error), request_id)
 }
 
 /// Answers a browser's preflight request. Any site may call the API: a request has its credentials
@@ -89,6 +103,7 @@ impl Target {
         Ok(Self { operation, model })
     }
 
+    /// Runs the operation.
     async fn call(
         &self,
         app: &Arc<AppState>,
@@ -103,7 +118,7 @@ impl Target {
             Handler::Public(run) => {
                 validate(&COGNITO_IDP, input, &request)?;
                 prune(&COGNITO_IDP, input, &mut request);
-                limited(&call, run(&call, request)).await?
+                limited(&call, run(&call, request)).await.map_err(|error| self.as_listed(error))?
             }
             Handler::Admin(run) => {
                 let call = self.admin_call(call, parts, origin, body, &request)?;
@@ -116,6 +131,7 @@ impl Target {
                     }
                     Err(error) => Err(error),
                 };
+                let result = result.map_err(|error| self.as_listed(error));
                 audit(name, &call, origin, &result);
                 result?
             }
@@ -128,6 +144,11 @@ impl Target {
             return Err(ApiError::internal());
         }
         Ok(response)
+    }
+
+    /// Returns an error of the operation as an exception that the model lists for it.
+    fn as_listed(&self, error: ApiError) -> ApiError {
+        as_listed(self.operation.name, self.model, error)
     }
 
     /// Verifies the signature, and evaluates the administrator's policies.
@@ -168,13 +189,17 @@ impl Target {
     }
 }
 
-/// Reads the body: a JSON object; empty is an empty one.
+/// Reads the body: JSON without a member that occurs twice, of which two parsers could choose
+/// different values. An empty body is an empty object.
 fn read_body(body: &[u8]) -> Result<Value, ApiError> {
     if body.is_empty() {
         return Ok(Value::Object(serde_json::Map::new()));
     }
-    serde_json::from_slice(body)
-        .map_err(|_| ApiError::serialization("Unexpected token or end of input in JSON."))
+    match serde_json::from_slice(body) {
+        Ok(UniqueKeysValue(value)) => Ok(value),
+        Err(error) if error.is_data() => Err(ApiError::serialization("A member occurs twice in JSON.")),
+        Err(_) => Err(ApiError::serialization("Unexpected token or end of input in JSON.")),
+    }
 }
 
 /// Runs a public operation, and counts a wrong guess against the client's address.

@@ -16,7 +16,7 @@ const MAX_SHOWN: usize = 256;
 /// Returns `SerializationException` for a value of another type, and `InvalidParameterException`
 /// with AWS's words for values out of their bounds.
 pub fn validate(model: &Model, shape: &str, request: &Value) -> Result<(), ApiError> {
-    let mut walk = Walk { model, violations: Vec::new() };
+    let mut walk = Walk { model, violations: Vec::new(), is_hidden: false };
     walk.value(model.shape(shape), request, "")?;
     match &*walk.violations {
         [] => Ok(()),
@@ -61,6 +61,8 @@ pub fn unknown_in_response(model: &Model, shape: &str, response: &Value) -> Opti
 struct Walk<'m> {
     model: &'m Model,
     violations: Vec<String>,
+    /// Whether a sensitive member holds the value.
+    is_hidden: bool,
 }
 
 impl Walk<'_> {
@@ -68,6 +70,14 @@ impl Walk<'_> {
         if shape.document {
             return Ok(());
         }
+        let is_hidden = self.is_hidden;
+        self.is_hidden |= shape.sensitive;
+        let result = self.members(shape, value, path);
+        self.is_hidden = is_hidden;
+        result
+    }
+
+    fn members(&mut self, shape: &Shape, value: &Value, path: &str) -> Result<(), ApiError> {
         match (shape.kind, value) {
             (Kind::Structure, Value::Object(members)) => {
                 for name in &shape.required {
@@ -151,14 +161,14 @@ impl Walk<'_> {
         }
     }
 
-    /// Adds a violation in AWS's words. The value of a sensitive member is left out.
+    /// Adds a violation in AWS's words. The value of a sensitive member, or in one, is left out.
     fn violation(&mut self, shape: &Shape, value: Option<&str>, path: &str, constraint: &str) {
         if self.violations.len() >= MAX_VIOLATIONS {
             return;
         }
         let mut text = "Value".to_owned();
         match value {
-            _ if shape.sensitive => {}
+            _ if self.is_hidden || shape.sensitive => {}
             Some(value) => {
                 let shown: String = value.chars().take(MAX_SHOWN).collect();
                 let _ = write!(text, " '{shown}'");
@@ -280,6 +290,16 @@ mod tests {
         assert!(message("InitiateAuthRequest", flow).contains(
             "Value 'user_password_auth' at 'authFlow' failed to satisfy constraint: Member must satisfy enum value set: [USER_SRP_AUTH,"
         ));
+    }
+
+    #[test]
+    fn values_in_a_sensitive_member_are_not_repeated() {
+        let parameters = json!({ "PASSWORD": "p".repeat(131_073) });
+        let request = json!({ "ClientId": "c", "AuthFlow": "USER_AUTH", "AuthParameters": parameters,
+            "ClientMetadata": { "a": "m".repeat(131_073) } });
+        let text = message("InitiateAuthRequest", request);
+        assert!(text.contains("Value at 'authParameters.PASSWORD.member'") && !text.contains("pp"), "{text}");
+        assert!(text.contains("Value 'mm"), "{text}");
     }
 
     #[test]

@@ -110,11 +110,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         (pool.name.clone(), format!("two identity pools are named \"{}\"", pool.name))
     });
     let routes = routes(table, &identity_pools);
-    for provider in &mut providers {
-        let by_pools = identity_pools.iter().flat_map(|pool| pool.judged_claims(&provider.name)).cloned();
-        let by_routes = routes.iter().filter_map(|route| route.allowed.as_ref()).flat_map(Allow::judged);
-        provider.judged_attributes = by_pools.chain(by_routes.map(str::to_owned)).collect();
-    }
+    set_judged_attributes(&mut providers, &identity_pools, &routes);
     let administrators = administrators(table);
     report_route_conflicts(table, &routes, public_url.as_ref());
     report_closed_routes(table, &routes, &identity_pools, &user_pools);
@@ -180,6 +176,15 @@ fn providers(table: &Table<'_>, user_pool: &UserPool) -> Vec<Provider> {
     table.distinct(&PROVIDERS, provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
     })
+}
+
+/// Sets the attributes of each provider on which decisions about requests depend.
+fn set_judged_attributes(providers: &mut [Provider], identity_pools: &[IdentityPool], routes: &[Route]) {
+    for provider in providers {
+        let by_pools = identity_pools.iter().flat_map(|pool| pool.judged_claims(&provider.name)).cloned();
+        let by_routes = routes.iter().filter_map(|route| route.allowed.as_ref()).flat_map(Allow::judged);
+        provider.judged_attributes = by_pools.chain(by_routes.map(str::to_owned)).collect();
+    }
 }
 
 fn issuers(table: &Table<'_>, public_url: Option<&PublicUrl>) -> Vec<TrustedIssuer> {

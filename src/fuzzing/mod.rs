@@ -1,12 +1,14 @@
-//! Fuzz targets: parsers of untrusted input, as functions of bytes.
+//! Fuzz targets: parsers of untrusted input and the Cognito API, as functions of bytes.
 //!
 //! Each function returns whether it accepts the input, and panics if an accepted input violates a
 //! property on which the rest of the program relies. `make fuzz` runs them under libFuzzer, and the
 //! tests below run the seeds of `fuzz/seeds`. This module is only built for tests and with the
 //! feature `fuzzing`.
 
+mod api;
 mod configuration;
 mod cookies;
+mod deployment;
 mod policies;
 mod tokens;
 
@@ -14,6 +16,7 @@ pub use crate::gateway::fuzzing::{path, proxy_header, request_head};
 pub use crate::provider::saml::fuzzing::{
     canonical, document as saml_canonical, logout as saml_logout, response as saml_response,
 };
+pub use api::api;
 pub use configuration::configuration;
 pub use cookies::cookies;
 pub use policies::policy;
@@ -24,6 +27,7 @@ pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets. A file in `fuzz/targets` and a folder in `fuzz/seeds` have the same name.
 pub const TARGETS: &[Target] = &[
+    ("api", api),
     ("configuration", configuration),
     ("cookies", cookies),
     ("path", path),

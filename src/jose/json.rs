@@ -22,8 +22,8 @@ pub fn unique_keys_object(text: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(text).ok().map(|UniqueKeysObject(names)| names)
 }
 
-/// Any value inside such an object.
-struct UniqueKeysValue(Value);
+/// Any JSON value whose objects have no duplicate keys.
+pub struct UniqueKeysValue(pub Value);
 
 impl<'de> Deserialize<'de> for UniqueKeysValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

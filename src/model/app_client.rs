@@ -129,15 +129,32 @@ impl Default for AppClientSettings {
     }
 }
 
+/// The earlier names in `ExplicitAuthFlows`, and the flows that each allows. The name for custom
+/// authentication alone, which no flow here is, allows nothing.
+const EARLIER_AUTH_FLOWS: [(&str, &[&str]); 3] = [
+    (
+        "ADMIN_NO_SRP_AUTH",
+        &["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+    ),
+    ("USER_PASSWORD_AUTH", &["ALLOW_USER_PASSWORD_AUTH", "ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]),
+    ("CUSTOM_AUTH_FLOW_ONLY", &[]),
+];
+
 impl AppClientSettings {
     /// Returns the lifetime of a challenge.
     pub fn session_validity(&self) -> Duration {
         Duration::from_secs(self.session_validity)
     }
 
-    /// Returns whether `flow` is allowed. `flow` is its name in `ExplicitAuthFlows`.
+    /// Returns whether `flow` is allowed. `flow` is its name in `ExplicitAuthFlows`, with the
+    /// prefix `ALLOW_`.
+    ///
+    /// An earlier name, without the prefix, allows its own flow, SRP and refresh.
     pub fn allows_auth_flow(&self, flow: &str) -> bool {
-        self.explicit_auth_flows.iter().any(|allowed| allowed == flow)
+        self.explicit_auth_flows.iter().any(|allowed| {
+            let earlier = EARLIER_AUTH_FLOWS.iter().find(|(name, _)| *name == allowed.as_str());
+            earlier.map_or(allowed == flow, |(_, flows)| flows.contains(&flow))
+        })
     }
 
     /// Returns whether the client may use its grants of OAuth 2.0.
@@ -176,6 +193,33 @@ mod tests {
             ..all
         };
         assert!(some.may_read("email") && !some.may_read("name") && !some.may_write("email"));
+    }
+
+    #[test]
+    fn an_earlier_name_allows_its_flow_srp_and_refresh() {
+        let flows = [
+            "ALLOW_ADMIN_USER_PASSWORD_AUTH",
+            "ALLOW_USER_PASSWORD_AUTH",
+            "ALLOW_USER_SRP_AUTH",
+            "ALLOW_REFRESH_TOKEN_AUTH",
+            "ALLOW_USER_AUTH",
+            "ALLOW_CUSTOM_AUTH",
+            "",
+        ];
+        for (set, expected) in [
+            (&["ADMIN_NO_SRP_AUTH"][..], [true, false, true, true, false, false, false]),
+            (&["USER_PASSWORD_AUTH"], [false, true, true, true, false, false, false]),
+            (&["ADMIN_NO_SRP_AUTH", "USER_PASSWORD_AUTH"], [true, true, true, true, false, false, false]),
+            (&["CUSTOM_AUTH_FLOW_ONLY"], [false; 7]),
+            (&["ALLOW_USER_AUTH"], [false, false, false, false, true, false, false]),
+            (&["allow_user_auth", "ALLOW_USER_AUTH "], [false; 7]),
+            (&[], [false; 7]),
+        ] {
+            let explicit_auth_flows = set.iter().map(|flow| (*flow).to_owned()).collect();
+            let settings = AppClientSettings { explicit_auth_flows, ..AppClientSettings::default() };
+            assert_eq!(flows.map(|flow| settings.allows_auth_flow(flow)), expected, "{set:?}");
+            assert_eq!(settings.keeps_verifiers(), expected[2] || expected[4], "{set:?}");
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn a_user_is_created_with_names_that_are_free() {
         (with("ann", json!({})), exception("UsernameExistsException", "User account already exists")),
         (
             with("bob", json!({ "UserAttributes": attribute_list(&verified) })),
-            exception("AliasExistsException", "An account with the given email already exists."),
+            exception("UsernameExistsException", "An account with the given email already exists."),
         ),
         (
             with("bob@example.com", json!({})),

@@ -22,7 +22,7 @@ mod sign_up;
 mod tags;
 mod tokens;
 
-use super::operation::Operation;
+use super::operation::{Handler, Operation, OperationSummary};
 
 /// The operations of each family.
 const FAMILIES: [&[Operation]; 15] = [
@@ -45,22 +45,33 @@ const FAMILIES: [&[Operation]; 15] = [
 
 /// Returns the operation of this name.
 pub fn find_operation(name: &str) -> Option<&'static Operation> {
-    FAMILIES.iter().flat_map(|family| family.iter()).find(|operation| operation.name == name)
+    all_operations().find(|operation| operation.name == name)
+}
+
+/// Returns the operations that are implemented.
+pub fn operations() -> impl Iterator<Item = OperationSummary> {
+    all_operations().map(|operation| OperationSummary {
+        name: operation.name,
+        is_signed: matches!(operation.handler, Handler::Admin(_)),
+    })
+}
+
+fn all_operations() -> impl Iterator<Item = &'static Operation> {
+    FAMILIES.iter().flat_map(|family| family.iter())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::model::COGNITO_IDP;
-    use super::super::operation::Handler;
     use super::*;
     use std::collections::HashSet;
 
     #[test]
     fn operations_are_signed_as_the_model_says() {
         let mut names = HashSet::new();
-        for operation in FAMILIES.iter().flat_map(|family| family.iter()) {
+        for operation in operations() {
             let model = COGNITO_IDP.operation(operation.name).expect(operation.name);
-            assert_eq!(model.unsigned, matches!(operation.handler, Handler::Public(_)), "{}", operation.name);
+            assert_eq!(model.unsigned, !operation.is_signed, "{}", operation.name);
             assert!(names.insert(operation.name), "{} occurs twice", operation.name);
         }
     }

@@ -2,7 +2,6 @@
 
 use super::sign_in::AuthResponse;
 use crate::aws::call::Call;
-use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, Empty, Operation, operations};
 use crate::base::Secret;
 use crate::directory::RefreshFlow;
@@ -45,8 +44,7 @@ struct RevokeTokenRequest {
 
 async fn revoke_token(call: &Call, request: RevokeTokenRequest) -> Answer<Empty> {
     let of = call.client(&request.client_id).await?;
-    call.check_secret(&of, request.client_secret.as_ref())
-        .map_err(|error| ApiError { exception: "UnauthorizedException", ..error })?;
+    call.check_secret(&of, request.client_secret.as_ref())?;
     call.directory().tokens.revoke(call.sender(&of), &request.token).await?;
     Ok(Empty {})
 }

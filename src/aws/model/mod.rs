@@ -30,7 +30,6 @@ pub struct OperationModel {
     /// The shape of the response; `None` for an empty one.
     pub output: Option<String>,
     /// The names of the exceptions.
-    #[cfg(test)]
     pub errors: Vec<String>,
 }
 

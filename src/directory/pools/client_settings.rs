@@ -16,7 +16,9 @@ const MAX_SCOPES: usize = 50;
 /// The name of the pool itself among its identity providers.
 const POOL_PROVIDER: &str = "COGNITO";
 /// The earlier names of flows.
-const LEGACY_FLOWS: [&str; 3] = ["ADMIN_NO_SRP_AUTH", "CUSTOM_AUTH_FLOW_ONLY", "USER_PASSWORD_AUTH"];
+const LEGACY_FLOWS: [&str; 3] = ["ADMIN_NO_SRP_AUTH", CUSTOM_FLOW_ONLY, "USER_PASSWORD_AUTH"];
+/// The flow of a client whose users sign in by custom authentication alone.
+const CUSTOM_FLOW_ONLY: &str = "CUSTOM_AUTH_FLOW_ONLY";
 /// The scopes that every pool has.
 const STANDARD_SCOPES: [&str; 5] = ["openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"];
 /// The attributes that the pool alone writes.
@@ -86,6 +88,11 @@ fn check_auth_flows(flows: &[String]) -> Outcome<()> {
     if legacy > 0 && current > 0 {
         return Err(DirectoryError::invalid(
             "Flows with the prefix ALLOW_ cannot be set together with flows without it.",
+        ));
+    }
+    if flows.iter().any(|flow| flow == CUSTOM_FLOW_ONLY) {
+        return Err(DirectoryError::invalid(
+            "CUSTOM_AUTH_FLOW_ONLY is not supported: there is no custom authentication.",
         ));
     }
     if flows.len() > 1 && flows.iter().any(|flow| flow == "ALLOW_CLIENT_TOKEN_AUTH") {
@@ -189,13 +196,15 @@ mod tests {
         type Change = fn(&mut AppClientSettings);
         let invalid = Some("InvalidParameterException");
         let flow = Some("InvalidOAuthFlowException");
-        let table: [(Change, Option<&str>); 38] = [
+        let table: [(Change, Option<&str>); 40] = [
             (|_| {}, None),
             (|s| s.name = String::new(), invalid),
             (|s| s.name = "a/b".to_owned(), invalid),
             (|s| s.explicit_auth_flows = strings(&[]), None),
             (|s| s.explicit_auth_flows = strings(&["ALLOW_USER_AUTH"]), None),
             (|s| s.explicit_auth_flows = strings(&["ADMIN_NO_SRP_AUTH"]), None),
+            (|s| s.explicit_auth_flows = strings(&["ADMIN_NO_SRP_AUTH", "USER_PASSWORD_AUTH"]), None),
+            (|s| s.explicit_auth_flows = strings(&["CUSTOM_AUTH_FLOW_ONLY"]), invalid),
             (|s| s.explicit_auth_flows = strings(&["ALLOW_ANYTHING"]), invalid),
             (|s| s.explicit_auth_flows = strings(&["ALLOW_USER_AUTH", "ADMIN_NO_SRP_AUTH"]), invalid),
             (|s| s.explicit_auth_flows = strings(&["ALLOW_USER_AUTH", "ALLOW_USER_AUTH"]), invalid),

@@ -1,5 +1,6 @@
 //! In-process requests from the proxy to the user pool's router.
 
+use crate::aws;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::gateway::connection;
@@ -15,6 +16,9 @@ use pingora_proxy::Session;
 
 /// The maximum size of a page's form in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
+/// The maximum size of a request of the Cognito API in bytes. A client may have 100 callback URLs
+/// and 100 logout URLs of 1024 characters.
+const MAX_API_REQUEST_BYTES: usize = 256 * 1024;
 /// The maximum size of a SAML provider's form in bytes. A user may be in a thousand groups.
 const MAX_SAML_FORM_BYTES: usize = 448 * 1024;
 /// The timeout for receiving a form.
@@ -32,7 +36,12 @@ pub async fn dispatch_to_user_pool(
     // Removes the segments that were matched, in any encoding.
     let rest = without_prefix(target, catalogue.config.public_url.path().matches('/').count());
     let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-    let largest = if rest.starts_with("/saml2/") { MAX_SAML_FORM_BYTES } else { MAX_FORM_BYTES };
+    let is_api_request = aws::is_api_request(&rest, &session.req_header().headers);
+    let largest = match is_api_request {
+        true => MAX_API_REQUEST_BYTES,
+        false if rest.starts_with("/saml2/") => MAX_SAML_FORM_BYTES,
+        false => MAX_FORM_BYTES,
+    };
     let mut request = http::Request::builder().method(session.req_header().method.clone()).uri(rest);
     if let Some(headers) = request.headers_mut() {
         *headers = session.req_header().headers.clone();
@@ -48,7 +57,16 @@ pub async fn dispatch_to_user_pool(
     }
     let body = match tokio::time::timeout(BODY_TIMEOUT, read_body(session, largest)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(failure)) => return LocalResponse::from(failure.into_response(visitor)).close_connection(),
+        Ok(Err(BodyError::TooLarge)) if is_api_request => {
+            return LocalResponse::from(aws::entity_too_large(&incoming.request_id)).close_connection();
+        }
+        Ok(Err(error)) => {
+            let failure = match error {
+                BodyError::TooLarge => ErrorResponse::too_large(),
+                BodyError::Unreadable => ErrorResponse::bad_request(),
+            };
+            return LocalResponse::from(failure.into_response(visitor)).close_connection();
+        }
         Err(_) => {
             return LocalResponse::from(ErrorResponse::bad_request().into_response(visitor))
                 .close_connection();
@@ -60,11 +78,19 @@ pub async fn dispatch_to_user_pool(
     }
 }
 
-async fn read_body(session: &mut Session, largest: usize) -> Result<Bytes, ErrorResponse> {
+/// Why a body was not read.
+enum BodyError {
+    /// It is above the limit.
+    TooLarge,
+    /// The connection ended, or the framing is wrong.
+    Unreadable,
+}
+
+async fn read_body(session: &mut Session, largest: usize) -> Result<Bytes, BodyError> {
     let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await.map_err(|_| ErrorResponse::bad_request())? {
+    while let Some(chunk) = session.read_request_body().await.map_err(|_| BodyError::Unreadable)? {
         if body.len() + chunk.len() > largest {
-            return Err(ErrorResponse::too_large());
+            return Err(BodyError::TooLarge);
         }
         connection::record_activity(session, chunk.len());
         body.extend_from_slice(&chunk);

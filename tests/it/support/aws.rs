@@ -98,10 +98,20 @@ impl Boto {
         Self::start(narthex, key, "us-east-1", address)
     }
 
-    fn start(narthex: &Narthex, (id, secret): (&str, &str), region: &str, address: &str) -> Self {
+    /// A client that compares each answer with botocore's model, and panics where they differ.
+    pub fn comparing(narthex: &Narthex, key: (&str, &str)) -> Self {
+        Self::program("aws-shapes.py", narthex, key, "us-east-1", "127.0.0.1")
+    }
+
+    fn start(narthex: &Narthex, key: (&str, &str), region: &str, address: &str) -> Self {
+        Self::program("aws-client.py", narthex, key, region, address)
+    }
+
+    fn program(name: &str, narthex: &Narthex, key: (&str, &str), region: &str, address: &str) -> Self {
+        let (id, secret) = key;
         let ca = narthex.folder().join("certs/local-authority.pem").display().to_string();
         let arguments = [&*narthex.origin("auth"), region, id, secret, &ca];
-        Self(Orders::python_at("aws-client.py", &arguments, address))
+        Self(Orders::python_at(name, &arguments, address))
     }
 
     /// Calls a signed operation.
@@ -123,6 +133,8 @@ impl Boto {
 
     fn ask(&mut self, order: &Value) -> Result<Value, ApiError> {
         let answer = self.0.ask(order);
+        let problems = answer.get("problems").and_then(Value::as_array);
+        assert!(problems.is_none_or(Vec::is_empty), "{order}: {problems:?}");
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         match answer.get("ok") {
             Some(ok) => Ok(ok.clone()),
