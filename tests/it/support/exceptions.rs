@@ -1,7 +1,6 @@
 //! Calls of Cognito's API that fail: each exception must be the class that SDKs have for it.
 
-use super::aws::{Api, Boto, PASSWORD};
-use super::aws::{create, ok, text};
+use super::aws::{Api, Boto, PASSWORD, text};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +22,11 @@ impl Scene {
     pub fn start(tables: &str) -> Self {
         let api = Api::start(tables);
         let mut boto = api.boto();
-        let settings = json!({
+        let settings = json!({ "PoolName": "people",
             "AliasAttributes": ["email", "preferred_username"], "AutoVerifiedAttributes": ["email"],
             "Policies": { "PasswordPolicy": { "MinimumLength": 12, "PasswordHistorySize": 2 } },
         });
-        let pool = text(&create(&mut boto, settings)["Id"]);
+        let pool = text(&boto.call("CreateUserPool", settings).unwrap()["UserPool"]["Id"]);
         let declared = api.pool_id();
         let mut scene =
             Self { api, boto, family: "", raised: BTreeMap::new(), pool, client: String::new(), declared };
@@ -39,7 +38,7 @@ impl Scene {
         let mut client = json!({ "UserPoolId": self.pool, "ClientName": "app", "PreventUserExistenceErrors": "LEGACY",
             "ExplicitAuthFlows": ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"] });
         client.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        text(&ok(&mut self.boto, "CreateUserPoolClient", client)["UserPoolClient"]["ClientId"])
+        text(&self.boto.call("CreateUserPoolClient", client).unwrap()["UserPoolClient"]["ClientId"])
     }
 
     /// Calls an operation; the pool and the client are those of the scene unless the members say
@@ -110,10 +109,4 @@ fn model() -> &'static Value {
 /// `AttributeListType`
 pub fn attribute_list(attributes: &[(&str, &str)]) -> Value {
     attributes.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect()
-}
-
-/// A sign-in with a password.
-pub fn password_flow(client: &str, name: &str, password: &str) -> Value {
-    let parameters = json!({ "USERNAME": name, "PASSWORD": password });
-    json!({ "ClientId": client, "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": parameters })
 }
