@@ -110,3 +110,9 @@ fn model() -> &'static Value {
 pub fn attribute_list(attributes: &[(&str, &str)]) -> Value {
     attributes.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect()
 }
+
+/// A sign-in with a password.
+pub fn password_flow(client: &str, name: &str, password: &str) -> Value {
+    let parameters = json!({ "USERNAME": name, "PASSWORD": password });
+    json!({ "ClientId": client, "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": parameters })
+}
