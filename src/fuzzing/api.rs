@@ -154,3 +154,60 @@ fn authorization(target: &[u8], body: &[u8]) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Returns the paths of all values in `value`, as JSON pointers.
+    fn pointers(value: &Value, path: &str, all: &mut Vec<String>) {
+        all.push(path.to_owned());
+        match value {
+            Value::Object(members) => {
+                members.iter().for_each(|(name, value)| pointers(value, &format!("{path}/{name}"), all));
+            }
+            Value::Array(items) => {
+                (0..).zip(items).for_each(|(at, value): (usize, _)| {
+                    pointers(value, &format!("{path}/{at}"), all);
+                });
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn an_odd_value_at_any_place_of_a_seed_is_no_server_fault() {
+        let odd = [
+            json!(null),
+            json!(""),
+            json!("\u{0}"),
+            json!("a".repeat(2049)),
+            json!("\u{1f600}$POOL%s"),
+            json!(-1),
+            json!(i64::MAX),
+            json!(1e300),
+            json!(true),
+            json!([]),
+            json!([{}]),
+            json!({}),
+            json!({ "": "" }),
+        ];
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/api");
+        let mut count = 0;
+        for file in std::fs::read_dir(seeds).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let (operation, body) = text.split_once('\n').unwrap();
+            let Ok(body) = serde_json::from_str::<Value>(body) else { continue };
+            let mut places = Vec::new();
+            pointers(&body, "", &mut places);
+            for (place, value) in places.iter().flat_map(|place| odd.iter().map(move |odd| (place, odd))) {
+                let mut changed = body.clone();
+                *changed.pointer_mut(place).unwrap() = value.clone();
+                api(format!("{operation}\n{changed}").as_bytes());
+                count += 1;
+            }
+        }
+        assert!(count > 500, "{count}");
+    }
+}
