@@ -1,7 +1,6 @@
 //! Requests to Cognito's API that no SDK sends: members that occur twice, and large bodies.
 
-use crate::cognito_pools::{create, ok, text};
-use crate::support::aws::Api;
+use crate::support::aws::{Api, create, ok, text};
 use crate::support::visitor::Visitor;
 use crate::support::wire::Wire;
 use serde_json::{Value, json};
@@ -71,7 +70,7 @@ async fn a_body_above_the_limit_has_an_answer_in_the_form_of_aws() {
         assert_eq!(answer.content_type, "application/x-amz-json-1.1");
     }
     // Without an operation the limit is that of a page's form.
-    let visitor = Visitor::with(&api.narthex, |builder| builder.http1_only());
+    let visitor = Visitor::with_client(&api.narthex, |builder| builder.http1_only());
     let post =
         visitor.client.post(format!("{}/", api.narthex.origin("auth"))).header("accept", "application/json");
     let answer = post.body("a".repeat(64 * 1024 + 1)).send().await.unwrap();
