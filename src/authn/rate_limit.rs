@@ -10,6 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// keys are not limited.
 const MAX_ENTRIES: usize = 100_000;
 
+/// The longest wait: who causes many events at once must not lock out everybody behind the same
+/// address for hours.
+const MAX_WAIT: Duration = Duration::from_mins(5);
+
 /// A rate limiter by key, commonly a [`rate_limit_key`] (the generic cell rate algorithm of ITU-T
 /// I.371).
 pub struct RateLimiter<Who> {
@@ -51,7 +55,8 @@ impl<Who: Eq + Hash> RateLimiter<Who> {
             }
         }
         let at = paid_off.entry(who).or_insert(now);
-        *at = (*at).max(now).plus(self.interval);
+        let latest = now.plus(self.interval * self.burst).plus(MAX_WAIT);
+        *at = (*at).max(now).plus(self.interval).min(latest);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Who, MonotonicTime>> {
@@ -93,6 +98,17 @@ mod tests {
         assert_eq!(allows("2001:db8::1"), Ok(()));
         throttle.record(Some(address("2001:db8::1")));
         assert_eq!(allows("2001:db8::1"), Err(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_wait_is_bounded() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_000)));
+        let throttle = RateLimiter::new(clock.clone(), 3, Duration::from_secs(10));
+        (0..10_000).for_each(|_| throttle.record(Some("one")));
+        let wait = throttle.check(Some(&"one")).unwrap_err();
+        assert_eq!(wait, MAX_WAIT + Duration::from_secs(10));
+        clock.advance(wait);
+        assert_eq!(throttle.check(Some(&"one")), Ok(()));
     }
 
     #[test]

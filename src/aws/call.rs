@@ -31,6 +31,8 @@ pub struct Call {
     wait: Option<Duration>,
     /// Whether the client has proved that it is the app's server.
     confidential: AtomicBool,
+    /// Whether the request has an access token, which nobody guesses.
+    has_token: AtomicBool,
 }
 
 /// A call by an administrator that a policy allows.
@@ -66,7 +68,15 @@ impl Call {
     pub fn new(app: Arc<AppState>, address: Option<IpAddr>, language: Option<String>) -> Self {
         let catalogue = app.catalogue.load();
         let wait = app.wrong_guesses.check(address.map(rate_limit_key).as_ref()).err();
-        Self { app, catalogue, address, language, wait, confidential: AtomicBool::new(false) }
+        Self {
+            app,
+            catalogue,
+            address,
+            language,
+            wait,
+            confidential: AtomicBool::default(),
+            has_token: AtomicBool::default(),
+        }
     }
 
     /// Refuses an address with too many wrong guesses, before any work that costs much. The app's
@@ -76,7 +86,9 @@ impl Call {
     /// Returns `TooManyRequestsException`.
     pub fn admit(&self) -> Result<(), ApiError> {
         match self.wait {
-            Some(wait) if !self.is_confidential() => Err(ApiError::too_many_requests(wait)),
+            Some(wait) if !self.confidential.load(Ordering::Relaxed) => {
+                Err(ApiError::too_many_requests(wait))
+            }
             _ => Ok(()),
         }
     }
@@ -144,10 +156,10 @@ impl Call {
         checked
     }
 
-    /// Returns whether the client has proved that it is the app's server, whose address is that of
-    /// all its users.
-    pub fn is_confidential(&self) -> bool {
-        self.confidential.load(Ordering::Relaxed)
+    /// Returns whether a failure is no guess of somebody at this address: the client is the app's
+    /// server, whose address is that of all its users, or the request has an access token.
+    pub fn proves_itself(&self) -> bool {
+        self.confidential.load(Ordering::Relaxed) || self.has_token.load(Ordering::Relaxed)
     }
 
     /// Returns the sender of a request through `of`.
@@ -167,7 +179,7 @@ impl Call {
     /// # Errors
     /// Returns `NotAuthorizedException` for a token that is not valid.
     pub async fn user(&self, access_token: &str) -> Result<TokenCall, ApiError> {
-        self.admit()?;
+        self.has_token.store(true, Ordering::Relaxed);
         let invalid = || ApiError::not_authorized("Invalid Access Token");
         let client_id = crate::token::client_of_access_token(access_token).ok_or_else(invalid)?;
         let of = self.directory().pools.client(&client_id).await?.ok_or_else(invalid)?;

@@ -196,22 +196,38 @@ fn read_body(body: &[u8]) -> Result<Value, ApiError> {
         return Ok(Value::Object(serde_json::Map::new()));
     }
     match serde_json::from_slice(body) {
+        // PostgreSQL stores no U+0000.
+        Ok(UniqueKeysValue(value)) if contains_nul(&value) => {
+            Err(ApiError::serialization("U+0000 is not allowed in JSON."))
+        }
         Ok(UniqueKeysValue(value)) => Ok(value),
         Err(error) if error.is_data() => Err(ApiError::serialization("A member occurs twice in JSON.")),
         Err(_) => Err(ApiError::serialization("Unexpected token or end of input in JSON.")),
     }
 }
 
+fn contains_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(contains_nul),
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| name.contains('\0') || contains_nul(value))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// Runs a public operation, and counts a wrong guess against the client's address.
 async fn limited(call: &Call, run: impl Future<Output = Result<Value, ApiError>>) -> Result<Value, ApiError> {
     let result = run.await;
-    // Of an operation without a client or a user.
-    call.admit()?;
+    // A request that succeeds has proved something, or was admitted before its work.
     if let Err(error) = &result
-        && WRONG_GUESSES.contains(&error.exception)
-        && !call.is_confidential()
+        && !call.proves_itself()
     {
-        call.app.wrong_guesses.record(call.address.map(rate_limit_key));
+        call.admit()?;
+        if WRONG_GUESSES.contains(&error.exception) {
+            call.app.wrong_guesses.record(call.address.map(rate_limit_key));
+        }
     }
     result
 }

@@ -101,7 +101,7 @@ impl CodePurpose {
             wrong => {
                 guesses.fail(now).await?;
                 Err(match wrong {
-                    CodeCheck::Absent if !hides_users => ErrorKind::CodeExpired,
+                    CodeCheck::Absent | CodeCheck::UsedUp if !hides_users => ErrorKind::CodeExpired,
                     CodeCheck::Expired => ErrorKind::CodeExpired,
                     _ => ErrorKind::CodeMismatch,
                 }

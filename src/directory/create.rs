@@ -183,7 +183,10 @@ pub(super) fn check_name_form(pool: &Pool, name: &str) -> Outcome<()> {
         return Err(DirectoryError::invalid("Username is reserved for users of an identity provider."));
     }
     let aliases = &pool.settings.sign_in.alias_attributes;
-    if aliases.contains(&SignInAttribute::Email) && is_address(name) {
+    // Names are compared in their stored form, which lacks characters that are not displayed.
+    let stored = pool.stored_name(name);
+    let stored = std::str::from_utf8(&stored).unwrap_or(name);
+    if aliases.contains(&SignInAttribute::Email) && (is_address(name) || is_address(stored)) {
         return Err(DirectoryError::invalid(
             "Username cannot be of email format, since user pool is configured for email alias.",
         ));
@@ -203,6 +206,9 @@ pub(super) fn check_name_form(pool: &Pool, name: &str) -> Outcome<()> {
 pub(super) fn check_preferred_username(pool: &Pool, attributes: &Attributes) -> Outcome<()> {
     let is_alias = pool.settings.sign_in.alias_attributes.contains(&SignInAttribute::PreferredUsername);
     match attributes.get(SignInAttribute::PreferredUsername.name()) {
+        Some(name) if is_alias && !is_name(name) => Err(DirectoryError::invalid(
+            "preferred_username: only letters, marks, symbols, numbers and punctuation are allowed.",
+        )),
         Some(name) if is_alias => check_name_form(pool, name),
         _ => Ok(()),
     }

@@ -2,7 +2,6 @@
 //! commands.
 
 mod account_code;
-mod account_turns;
 mod accounts;
 mod answer_time;
 mod attributes;
@@ -32,6 +31,7 @@ mod sessions;
 pub mod sign_in;
 pub mod srp;
 mod tokens;
+mod turns;
 
 pub use account_code::{CodePurpose, new_code};
 pub use accounts::{

@@ -167,7 +167,8 @@ impl PoolCache {
         T: Clone + Send + Sync + 'static,
         F: Future<Output = Result<Option<(T, String)>, StoreError>>,
     {
-        if key.is_empty() || key.len() > MAX_KEY_LENGTH {
+        // A client id may come from a token that is not verified yet. PostgreSQL takes no U+0000.
+        if key.is_empty() || key.len() > MAX_KEY_LENGTH || key.contains('\0') {
             return Ok(None);
         }
         if self.is_stale() {

@@ -41,8 +41,10 @@ pub enum CodeCheck {
     Match(String),
     /// The hashes differ.
     Mismatch,
-    /// The code has expired, or there were too many attempts.
+    /// The code has expired.
     Expired,
+    /// There were too many attempts with the code.
+    UsedUp,
     /// No code is stored.
     Absent,
 }
@@ -93,7 +95,7 @@ impl Tx<'_> {
             .await?;
         let Some(row) = row else {
             return Ok(match self.account_code_address(code).await? {
-                Some(_) => CodeCheck::Expired,
+                Some(_) => CodeCheck::UsedUp,
                 None => CodeCheck::Absent,
             });
         };

@@ -156,9 +156,9 @@ impl Store {
     pub(super) fn note_write<T, E: WorkError>(&self, result: &std::result::Result<T, E>) {
         match result.as_ref().map_err(E::store_error) {
             // A rejection by the work itself does not concern the database, and neither does a
-            // conflict.
+            // conflict or a value that no column takes.
             Err(None | Some(StoreError::Corrupt(_))) => {}
-            Err(Some(error)) if error.is_retryable() => {}
+            Err(Some(error)) if error.is_retryable() || error.is_of_data() => {}
             result => self.last_write_failed.store(result.is_err(), Ordering::Release),
         }
     }

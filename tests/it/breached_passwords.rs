@@ -24,11 +24,14 @@ enum Behavior {
     Silent,
 }
 
+/// The path of a request, and its header `Add-Padding`.
+type Lookup = (String, Option<String>);
+
 /// A service with the range API, and the requests that it got.
 #[derive(Clone)]
 struct Service {
     behavior: Arc<Mutex<Behavior>>,
-    requests: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    requests: Arc<Mutex<Vec<Lookup>>>,
 }
 
 impl Service {
@@ -47,7 +50,7 @@ impl Service {
         self.requests.lock().unwrap().clear();
     }
 
-    fn requests(&self) -> Vec<(String, Option<String>)> {
+    fn requests(&self) -> Vec<Lookup> {
         self.requests.lock().unwrap().clone()
     }
 }

@@ -226,6 +226,12 @@ fn pain_25_ordinary_load_is_not_throttled_and_guesses_are() {
             boto.unsigned("GetUser", user).unwrap();
         }
     }
+    // Tokens are no guesses: a client that polls with an expired one does not limit its network.
+    for _ in 0..150 {
+        let polled = boto.unsigned("GetUser", json!({ "AccessToken": "e30.e30.e30" }));
+        assert_eq!(code(polled), "NotAuthorizedException");
+    }
+    let held = by_password(&mut boto, "plainclient", "user0");
     assert!(!api.narthex.admin("/metrics").contains("TooManyRequestsException"));
     let limited = (0..200).find_map(|number| {
         let parameters = json!({ "USERNAME": format!("nobody{number}"), "PASSWORD": PASSWORD });
@@ -239,6 +245,11 @@ fn pain_25_ordinary_load_is_not_throttled_and_guesses_are() {
     let counted =
         "narthex_api_requests_total{operation=\"InitiateAuth\",result=\"TooManyRequestsException\"}";
     assert!(metrics.contains(counted));
+    // A valid token proves itself.
+    boto.unsigned("GetUser", json!({ "AccessToken": held["AccessToken"] })).unwrap();
+    let refresh = json!({ "REFRESH_TOKEN": held["RefreshToken"] });
+    initiate(&mut boto, "plainclient", "REFRESH_TOKEN_AUTH", refresh).unwrap();
+    boto.unsigned("GlobalSignOut", json!({ "AccessToken": held["AccessToken"] })).unwrap();
     let before = passwords(&metrics);
     for name in ["alice", "user1", "user2"] {
         let parameters = json!({ "USERNAME": name, "PASSWORD": PASSWORD });

@@ -1,9 +1,15 @@
-//! Requests to Cognito's API that no SDK sends: members that occur twice, and large bodies.
+//! Requests to Cognito's API that no SDK sends: members that occur twice, large bodies, U+0000; and
+//! signatures over HTTP/2.
 
-use crate::support::aws::{Api, create, ok, text};
+use crate::support::aws::{Api, KEY, create, ok, text};
+use crate::support::mail::MailServer;
+use crate::support::parties::Postgres;
 use crate::support::visitor::Visitor;
 use crate::support::wire::Wire;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use std::process::Command;
 
 const POOL: &str = "[[user_pool]]\nname = \"declared\"\nsigning_algorithm = \"ES256\"\n";
 /// The limit of a request of the API in bytes.
@@ -93,4 +99,51 @@ fn a_client_may_have_as_many_addresses_as_the_model_says() {
         json!({ "UserPoolId": pool, "ClientName": "app", "CallbackURLs": callback, "LogoutURLs": logout });
     let client = ok(&mut boto, "CreateUserPoolClient", request)["UserPoolClient"].clone();
     assert_eq!((&client["CallbackURLs"], &client["LogoutURLs"]), (&json!(callback), &json!(logout)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn u_0000_is_refused_and_says_nothing_of_the_database() {
+    let mail = MailServer::start("starttls", &[]);
+    let narthex = Api::builder(&mail, POOL).postgres(&Postgres::shared().database()).start();
+    let api = Api { narthex, mail };
+    let wire = Wire::new(&api.narthex);
+    let pool = api.pool_id();
+    let group = json!({ "UserPoolId": pool, "GroupName": "g", "Description": "\0" }).to_string();
+    let domain = json!({ "Domain": "a\0b" }).to_string();
+    let tags = json!({ "PoolName": "x", "UserPoolTags": { "a\0": "b" } }).to_string();
+    for (operation, body) in
+        [("CreateGroup", group), ("DescribeUserPoolDomain", domain), ("CreateUserPool", tags)]
+    {
+        let answer = wire.send(operation, true, &body).await;
+        let expected =
+            json!({ "__type": "SerializationException", "message": "U+0000 is not allowed in JSON." });
+        assert_eq!((answer.status, &answer.body), (400, &expected), "{operation}");
+        assert!(api.narthex.admin("/readyz").starts_with("HTTP/1.1 200"), "{operation}");
+    }
+    // In a token that is not verified yet.
+    let payload = URL_SAFE_NO_PAD.encode(json!({ "client_id": "a\0b" }).to_string());
+    let body = json!({ "AccessToken": format!("e30.{payload}.AAAA") }).to_string();
+    let answer = wire.send("GetUser", false, &body).await;
+    assert_eq!((answer.status, &answer.body["__type"]), (400, &json!("NotAuthorizedException")));
+}
+
+#[test]
+fn http_2_names_the_signed_host_in_authority() {
+    let api = Api::start(POOL);
+    let (url, (id, secret)) = (api.narthex.origin("auth"), KEY);
+    let address = format!("auth.localhost:{}:127.0.0.1", api.narthex.https);
+    let authority = api.narthex.folder().join("certs/local-authority.pem");
+    for version in ["--http1.1", "--http2"] {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", version, "--resolve", &address, "--cacert"])
+            .arg(&authority)
+            .args(["--aws-sigv4", "aws:amz:us-east-1:cognito-idp", "--user", &format!("{id}:{secret}")])
+            .args(["--header", "Content-Type: application/x-amz-json-1.1"])
+            .args(["--header", "X-Amz-Target: AWSCognitoIdentityProviderService.ListUserPools"])
+            .args(["--data", r#"{"MaxResults":1}"#, &format!("{url}/")])
+            .output()
+            .unwrap();
+        let answer = String::from_utf8(output.stdout).unwrap();
+        assert!(answer.contains("\"UserPools\""), "{version}: {answer} {:?}", output.stderr);
+    }
 }

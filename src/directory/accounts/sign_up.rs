@@ -142,15 +142,16 @@ impl AccountService {
     async fn resend_code(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
         let (pool, now) = (sender.pool, self.clock.now());
         let Account { mut user, no } = self.account(pool, name).await?;
-        let recipient = match &user {
-            None if !sender.client.settings.hide_unknown_users => {
-                return Err(ErrorKind::UserNotFound.into());
-            }
-            Some(user) if user.status == UserStatus::Unconfirmed => unconfirmed_recipient(sender, user)?,
-            Some(_) if !sender.client.settings.hide_unknown_users => {
+        let hides_users = sender.client.settings.hide_unknown_users;
+        let unconfirmed = user.as_ref().filter(|user| user.status == UserStatus::Unconfirmed);
+        let recipient = match (unconfirmed.map(|user| unconfirmed_recipient(sender, user)), &user) {
+            (Some(Ok(recipient)), _) => recipient,
+            (Some(Err(error)), _) if !hides_users => return Err(error),
+            (None, None) if !hides_users => return Err(ErrorKind::UserNotFound.into()),
+            (None, Some(_)) if !hides_users => {
                 return Err(DirectoryError::invalid("User is already confirmed."));
             }
-            // A user who is confirmed is like nobody.
+            // A user who is confirmed or has no address is like nobody.
             _ => {
                 user = None;
                 self.simulated_recipient(&pool.settings.auto_verified, name, no)

@@ -8,21 +8,24 @@ use super::work::{NewCredentials, Workers};
 use super::{Attempt, ExchangeState, Refusal, SessionSealer};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
 use crate::directory::account_code::RightCode;
-use crate::directory::account_turns::AccountTurns;
 use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::lifecycle::confirm;
 use crate::directory::new_password::{NewPasswords, PreparedPassword};
 use crate::directory::password_attempts::{Attempts, account_no};
+use crate::directory::turns::Turns;
 use crate::directory::{Actor, Sender, Takeover, set_status, update_attributes};
 use crate::model::{Attributes, User};
 use crate::store::{CheckedWork, Lookup, ReplayKey, Store, StoredPassword, Tx};
 use std::sync::Arc;
 
+/// Passwords of one account that are compared at the same time on a node; fewer than lock it.
+const MAX_CONCURRENT_CHECKS: usize = 4;
+
 /// Signs users in with the passwords of their pool.
 pub struct SignInService {
     store: Store,
     workers: Workers,
-    turns: AccountTurns,
+    turns: Turns<i64>,
     ring: Arc<KeyRing>,
     sealer: SessionSealer,
     clock: Arc<dyn Clock>,
@@ -90,7 +93,7 @@ impl SignInService {
         Self {
             store,
             workers: Workers::new(passwords, ring.clone()),
-            turns: AccountTurns::default(),
+            turns: Turns::new(MAX_CONCURRENT_CHECKS),
             sealer: SessionSealer::new(ring.clone()),
             ring,
             clock,
@@ -168,11 +171,14 @@ impl SignInService {
             ChallengeId::SecretBlock(block) => self.sealer.open_bytes(pool, client, block, now),
         };
         let Ok(attempt) = attempt else { return Ok(None) };
-        let user = self.store.user_by_number(attempt.user_no).await?;
-        // Also for a known name: the time must not depend on it.
-        let simulated = self.workers.simulated_username(sender.pool, &attempt.name);
-        let username = user.map_or(simulated, |user| user.username);
-        Ok(Some(ChallengeNames { typed: attempt.name, username }))
+        in_whole_intervals(async {
+            let user = self.store.user_by_number(attempt.user_no).await?;
+            // Also for a known name: the time must not depend on it.
+            let simulated = self.workers.simulated_username(sender.pool, &attempt.name);
+            let username = user.map_or(simulated, |user| user.username);
+            Ok(Some(ChallengeNames { typed: attempt.name, username }))
+        })
+        .await
     }
 
     async fn resume(

@@ -10,6 +10,7 @@ use crate::directory::new_password::{
     NewPassword, NewPasswords, PreparedPassword, derive_verifier, parse_hash,
 };
 use crate::directory::srp::{self, Claim, Realm, SessionKey, Simulator, Verifier};
+use crate::directory::turns::Turns;
 use crate::directory::{ErrorKind, HashError, PasswordHash, Verdict};
 use crate::model::{Pool, SignInAttribute, is_address, is_phone_number};
 use crate::store::{Result, Store, Tx};
@@ -19,6 +20,9 @@ use tokio::task::spawn_blocking;
 
 /// Exchanges that are computed at the same time, some 7 ms of a core each.
 const MAX_EXCHANGES: usize = 2;
+/// Exchanges of one network that are computed or wait for the others: one network must not take
+/// the places of all.
+const MAX_EXCHANGES_OF_NETWORK: usize = 4;
 /// Exchanges that are computed or wait; others are refused at once.
 const MAX_WAITING_EXCHANGES: usize = 64;
 /// The longest time that an exchange waits for others.
@@ -31,6 +35,7 @@ pub(super) struct Workers {
     ring: Arc<KeyRing>,
     exchanges: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    networks: Turns<u64>,
 }
 
 /// A hash and a verifier of a password that was right.
@@ -48,7 +53,8 @@ impl Workers {
         key[16..].copy_from_slice(&ring.pseudonym(b"simulated SRP users, 2"));
         let exchanges = Arc::new(Semaphore::new(MAX_EXCHANGES));
         let waiting = Arc::new(Semaphore::new(MAX_WAITING_EXCHANGES));
-        Self { passwords, simulator: Arc::new(Simulator::new(&key)), ring, exchanges, waiting }
+        let networks = Turns::new(MAX_EXCHANGES_OF_NETWORK);
+        Self { passwords, simulator: Arc::new(Simulator::new(&key)), ring, exchanges, waiting, networks }
     }
 
     /// Compares the answer's password. A user without one gets the work of a wrong password.
@@ -86,6 +92,7 @@ impl Workers {
         let Answer::SrpA(client_public) = input.answer else { return Ok(None) };
         let verifier = store.srp_verifier(input.account_no).await?;
         let busy = SignInError::busy;
+        let _turn = self.networks.wait(input.sender.network).await.ok_or_else(busy)?;
         let place = self.waiting.clone().try_acquire_owned().map_err(|_| busy())?;
         let permit = tokio::time::timeout(MAX_EXCHANGE_WAIT, self.exchanges.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;

@@ -12,6 +12,8 @@ use crate::handlers::{self, RequestOrigin};
 use crate::pages::ErrorResponse;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
+use http::header::HOST;
 use pingora_proxy::Session;
 
 /// The maximum size of a page's form in bytes.
@@ -45,6 +47,12 @@ pub async fn dispatch_to_user_pool(
     let mut request = http::Request::builder().method(session.req_header().method.clone()).uri(rest);
     if let Some(headers) = request.headers_mut() {
         *headers = session.req_header().headers.clone();
+        // HTTP/2 names the host in `:authority`, which signatures cover as `host`.
+        let authority = session.req_header().uri.authority();
+        let authority = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        if let (false, Some(authority)) = (headers.contains_key(HOST), authority) {
+            headers.insert(HOST, authority);
+        }
     }
     let request = request.extension(RequestOrigin {
         request_id: incoming.request_id.clone(),

@@ -83,8 +83,8 @@ impl Library for InBrowser {
             window.run ??= libraries.open(library, config);\
             window.run(order).then(done, (error) => done({ error: String(error), message: error.stack }))";
         let arguments = vec![json!(self.library), self.config.clone(), order.clone()];
-        let answer = self.browser.execute_async(SCRIPT, arguments);
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(answer)).unwrap()
+        let answer = async { self.browser.execute_async(SCRIPT, arguments).await.unwrap() };
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(answer))
     }
 }
 
