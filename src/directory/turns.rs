@@ -1,8 +1,8 @@
 //! Turns: of the work for one key only a part is done at the same time, and the rest waits.
 //!
-//! An attempt with a password counts as failed until it is compared, so that parallel guesses do not
-//! exceed the limit. Many right passwords at the same time would lock the account, too. On each node
-//! they therefore wait for each other. Work for one network waits so that others are served.
+//! An attempt with a password counts as failed until it is compared, so that parallel guesses do
+//! not exceed the limit. Many right passwords at the same time would lock the account, too. On each
+//! node they therefore wait for each other. Work for one network waits so that others are served.
 
 use crate::base::Duration;
 use std::collections::HashMap;
