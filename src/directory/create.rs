@@ -206,6 +206,8 @@ pub(super) fn check_name_form(pool: &Pool, name: &str) -> Outcome<()> {
 pub(super) fn check_preferred_username(pool: &Pool, attributes: &Attributes) -> Outcome<()> {
     let is_alias = pool.settings.sign_in.alias_attributes.contains(&SignInAttribute::PreferredUsername);
     match attributes.get(SignInAttribute::PreferredUsername.name()) {
+        // An empty value removes it.
+        Some("") | None => Ok(()),
         Some(name) if is_alias && !is_name(name) => Err(DirectoryError::invalid(
             "preferred_username: only letters, marks, symbols, numbers and punctuation are allowed.",
         )),

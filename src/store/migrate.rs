@@ -23,6 +23,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (12, "app clients", include_str!("migrations/0012_app_clients.sql")),
     (13, "outbox users", include_str!("migrations/0013_outbox_users.sql")),
     (14, "domain members", include_str!("migrations/0014_domain_members.sql")),
+    (15, "pool sources", include_str!("migrations/0015_pool_sources.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

@@ -313,7 +313,7 @@ async fn passwords_and_codes_are_kept_as_the_rules_say(engine: Engine) {
     for _ in 0..3 {
         assert_eq!(check(code, "000000", now()).await, CodeCheck::Mismatch);
     }
-    assert_eq!(check(code, "123456", now()).await, CodeCheck::Expired, "three attempts");
+    assert_eq!(check(code, "123456", now()).await, CodeCheck::UsedUp, "three attempts");
     put().await;
     assert_eq!(check(code, "123456", now().plus(Duration::from_secs(60))).await, CodeCheck::Expired);
 }
