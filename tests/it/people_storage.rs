@@ -164,7 +164,9 @@ async fn a_deleted_pool_is_purged_in_batches(engine: Engine) {
     let pool = add_pool(&store, "pool", PoolSettings::default()).await;
     let other = add_pool(&store, "other", PoolSettings::default()).await;
     for number in 0..250 {
-        create_user(&store, &pool, &new_user(&format!("user{number}"), &[]), now()).await.unwrap();
+        // Numbers of one millisecond collide at times.
+        let at = now().plus(Duration::from_millis(number));
+        create_user(&store, &pool, &new_user(&format!("user{number}"), &[]), at).await.unwrap();
     }
     create_confirmed_user(&store, &other, "stays", &[]).await;
     let gone = &Pool { state: PoolState::Deleting, version: 2, ..pool.clone() };
