@@ -149,7 +149,7 @@ fn a_public_provider_that_lets_anyone_in_is_a_warning() {
         (provider("oidc", "issuer = \"https://idp.corp.example\""), false),
     ] {
         std::fs::write(folder.path().join("narthex.toml"), free(&text)).unwrap();
-        // Nothing of it is reached from here: what is said of that is another test's.
+        // No server is reachable here; other tests check those warnings.
         let (_, said) = narthex(folder.path(), &["check"]);
         assert_eq!(
             said.contains("allow = \"anyone\" lets in everybody with an account"),

@@ -258,13 +258,13 @@ fn what_is_wrong_about_several_pools_is_told() {
     );
     // Providers have the groups of the first pool.
     let turned = file(&format!("{STAFF}{PEOPLE}{roles}{provider}"));
-    let told = config_errors(&turned).unwrap();
-    assert!(told.contains("no [[user_pool.group]] is named \"editors\""), "{told}");
+    let errors = config_errors(&turned).unwrap();
+    assert!(errors.contains("no [[user_pool.group]] is named \"editors\""), "{errors}");
     // A route whose pools issue nothing is closed.
     let silent = "[[user_pool]]\nname = \"silent\"\n";
     let closed = format!("{PEOPLE}{silent}{}", bearer.replace("staff", "silent"));
-    let told = config_errors(&file(&closed)).unwrap();
-    assert!(told.contains("no token can be valid for route"), "{told}");
+    let errors = config_errors(&file(&closed)).unwrap();
+    assert!(errors.contains("no token can be valid for route"), "{errors}");
     assert_eq!(config_errors(&file(&closed.replace("[\"silent\"]", "[\"silent\", \"people\"]"))), None);
 }
 

@@ -195,12 +195,12 @@ async fn a_disabled_user_is_refused_and_stays_as_it_is() {
     let (sub, name) = (claims["sub"].as_str().unwrap(), claims["cognito:username"].as_str().unwrap());
     assert_eq!(narthex.attributes(sub).await.get("name"), Some("Ann"));
     named("Bob");
-    let (good, told) = users(&narthex, &["disable", name]);
-    assert!(good, "{told}");
+    let (good, output) = users(&narthex, &["disable", name]);
+    assert!(good, "{output}");
     assert_status(&Visitor::new(&narthex).follow(&app).await, 403);
     assert_eq!(narthex.attributes(sub).await.get("name"), Some("Ann"), "a refused login changed the user");
-    let (good, told) = users(&narthex, &["enable", name]);
-    assert!(good, "{told}");
+    let (good, output) = users(&narthex, &["enable", name]);
+    assert!(good, "{output}");
     assert_status(&Visitor::new(&narthex).follow(&app).await, 200);
     assert_eq!(narthex.attributes(sub).await.get("name"), Some("Bob"));
 }

@@ -40,6 +40,7 @@ on_both_engines! {
     changes_are_heard_once_by_every_node
     what_is_over_is_purged_and_nothing_else
     a_failed_transaction_leaves_nothing
+    a_value_that_no_column_takes_is_no_failure_of_the_database
     a_connection_that_was_left_in_a_transaction_is_used_by_nobody
     a_renewal_that_a_wrong_clock_put_off_is_due
     new_tokens_without_an_answer_about_the_person_confirm_nothing
@@ -705,4 +706,12 @@ async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine:
     let erin = identities.for_user(&one, "us-east-1", "erin").await.unwrap();
     assert_eq!(store.identity_of(&one.id, "bob").await.unwrap(), None);
     assert_ne!(erin, ann);
+}
+
+/// PostgreSQL refuses U+0000 in texts; SQLite stores it.
+async fn a_value_that_no_column_takes_is_no_failure_of_the_database(engine: Engine) {
+    let store = engine.open().await;
+    let is_postgres = matches!(engine.url, StoreUrl::Postgres(_));
+    assert_eq!(store.get_or_init("a\0b", "value").await.is_err(), is_postgres);
+    store.ping().await.unwrap();
 }
