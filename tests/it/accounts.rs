@@ -16,12 +16,12 @@ use narthex::store::CheckedWork;
 use std::process::Command;
 
 on_both_engines! {
-    a_sign_up_is_confirmed_by_its_code_alone
-    an_unconfirmed_user_is_told_nothing_of_the_password
+    pain_17_a_sign_up_is_confirmed_by_its_code_alone
+    pain_2_an_unconfirmed_user_learns_nothing_about_the_password
     a_confirmation_takes_no_alias_unless_it_is_forced
     a_forgotten_password_is_replaced_with_a_code
-    names_without_a_user_get_the_answers_of_users
-    a_new_address_waits_for_its_code
+    pain_20_names_without_a_user_get_the_answers_of_users
+    pain_1_a_new_address_waits_for_its_code
     an_address_that_is_the_user_name_waits_in_every_pool
     an_administrator_states_that_an_address_is_verified
     a_client_writes_its_attributes_alone
@@ -65,7 +65,7 @@ async fn confirm(scene: &AccountScene, name: &str, code: &Secret) -> Result<User
     confirmed.map_err(|error| (error.exception().to_owned(), error.message().to_owned()))
 }
 
-async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
+async fn pain_17_a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
     let ada = scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
     assert_eq!((ada.status, ada.email_verified()), (UserStatus::Unconfirmed, false));
@@ -128,7 +128,7 @@ async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     assert_eq!(refusal(scene.sign_up("dora", &[]).await).1, "SignUp is not permitted for this user pool");
 }
 
-async fn an_unconfirmed_user_is_told_nothing_of_the_password(engine: Engine) {
+async fn pain_2_an_unconfirmed_user_learns_nothing_about_the_password(engine: Engine) {
     use narthex::directory::sign_in::{Answer, Flow, Refusal, Reply};
     let scene = AccountScene::new(engine, email_alias()).await;
     scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_forgotten_password_is_replaced_with_a_code(engine: Engine) {
     assert_eq!(refusal(set(&code, PASSWORD).await).0, "ExpiredCodeException");
 }
 
-async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
+async fn pain_20_names_without_a_user_get_the_answers_of_users(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
     scene.create_user("ada", "ada@example.com").await;
     scene.sign_up("unverified", &[]).await.unwrap();
@@ -255,7 +255,7 @@ async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
     assert_eq!(resent.0, "UserNotFoundException");
 }
 
-async fn a_new_address_waits_for_its_code(engine: Engine) {
+async fn pain_1_a_new_address_waits_for_its_code(engine: Engine) {
     let scene = AccountScene::new(engine, email_alias()).await;
     let ada = scene.create_user("ada", "ada@example.com").await;
     // 1: a mistyped address, never confirmed.

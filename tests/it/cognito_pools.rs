@@ -464,3 +464,54 @@ async fn nothing_is_left_of_a_deleted_pool() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
+
+/// The milliseconds that the start, a reload, a sign-in and a page of the list of pools take.
+fn costs(api: &mut Api, client: &str) -> [(&'static str, u128); 4] {
+    let mut boto = api.boto();
+    let signed_in = median(9, || drop(boto.unsigned("InitiateAuth", password(client, "ada")).unwrap()));
+    let listed = median(9, || drop(ok(&mut boto, "ListUserPools", json!({ "MaxResults": 1 }))));
+    let reload = median(3, || {
+        let reloads = api.narthex.audit("reload").len();
+        api.narthex.edit(|text| text + "\n# A comment.\n");
+        api.narthex.signal("HUP");
+        wait_until("the reload", || api.narthex.audit("reload").len() > reloads);
+    });
+    let start = median(3, || {
+        api.narthex.kill();
+        api.narthex.start();
+    });
+    [("start", start), ("reload", reload), ("sign-in", signed_in), ("list", listed)]
+}
+
+/// The median time of `rounds` calls, in milliseconds.
+fn median(rounds: usize, mut call: impl FnMut()) -> u128 {
+    let mut times: Vec<u128> = (0..rounds)
+        .map(|_| {
+            let begun = Instant::now();
+            call();
+            begun.elapsed().as_millis()
+        })
+        .collect();
+    times.sort_unstable();
+    times[rounds / 2]
+}
+
+#[test]
+fn pain_35_a_thousand_pools_cost_what_one_costs() {
+    const POOLS: usize = 1000;
+    let mut api = Api::start(POOL);
+    let mut boto = api.boto();
+    let (_, client) = pool_with_client(&mut boto);
+    sign_up(&api, &mut boto, &client, "ada");
+    let one = costs(&mut api, &client);
+    let mut boto = api.boto();
+    for _ in 0..POOLS {
+        pool_with_client(&mut boto);
+    }
+    let thousand = costs(&mut api, &client);
+    println!("one pool: {one:?}; {POOLS} pools: {thousand:?}");
+    for ((name, one), (_, thousand)) in one.into_iter().zip(thousand) {
+        // Half as much again, and what a busy machine adds to a single measurement.
+        assert!(thousand * 2 <= one * 3 + 200, "{name}: {one} ms with one pool, {thousand} ms with {POOLS}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Import and export of users: every kind of failure, compared with users that are created one by
 //! one; passwords of other systems; a process that is killed; memory.
 
+use crate::support::accounts::AccountScene;
 use crate::support::client_credentials::pool_toml;
 use crate::support::documentation::{block, repository_root};
 use crate::support::engine::Engine;
@@ -25,7 +26,8 @@ use std::time::{Duration, Instant};
 
 on_both_engines! {
     mixed_rows_are_imported_as_one_by_one
-    a_pool_is_restored_with_other_settings
+    pain_29_a_pool_is_restored_with_other_settings
+    pain_38_each_imported_hash_signs_in_and_is_replaced
     a_csv_file_of_cognito_is_imported
     a_second_import_of_a_file_changes_nothing
     two_imports_of_a_file_import_each_row_once
@@ -313,7 +315,7 @@ fn users_of_all_kinds() -> String {
     text
 }
 
-async fn a_pool_is_restored_with_other_settings(engine: Engine) {
+async fn pain_29_a_pool_is_restored_with_other_settings(engine: Engine) {
     let store = engine.open().await;
     let pool = add_pool(&store, "old", pool_settings(&[], &[], true)).await;
     let (counts, failures) = import(&target(&store, &pool), &users_of_all_kinds()).await;
@@ -351,6 +353,30 @@ async fn a_pool_is_restored_with_other_settings(engine: Engine) {
         }
         let found = store.find_user(&pool, "t@x.example", Lookup::SignIn).await.unwrap();
         assert_eq!(found.is_some(), !has_names, "an alias is one once it is verified");
+    }
+}
+
+async fn pain_38_each_imported_hash_signs_in_and_is_replaced(engine: Engine) {
+    let scene = AccountScene::new(engine, pool_settings(&[], &[], false)).await;
+    let (_, failures) = import(&target(&scene.store, &scene.pool), &users_of_all_kinds()).await;
+    assert_eq!(failures, []);
+    for (number, (hash, password)) in hashes().into_iter().enumerate() {
+        let name = format!("user{number}");
+        let user = scene.store.find_user(&scene.pool, &name, Lookup::SignIn).await.unwrap().expect(&name);
+        let stored = async || {
+            let password = scene.store.password(user.no).await.unwrap().unwrap();
+            (String::from_utf8(password.hash.clone()).unwrap(), password.set_at)
+        };
+        let imported = stored().await;
+        assert_eq!(imported.0, hash);
+        assert!(scene.sign_in_with_password(&name, "a wrong password").await.is_none(), "{hash}");
+        assert_eq!(stored().await, imported, "a wrong password replaces nothing");
+        assert!(scene.sign_in_with_password(&name, &password).await.is_some(), "{hash}");
+        let replaced = stored().await;
+        assert!(replaced.0.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}: {}", replaced.0);
+        assert_eq!(replaced.1, imported.1, "the password is not a new one");
+        assert!(scene.sign_in_with_password(&name, &password).await.is_some(), "{hash}");
+        assert_eq!(stored().await, replaced);
     }
 }
 

@@ -36,7 +36,7 @@ on_both_engines! {
     the_file_is_written_as_far_as_it_differs
     the_file_takes_nothing_from_the_api_and_fixes_sign_in
     another_node_finds_a_client_at_once_and_its_change_after_the_feed
-    a_thousand_pools_cost_a_lookup_nothing
+    pain_35_a_thousand_pools_cost_a_lookup_nothing
 }
 
 /// Runs an operation in a transaction.
@@ -782,7 +782,7 @@ async fn another_node_finds_a_client_at_once_and_its_change_after_the_feed(engin
     }
 }
 
-async fn a_thousand_pools_cost_a_lookup_nothing(engine: Engine) {
+async fn pain_35_a_thousand_pools_cost_a_lookup_nothing(engine: Engine) {
     const POOLS: usize = 1000;
     let store = engine.open().await;
     let clock = Arc::new(ManualClock::new(now()));

@@ -69,7 +69,7 @@ async fn every_answer_about_a_name_takes_an_interval() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_time_of_an_answer_does_not_reveal_a_user() {
+async fn pain_20_the_time_of_an_answer_does_not_reveal_a_user() {
     let calls: usize = std::env::var("NARTHEX_TIMING").map_or(40, |calls| calls.parse().unwrap());
     let scene = scene().await;
     let mut revealing = Vec::new();

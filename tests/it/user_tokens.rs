@@ -18,9 +18,9 @@ use std::sync::Arc;
 on_both_engines! {
     both_tokens_are_verified_by_the_published_keys
     a_refresh_without_rotation_returns_no_refresh_token
-    a_rotated_token_works_in_its_grace_period_and_ends_the_family_after_it
+    pain_9_a_rotated_token_works_in_its_grace_period_and_ends_the_family_after_it
     a_refresh_token_is_of_its_pool_and_client
-    each_event_ends_what_the_table_says
+    pain_36_each_event_ends_what_the_table_says
     tokens_are_for_the_password_of_the_sign_in
     all_tokens_of_a_user_end_however_many_there_are
     two_nodes_rotate_a_token_once
@@ -124,7 +124,7 @@ fn verified_claims(tokens: &IssuedTokens) -> Value {
     serde_json::from_slice(&narthex::base::base64url_decode(payload).unwrap()).unwrap()
 }
 
-async fn a_rotated_token_works_in_its_grace_period_and_ends_the_family_after_it(engine: Engine) {
+async fn pain_9_a_rotated_token_works_in_its_grace_period_and_ends_the_family_after_it(engine: Engine) {
     let scene = Arc::new(scene(engine).await);
     scene.create_user("ada", "ada@example.com").await;
     let client = rotating(&scene, 10);
@@ -265,7 +265,7 @@ async fn happen(scene: &AccountScene, user: &User, event: CredentialEvent, curre
     }
 }
 
-async fn each_event_ends_what_the_table_says(engine: Engine) {
+async fn pain_36_each_event_ends_what_the_table_says(engine: Engine) {
     let scene = scene(engine).await;
     for (at, (event, _, ends)) in CREDENTIAL_EVENTS.into_iter().enumerate() {
         let name = format!("user-{at}");

@@ -23,7 +23,7 @@ fn simulator(key: u8) -> Simulator {
 }
 
 #[test]
-fn a_client_public_without_secret_is_refused() {
+fn pain_18_a_client_public_without_secret_is_refused() {
     let (zero, one, n) = (BigUint::ZERO, BigUint::from(1u8), prime());
     for value in [&zero, &one, &(&n - 1u8), &n, &(&n + 1u8), &(&n * 2u8), &(&one << 3072)] {
         let hex = value.to_str_radix(16);
@@ -45,7 +45,7 @@ fn a_client_public_that_is_not_hexadecimal_is_refused() {
 }
 
 #[test]
-fn a_bit_flipped_in_any_field_is_refused() {
+fn pain_18_a_bit_flipped_in_any_field_is_refused() {
     let (client, challenge) = begin(0, 0, 0);
     let signature = client.answer(&challenge, PASSWORD).signature;
     let good = claim(&signature);
@@ -77,7 +77,7 @@ fn a_bit_flipped_in_any_field_is_refused() {
 }
 
 #[test]
-fn a_malformed_signature_or_an_old_claim_is_refused() {
+fn pain_18_a_malformed_signature_or_an_old_claim_is_refused() {
     let (client, challenge) = begin(0, 0, 0);
     let signature = client.answer(&challenge, PASSWORD).signature;
     let unpadded = signature.trim_end_matches('=');
