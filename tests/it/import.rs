@@ -365,7 +365,7 @@ async fn pain_38_each_imported_hash_signs_in_and_is_replaced(engine: Engine) {
         let user = scene.store.find_user(&scene.pool, &name, Lookup::SignIn).await.unwrap().expect(&name);
         let stored = async || {
             let password = scene.store.password(user.no).await.unwrap().unwrap();
-            (String::from_utf8(password.hash.clone()).unwrap(), password.set_at)
+            (String::from_utf8(password.hash.to_vec()).unwrap(), password.set_at)
         };
         let imported = stored().await;
         assert_eq!(imported.0, hash);
