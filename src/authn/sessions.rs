@@ -6,7 +6,7 @@ use crate::base::{
     base64url_encode,
 };
 use crate::catalogue::{Catalogue, CatalogueCell};
-use crate::config::Provider;
+use crate::config::{LOCAL_PROVIDER, Provider};
 use crate::model::{CookieScope, Freshness, Identity, RenewalTimes, Session, User};
 use crate::store::{Change, MAX_STALENESS, SessionRecord, Store, StoreError};
 use foldhash::fast::RandomState;
@@ -20,6 +20,8 @@ use super::front_cache::{FrontCache, Keyed, LastTouch};
 use super::index::Index;
 use super::principal_cache::PrincipalCache;
 
+/// Maximum number of groups of a user of the pool.
+const MAX_GROUPS: u32 = 1000;
 /// Maximum number of cached cookies.
 const CACHE_CAPACITY: u64 = 200_000;
 /// Precision of a session's last use in the database.
@@ -390,17 +392,24 @@ impl SessionAuthenticator {
 
     async fn load(&self, token: &RandomToken) -> Result<Lookup, StoreError> {
         let changes = self.changes.load(Ordering::Acquire);
-        let Some(SessionRecord { session, user, scope, tokens }) =
+        let Some(SessionRecord { session, mut user, scope, tokens }) =
             self.store.session_by_cookie(&token.hash()).await?
         else {
             return Ok(None);
         };
+        if session.provider == LOCAL_PROVIDER {
+            let groups = self.store.groups_of_user(user.no, 0, MAX_GROUPS).await?;
+            user.groups = groups.into_iter().map(|group| group.name).collect();
+        }
         // A session ends if its user is disabled, its provider is removed, or `allow` no longer
         // names the user.
-        if !user.enabled
-            || !user.has_unambiguous_account(&session.provider)
-            || !self.is_still_allowed(&session, &user)
-        {
+        let is_allowed = match session.provider == LOCAL_PROVIDER {
+            true => scope == CookieScope::Pool || self.allows_passwords(&session),
+            false => {
+                user.has_unambiguous_account(&session.provider) && self.is_still_allowed(&session, &user)
+            }
+        };
+        if !user.enabled || !is_allowed {
             return Ok(None);
         }
         let now = self.clock.moment();
@@ -433,6 +442,12 @@ impl SessionAuthenticator {
             live.stale.store(true, Ordering::Release);
         }
         Ok(Some(live))
+    }
+
+    /// Returns whether users of the session's pool sign in to the apps of routes with a password.
+    fn allows_passwords(&self, session: &Session) -> bool {
+        let catalogue = self.catalogue.load();
+        session.pool_id == catalogue.pool.id && catalogue.config.user_pool.rules.password_sign_in
     }
 
     fn is_still_allowed(&self, session: &Session, user: &User) -> bool {

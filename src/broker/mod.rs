@@ -57,14 +57,16 @@ pub struct Login {
 impl Login {
     /// Returns the URL to restart the login: at the app, whose attempt contains the requested URL.
     pub fn restart_url(&self, catalogue: &Catalogue) -> String {
-        let Some(AuthorizationRequest { redirect_uri: uri, state, .. }) = &self.request else {
+        let Some(AuthorizationRequest { client_id, redirect_uri: uri, state, .. }) = &self.request else {
             return catalogue.config.public_url.join("/");
         };
         let path = uri.match_indices('/').nth(2).map_or(uri.len(), |(at, _)| at);
         // `state` comes from a URL that anyone can construct, so validate its form.
         match LoginAttempts::started_at(state) {
-            Some(_) => format!("{}/.narthex/sign-in?attempt={state}", &uri[..path]),
-            None => format!("{}/", &uri[..path]),
+            Some(_) if *client_id == catalogue.gateway_client => {
+                format!("{}/.narthex/sign-in?attempt={state}", &uri[..path])
+            }
+            _ => format!("{}/", &uri[..path]),
         }
     }
 }

@@ -85,6 +85,15 @@ impl AppClient {
         self.allowed_oauth_flows.contains(&flow)
     }
 
+    /// Returns whether `secret` is what the client presents: one of its secrets, or none for a public
+    /// client.
+    pub fn authenticate(&self, secret: Option<&str>) -> bool {
+        match secret {
+            None => self.secrets.is_empty(),
+            Some(secret) => self.verify_secret(secret),
+        }
+    }
+
     /// Returns whether `secret` is one of the client's secrets. Compares in constant time.
     pub fn verify_secret(&self, secret: &str) -> bool {
         let digest = sha256(secret);

@@ -19,6 +19,9 @@ const MAX_SECRETS: usize = 2;
 const MIN_VALIDITY: Duration = Duration::from_secs(300);
 const MAX_VALIDITY: Duration = Duration::from_secs(86400);
 
+/// The scopes of users' tokens, which need no resource server.
+pub const USER_SCOPES: [&str; 5] = ["openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"];
+
 pub(super) const SECTION: Section = Section {
     header: "[[user_pool.client]]",
     about: "Apps that sign users in with `auth_flows`, and programs that get access tokens of the user pool with the client \
@@ -40,6 +43,7 @@ pub(super) const SECTION: Section = Section {
         KEYS[7],
         KEYS[8],
         KEYS[9],
+        KEYS[10],
     ],
 };
 const NAME: Key<String> = Key::new(
@@ -58,20 +62,30 @@ const SECRETS: Key<Vec<Secret>> = Key::new(
     Type::Read(Shape::OneOrMore(&Shape::Secret), |item| Some(secrets(item))),
     "Client secret of at least 22 characters, or two of them during a rotation.",
 )
-.required_if("`auth_flows` is not set, or `allowed_oauth_flows` is")
+.required_if("`allowed_oauth_flows` has \"client_credentials\", or neither it nor `auth_flows` is set")
 .example("{ env = \"REPORTER_SECRET\" }");
 const ALLOWED_OAUTH_FLOWS: Key<Vec<OAuthFlow>> = Key::new(
     "allowed_oauth_flows",
-    Type::Read(Shape::OneOrMore(&Shape::Words(&["client_credentials"])), |item| {
-        Some(item.list(|item| item.choice(&[("client_credentials", OAuthFlow::ClientCredentials)])))
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["code", "client_credentials"])), |item| {
+        Some(item.list(|item| {
+            item.choice(&[
+                ("code", OAuthFlow::AuthorizationCode),
+                ("client_credentials", OAuthFlow::ClientCredentials),
+            ])
+        }))
     }),
-    "Grants with which the client may get tokens. Without any, it may only introspect and revoke tokens.",
+    "Grants with which the client may get tokens. Without any, it may only introspect and revoke tokens. \"code\" signs \
+     users in on the pages, and needs `callback_urls`.",
 )
-.example("[\"client_credentials\"]");
-const ALLOWED_OAUTH_SCOPES: Key<Vec<String>> =
-    Key::new("allowed_oauth_scopes", TEXTS, "Full names of the scopes that the client may request.")
-        .required_if("`allowed_oauth_flows` is set")
-        .example("[\"photos/read\"]");
+.example("[\"code\"]");
+const ALLOWED_OAUTH_SCOPES: Key<Vec<String>> = Key::new(
+    "allowed_oauth_scopes",
+    TEXTS,
+    "Full names of the scopes that the client may request: of resource servers, and with \
+        the grant \"code\" `openid`, `email`, `phone`, `profile` and `aws.cognito.signin.user.admin`.",
+)
+.required_if("`allowed_oauth_flows` is set")
+.example("[\"photos/read\"]");
 const ACCESS_TOKEN_VALIDITY: Key<Duration> = Key::new(
     "access_token_validity",
     Type::Read(Shape::Duration, validity),
@@ -101,6 +115,8 @@ pub struct AppClient {
 /// A grant (Cognito's `AllowedOAuthFlows`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthFlow {
+    /// The authorization code grant (RFC 6749, section 4.1).
+    AuthorizationCode,
     /// The client credentials grant (RFC 6749, section 4.4).
     ClientCredentials,
 }
@@ -116,7 +132,9 @@ impl AppClient {
         let flows = table.read(&ALLOWED_OAUTH_FLOWS).unwrap_or_default();
         let sign_in = ClientSignIn::read(table, attributes);
         // A public client has no secret: the users of an app can read any secret in it.
-        let is_public = flows.is_empty() && sign_in.as_ref().is_none_or(|of| !of.auth_flows.is_empty());
+        let signs_in = |of: &ClientSignIn| !of.auth_flows.is_empty() || !of.callback_urls.is_empty();
+        let is_public = !flows.contains(&OAuthFlow::ClientCredentials)
+            && (!flows.is_empty() || sign_in.as_ref().is_none_or(signs_in));
         let secrets = match is_public {
             true => Some(table.get(&SECRETS).map(|item| secrets(&item)).unwrap_or_default()),
             false => table.required(&SECRETS).map(|item| secrets(&item)),
@@ -134,7 +152,14 @@ impl AppClient {
             ),
             _ => {}
         }
-        let scopes = scopes.map(|item| allowed_scopes(&item, known)).unwrap_or_default();
+        let has_code = flows.contains(&OAuthFlow::AuthorizationCode);
+        if has_code && sign_in.as_ref().is_some_and(|of| of.callback_urls.is_empty()) {
+            table.report(
+                "an app client with the grant \"code\" needs `callback_urls`",
+                "name the address to which the sign-in leads: callback_urls = [\"https://app.example.com/callback\"]",
+            );
+        }
+        let scopes = scopes.map(|item| allowed_scopes(&item, known, has_code)).unwrap_or_default();
         table.finish();
         Some(Self {
             name: name?,
@@ -170,9 +195,12 @@ fn secrets(item: &Item<'_>) -> Vec<Secret> {
     items.iter().filter_map(long).collect()
 }
 
-fn allowed_scopes(item: &Item<'_>, known: &[ResourceServer]) -> Vec<String> {
-    let scope = |text: &str| match known.iter().any(|server| server.scopes.iter().any(|scope| scope == text))
-    {
+fn allowed_scopes(item: &Item<'_>, known: &[ResourceServer], has_code: bool) -> Vec<String> {
+    let is_known = |text: &str| {
+        (has_code && USER_SCOPES.contains(&text))
+            || known.iter().any(|server| server.scopes.iter().any(|scope| scope == text))
+    };
+    let scope = |text: &str| match is_known(text) {
         true => Ok(text.to_owned()),
         false => Err((
             format!("no resource server has the scope \"{text}\""),

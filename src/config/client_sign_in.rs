@@ -5,7 +5,8 @@ use super::callback_url::callback_url;
 use super::item::Item;
 use super::key::{Declared, Key, Shape, Type};
 use super::pool_attribute::PoolAttribute;
-use super::reader::Table;
+use super::provider::{LOCAL_PROVIDER, provider_name};
+use super::reader::{Invalid, Table};
 use super::types::{FLAG, TEXTS};
 use crate::base::Duration;
 use std::ops::RangeInclusive;
@@ -31,7 +32,7 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
 
 /// The keys, for the section of app clients.
-pub(super) const KEYS: [&dyn Declared; 10] = [
+pub(super) const KEYS: [&dyn Declared; 11] = [
     &FLOWS,
     &ID_TOKEN_VALIDITY,
     &REFRESH_TOKEN_VALIDITY,
@@ -42,6 +43,7 @@ pub(super) const KEYS: [&dyn Declared; 10] = [
     &WRITE_ATTRIBUTES,
     &CALLBACK_URLS,
     &LOGOUT_URLS,
+    &IDENTITY_PROVIDERS,
 ];
 const FLOWS: Key<Vec<String>> = Key::new(
     "auth_flows",
@@ -94,6 +96,13 @@ const CALLBACK_URLS: Key<Vec<String>> =
 const LOGOUT_URLS: Key<Vec<String>> =
     Key::new("logout_urls", URLS, "URLs to which a sign-out can lead, compared exactly.")
         .example("[\"https://app.example.com/\"]");
+const IDENTITY_PROVIDERS: Key<Vec<String>> = Key::new(
+    "identity_providers",
+    Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(distinct(item, |item| item.parse(provider_choice)))),
+    "Names of the `[[provider]]` that users of the client can choose on the sign-in page; `\"COGNITO\"` for a password of \
+     the pool.",
+)
+.default("[\"COGNITO\"]");
 const URLS: Type<Vec<String>> = Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(urls(item)));
 
 /// The settings of an app client for the sign-in of users.
@@ -120,6 +129,8 @@ pub struct ClientSignIn {
     pub callback_urls: Vec<String>,
     /// The URLs to which a browser may be redirected after a sign-out.
     pub logout_urls: Vec<String>,
+    /// The providers that users can choose; [`LOCAL_PROVIDER`] for a password of the pool.
+    pub identity_providers: Vec<String>,
 }
 
 impl ClientSignIn {
@@ -135,6 +146,7 @@ impl ClientSignIn {
         let write_attributes = table.get(&WRITE_ATTRIBUTES).map(|item| attributes(&item, declared, &[]));
         let callback_urls = table.read(&CALLBACK_URLS).unwrap_or_default();
         let logout_urls = table.read(&LOGOUT_URLS).unwrap_or_default();
+        let identity_providers = table.read(&IDENTITY_PROVIDERS);
         if auth_flows.len() > 1 && auth_flows.iter().any(|flow| flow == "ALLOW_CLIENT_TOKEN_AUTH") {
             table.report(
                 "ALLOW_CLIENT_TOKEN_AUTH excludes every other flow",
@@ -152,6 +164,7 @@ impl ClientSignIn {
             write_attributes,
             callback_urls,
             logout_urls,
+            identity_providers: identity_providers?,
         })
     }
 }
@@ -168,6 +181,10 @@ pub(super) fn distinct<T: PartialEq>(item: &Item<'_>, read: impl Fn(&Item<'_>) -
         }
     }
     values
+}
+
+fn provider_choice(text: &str) -> Result<String, Invalid> {
+    if text == LOCAL_PROVIDER { Ok(text.to_owned()) } else { provider_name(text) }
 }
 
 fn auth_flow(item: &Item<'_>) -> Option<String> {

@@ -7,8 +7,8 @@ use super::reader::{Invalid, Table};
 use super::route::Access;
 use super::types::OUTPUT_PATH;
 use super::{
-    AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, Listen, Mail,
-    MailTransport, MessageLimits, Provider, PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings,
+    AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, LOCAL_PROVIDER, Listen,
+    Mail, MailTransport, MessageLimits, Provider, PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings,
     TlsCertificate, TrustedIssuer, UserPool,
 };
 use super::{
@@ -103,6 +103,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let role_names: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
     let user_pools = UserPool::read_all(table, &USER_POOLS, &role_names)?;
     let mut providers = providers(table, user_pools.first()?);
+    report_unknown_providers(table, &user_pools, &providers);
     let issuers = issuers(table, public_url.as_ref());
     let principals = principal_sources(table, &providers, &issuers, &user_pools);
     let identity_pool = |table: &Table<'_>| IdentityPool::read(table, &role_names, &principals);
@@ -176,6 +177,32 @@ fn providers(table: &Table<'_>, user_pool: &UserPool) -> Vec<Provider> {
     table.distinct(&PROVIDERS, provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
     })
+}
+
+/// Reports providers of app clients that do not exist, and those of clients of further pools:
+/// `[[provider]]` is of the first pool.
+fn report_unknown_providers(table: &Table<'_>, user_pools: &[UserPool], providers: &[Provider]) {
+    for (at, pool) in user_pools.iter().enumerate() {
+        for client in &pool.clients {
+            let names = client.sign_in.identity_providers.iter().filter(|name| *name != LOCAL_PROVIDER);
+            let is_known = |name: &str| at == 0 && providers.iter().any(|provider| provider.name == name);
+            for name in names.filter(|name| !is_known(name)) {
+                table.report(
+                    format!(
+                        "the app client `{}` has the identity provider \"{name}\", which is none of its pool",
+                        client.name
+                    ),
+                    "name a [[provider]], for a client of the first pool, or \"COGNITO\"",
+                );
+            }
+        }
+    }
+    if let Some(pool) = user_pools.iter().skip(1).find(|pool| pool.rules.password_sign_in) {
+        table.report(
+            format!("`password_sign_in` of the user pool `{}` has no effect", pool.name),
+            "routes have the users of the first [[user_pool]]: remove it, or move the pool to the beginning",
+        );
+    }
 }
 
 /// Sets the attributes of each provider on which decisions about requests depend.
@@ -315,10 +342,11 @@ fn report_closed_routes(
             pool.guest_role.is_some() && Some(&pool.name) == route.identity_pool.as_ref()
         };
         let open = route.access == Access::Public || identity_pools.iter().any(has_guests);
-        if !open && !table.has(&PROVIDERS) && !route.bearer {
+        let has_passwords = user_pools.first().is_some_and(|pool| pool.rules.password_sign_in);
+        if !open && !table.has(&PROVIDERS) && !route.bearer && !has_passwords {
             table.report(
                 format!("no user can sign in for route \"{}\"", route.name),
-                "add a [[provider]], or give the route access = \"public\"",
+                "add a [[provider]], set password_sign_in = true on the first [[user_pool]], or give the route access = \"public\"",
             );
         }
     }

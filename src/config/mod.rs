@@ -70,7 +70,7 @@ mod user_pool;
 pub use address::is_safe;
 pub use administrator::Administrator;
 pub use allow::Allow;
-pub use app_client::{AppClient, OAuthFlow};
+pub use app_client::{AppClient, OAuthFlow, USER_SCOPES};
 pub use attributes::STANDARD_ATTRIBUTES;
 pub use breached_passwords::BreachedPasswords;
 pub use callback_url::callback_url_fault;
@@ -100,7 +100,7 @@ pub use preset::{
     ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Protocol, Quirks, SELECT_ACCOUNT, STANDARD,
     Verified,
 };
-pub use provider::{Kind, Provider};
+pub use provider::{Kind, LOCAL_PROVIDER, Provider};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
 pub use reference::reference;

@@ -46,6 +46,13 @@ pub(super) const CASE_SENSITIVE: Key<bool> = Key::new(
 pub(super) const SIGN_UP: Key<bool> =
     Key::new("sign_up", FLAG, "Whether users can sign up. If not, only administrators create users.")
         .default("false");
+pub(super) const PASSWORD_SIGN_IN: Key<bool> = Key::new(
+    "password_sign_in",
+    FLAG,
+    "Whether users of the first pool can sign in to the apps of `[[route]]` with a password. App clients have \
+     `identity_providers` for that.",
+)
+.default("false");
 pub(super) const AUTO_VERIFIED: Key<Vec<ContactAttribute>> = Key::new(
     "auto_verified",
     Type::Read(Shape::OneOrMore(&Shape::Words(&["email", "phone_number", NONE])), addresses_or_none),
@@ -106,6 +113,8 @@ pub struct PoolRules {
     pub case_sensitive: bool,
     /// Whether users can sign up.
     pub sign_up: bool,
+    /// Whether users can sign in to the apps of routes with a password.
+    pub password_sign_in: bool,
     /// The addresses to which a code is sent at sign-up.
     pub auto_verified: Vec<ContactAttribute>,
     /// The addresses whose earlier value is kept until the new one is verified.
@@ -128,6 +137,7 @@ impl PoolRules {
         let alias_attributes = table.read(&ALIAS_ATTRIBUTES).unwrap_or_default();
         let case_sensitive = table.read(&CASE_SENSITIVE);
         let sign_up = table.read(&SIGN_UP);
+        let password_sign_in = table.read(&PASSWORD_SIGN_IN);
         let auto_verified = table.read(&AUTO_VERIFIED);
         let verify_before_update = table.read(&VERIFY_BEFORE_UPDATE);
         let recovery = table.read(&RECOVERY);
@@ -154,6 +164,7 @@ impl PoolRules {
             alias_attributes,
             case_sensitive: case_sensitive?,
             sign_up: sign_up?,
+            password_sign_in: password_sign_in?,
             auto_verified: auto_verified?,
             verify_before_update: verify_before_update?,
             recovery: recovery?,

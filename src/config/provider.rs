@@ -248,8 +248,17 @@ fn read_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Op
     }
 }
 
+/// The name that denotes the passwords of the user pool, in the place of a provider's.
+pub const LOCAL_PROVIDER: &str = "COGNITO";
+
 pub(super) fn provider_name(text: &str) -> Result<String, Invalid> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if text.eq_ignore_ascii_case(LOCAL_PROVIDER) {
+        return Err((
+            format!("\"{text}\" denotes the passwords of the user pool"),
+            "choose another name".into(),
+        ));
+    }
     match (1..=32).contains(&text.len()) && text.bytes().all(plain) {
         true => Ok(text.to_owned()),
         false => Err((

@@ -21,6 +21,7 @@ pub(super) const SECTION: Section = Section {
         &pool_rules::ALIAS_ATTRIBUTES,
         &pool_rules::CASE_SENSITIVE,
         &pool_rules::SIGN_UP,
+        &pool_rules::PASSWORD_SIGN_IN,
         &pool_rules::AUTO_VERIFIED,
         &pool_rules::VERIFY_BEFORE_UPDATE,
         &pool_rules::RECOVERY,

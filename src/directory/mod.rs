@@ -65,5 +65,5 @@ pub use password::{
 pub use pool_cache::{PoolCache, PoolOfClient};
 pub use sender::Sender;
 pub use service::{Directory, DirectoryDeps};
-pub use sessions::{Authentication, Browser, begin_session};
-pub use tokens::{IssuedTokens, RefreshFlow, SignedIn, TokenService, TokenUser};
+pub use sessions::{Authentication, Browser, PasswordSignIn, begin_session};
+pub use tokens::{CodeRedemption, IssuedTokens, RefreshFlow, SignedIn, TokenService, TokenUser};

@@ -1,9 +1,11 @@
 //! Creation of sessions.
 
-use crate::base::{Entropy, Timestamp, uuid};
-use crate::config::SessionLimits;
-use crate::model::{Session, User};
-use crate::store::{Change, Result, Tx};
+use super::error::{DirectoryError, ErrorKind};
+use super::service::DirectoryDeps;
+use crate::base::{Entropy, RandomToken, Timestamp, uuid};
+use crate::config::{LOCAL_PROVIDER, SessionLimits};
+use crate::model::{CookieScope, Session, SessionCookie, User, UserStatus};
+use crate::store::{Change, CheckedWork, Result, Tx};
 
 /// The result of an authentication.
 #[derive(Clone, Debug)]
@@ -31,6 +33,68 @@ pub struct Browser {
     pub user_agent: String,
     /// The client address.
     pub address: String,
+}
+
+/// A sign-in with a password that was right.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordSignIn<'a> {
+    /// The user's number.
+    pub user_no: i64,
+    /// When the sign-in began.
+    pub begun_at: Timestamp,
+    /// When the password was set with which the user signed in.
+    pub password_set_at: Timestamp,
+    /// The browser.
+    pub browser: &'a Browser,
+    /// The id of the browser's existing session.
+    pub earlier: Option<&'a str>,
+}
+
+impl DirectoryDeps {
+    /// Creates the session of a browser in which a user signed in with a password of the pool.
+    /// Returns the token of its cookie for the sign-in host.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException` if the user was disabled or got another password since.
+    pub async fn begin_password_session(
+        &self,
+        sign_in: PasswordSignIn<'_>,
+    ) -> std::result::Result<(User, Session, RandomToken), DirectoryError> {
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let limits = self.catalogue.load().config.session;
+        let token = RandomToken::random(entropy);
+        let hash = token.hash();
+        let made = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                let changed =
+                    || DirectoryError::new(ErrorKind::NotAuthorized, "Incorrect username or password.");
+                let user = tx.user_by_number(sign_in.user_no).await?.ok_or_else(changed)?;
+                let set_at = tx.password(user.no).await?.map(|password| password.set_at);
+                let may_sign_in = user.enabled && user.status == UserStatus::Confirmed;
+                if !may_sign_in || set_at != Some(sign_in.password_set_at) {
+                    return Err(changed());
+                }
+                let authentication = Authentication {
+                    provider: LOCAL_PROVIDER.to_owned(),
+                    provider_sid: String::new(),
+                    browser: sign_in.browser.clone(),
+                    // RFC 8176, section 2: "pwd": "Password-based authentication".
+                    amr: vec!["pwd".to_owned()],
+                    auth_time: Some(now),
+                    ends_at: None,
+                    begun_at: sign_in.begun_at,
+                };
+                let earlier = sign_in.earlier;
+                let session =
+                    begin_session(tx, &user, &authentication, earlier, limits, now, entropy).await?;
+                let (session_id, scope) = (session.id.clone(), CookieScope::Pool);
+                tx.add_session_cookie(&SessionCookie { hash, session_id, scope, created_at: now }).await?;
+                Ok((user, session))
+            })
+        });
+        let (user, session) = made.await?;
+        Ok((user, session, token))
+    }
 }
 
 /// Creates the session of a browser in which `user` was just authenticated.

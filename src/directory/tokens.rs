@@ -2,12 +2,13 @@
 
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::sender::Sender;
-use crate::base::{Clock, Entropy, KeyRing, Timestamp, uuid};
+use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid};
 use crate::model::{AppClient, Pool, User, UserGroup, UserStatus};
 use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
 use crate::token::{
-    AccessClaims, AccessTokenError, KeySet, NewFamily, PoolKeys, RefreshError, RefreshTokens, TokenGrant,
-    TokenSubject, TokenUse, UserTokenKeys, UserTokens, issue_user_tokens, verify_access_token,
+    self, AccessClaims, AccessTokenError, CodeError, Grant, KeySet, NewFamily, PoolKeys, RefreshError,
+    RefreshTokens, TokenGrant, TokenSubject, TokenUse, UserTokenKeys, UserTokens, issue_user_tokens,
+    verify_access_token,
 };
 use std::sync::Arc;
 
@@ -36,6 +37,19 @@ pub struct SignedIn<'a> {
     pub nonce: Option<&'a str>,
     /// The remembered device; may be empty.
     pub device_key: &'a str,
+    /// When the user was authenticated; `None` for now.
+    pub auth_time: Option<Timestamp>,
+}
+
+/// A code that a client redeems, with what must fit it.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeRedemption<'a> {
+    /// The code.
+    pub code: &'a RandomToken,
+    /// The redirect URI to which the code was sent.
+    pub redirect_uri: &'a str,
+    /// The PKCE verifier; empty if the client sent none.
+    pub verifier: &'a str,
 }
 
 /// Tokens for a client.
@@ -45,6 +59,8 @@ pub struct IssuedTokens {
     pub tokens: UserTokens,
     /// The refresh token; `None` at a refresh without rotation.
     pub refresh_token: Option<String>,
+    /// The granted scopes, separated by spaces.
+    pub scope: String,
 }
 
 /// How a client refreshes.
@@ -99,8 +115,9 @@ impl TokenService {
                     return Err(not_authorized("Incorrect username or password."));
                 }
                 let groups = groups(tx, sender.pool, &user).await?;
-                let SignedIn { scope, device_key, .. } = signed_in;
-                let new = NewFamily { user_no: user.no, auth_time: now, scope, device_key };
+                let SignedIn { scope, device_key, auth_time, .. } = signed_in;
+                let auth_time = auth_time.unwrap_or(now);
+                let new = NewFamily { user_no: user.no, auth_time, scope, device_key };
                 let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
                 Ok((user, groups, family, token))
             })
@@ -109,7 +126,57 @@ impl TokenService {
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let nonce = signed_in.nonce;
         let tokens = self.tokens(&keys, subject, (issuer, nonce), &family, now)?;
-        Ok(IssuedTokens { tokens, refresh_token: Some(token) })
+        Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: family.scope })
+    }
+
+    /// Issues the tokens of an authorization code (RFC 6749, section 4.1.3).
+    /// The code and its tokens are one transaction: a code that is used again ends its tokens.
+    ///
+    /// # Errors
+    /// The inner error is the reason why the code is rejected. The outer one is of the user, who was
+    /// disabled, or of the database.
+    pub async fn redeem_code(
+        &self,
+        sender: Sender<'_>,
+        issuer: &str,
+        redemption: CodeRedemption<'_>,
+    ) -> Outcome<Result<IssuedTokens, CodeError>> {
+        // Any client can send an invented code. A read rejects it, so that it does not block writers.
+        if !self.store.code_exists(&redemption.code.hash()).await? {
+            return Ok(Err(CodeError::Unknown));
+        }
+        let keys = self.signing_keys(sender.pool).await?;
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let refresh_tokens = self.refresh_tokens(&sender);
+        let redeemed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                let CodeRedemption { code, redirect_uri, verifier } = redemption;
+                let grant = Grant { client_id: &sender.client.id, redirect_uri };
+                let redeemed = match token::redeem(tx, code, grant, verifier, now, entropy).await? {
+                    Ok(redeemed) if redeemed.session.pool_id == sender.pool.id => redeemed,
+                    Ok(_) => return Ok(Err(CodeError::Mismatch)),
+                    // Committed also with an error: it ends the tokens of the code.
+                    Err(error) => return Ok(Err(error)),
+                };
+                let session = &redeemed.session;
+                let user = tx.user(&session.user_id).await?.ok_or(ErrorKind::UserNotFound)?;
+                let user = current_user(tx, user.no).await?;
+                let groups = groups(tx, sender.pool, &user).await?;
+                let auth_time = session.auth_time.unwrap_or(session.created_at);
+                let new = NewFamily { user_no: user.no, auth_time, scope: &redeemed.scope, device_key: "" };
+                let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
+                tx.set_code_family(&code.hash(), &family.id).await?;
+                Ok(Ok((user, groups, family, token, redeemed)))
+            })
+        });
+        let (user, groups, family, token, redeemed) = match redeemed.await? {
+            Ok(redeemed) => redeemed,
+            Err(error) => return Ok(Err(error)),
+        };
+        let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
+        let nonce = Some(&*redeemed.nonce).filter(|nonce| !nonce.is_empty());
+        let tokens = self.tokens(&keys, subject, (issuer, nonce), &family, now)?;
+        Ok(Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: redeemed.scope }))
     }
 
     /// Issues new tokens for a refresh token.
@@ -148,7 +215,7 @@ impl TokenService {
         let (user, groups, refreshed) = redeemed.map_err(refused)?;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let tokens = self.tokens(&keys, subject, (issuer, None), &refreshed.family, now)?;
-        Ok(IssuedTokens { tokens, refresh_token: refreshed.next })
+        Ok(IssuedTokens { tokens, refresh_token: refreshed.next, scope: refreshed.family.scope })
     }
 
     /// Returns the user of a refresh token, if the token's family has not ended.

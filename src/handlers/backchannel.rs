@@ -10,15 +10,15 @@ use axum::extract::{Path, State};
 use http::header::CONTENT_TYPE;
 
 pub(super) async fn post(
-    State(pool): Shared,
+    State(app): Shared,
     Path(provider): Path<String>,
     info: RequestData,
     text: String,
 ) -> Reply {
-    Reply(end(&pool, &info, &provider, &text).await)
+    Reply(end(&app, &info, &provider, &text).await)
 }
 
-async fn end(pool: &AppState, info: &RequestData, provider: &str, text: &str) -> Handled {
+async fn end(app: &AppState, info: &RequestData, provider: &str, text: &str) -> Handled {
     let refused = |reason: &str, detail: &str| {
         tracing::warn!(
             target: "audit",
@@ -41,14 +41,14 @@ async fn end(pool: &AppState, info: &RequestData, provider: &str, text: &str) ->
     let Some(token) = form(text).and_then(|mut form| form.remove("logout_token")) else {
         return refused("logout_token", "there is no logout_token, or more than one");
     };
-    let catalogue = pool.catalogue.load();
-    let ended = match pool.broker.backchannel_logout(&catalogue, provider, &token).await {
+    let catalogue = app.catalogue.load();
+    let ended = match app.broker.backchannel_logout(&catalogue, provider, &token).await {
         Ok(ended) => ended,
         Err(LoginError::NoSuchProvider) => return Err(ErrorResponse::not_found()),
         Err(LoginError::Store(error)) => return Err(unavailable(info, &error)),
         Err(error) => return refused(error.reason(), &error.to_string()),
     };
-    ended_by_provider(pool, info, provider, &ended);
+    ended_by_provider(app, info, provider, &ended);
     // "If the logout succeeded, the RP MUST respond with HTTP 200 OK"; no matching session is
     // success.
     Ok(HttpResponse::default())

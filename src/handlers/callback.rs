@@ -21,11 +21,11 @@ use std::net::IpAddr;
 const LAST_PROVIDER_LIFETIME: Duration = Duration::from_secs(365 * 86400);
 
 pub(super) async fn idpresponse(
-    State(pool): Shared,
+    State(app): Shared,
     Path(provider): Path<String>,
     info: RequestData,
 ) -> Reply {
-    Reply(finish(&pool, &info, &provider, Step::Callback).await)
+    Reply(finish(&app, &info, &provider, Step::Callback).await)
 }
 
 /// The parameters of a provider's form that are used; all parameters together could exceed the
@@ -36,11 +36,11 @@ const MAX_REDIRECT_QUERY_BYTES: usize = 4096;
 /// Converts the form of a form post to a GET of the same address (OAuth 2.0 Form Post Response
 /// Mode). Browsers omit `SameSite=Lax` cookies from a cross-site form, and send them with the GET.
 pub(super) async fn idpresponse_form(
-    State(pool): Shared,
+    State(app): Shared,
     Path(provider): Path<String>,
     text: String,
 ) -> Reply {
-    let catalogue = pool.catalogue.load();
+    let catalogue = app.catalogue.load();
     let known = catalogue.config.providers.iter().find(|known| known.name == provider && known.form_post());
     let Some(known) = known else { return Reply(Err(ErrorResponse::not_found())) };
     let Some(brought) = form(&text) else { return Reply(Err(ErrorResponse::bad_request())) };
@@ -130,21 +130,21 @@ pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData,
     }
 }
 
-pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, step: Step) -> Handled {
-    let catalogue = pool.catalogue.load();
-    check_rate_limit(&pool.failed_sign_ins, info, &catalogue, provider)?;
-    let refused = |error| audit_refusal(info, provider, error, &pool.failed_sign_ins);
+pub(super) async fn finish(app: &AppState, info: &RequestData, provider: &str, step: Step) -> Handled {
+    let catalogue = app.catalogue.load();
+    check_rate_limit(&app.failed_sign_ins, info, &catalogue, provider)?;
+    let refused = |error| audit_refusal(info, provider, error, &app.failed_sign_ins);
     let parameters = info.parameters().ok_or_else(ErrorResponse::bad_request)?;
     // The state names the attempt; the attempt's cookie binds the login to this browser.
     let id = parameters.get("state").map(String::as_str).unwrap_or_default();
     let login = cookie_value(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
-        .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
+        .and_then(|sealed| app.broker.attempt(&catalogue, id, sealed));
     let Some(login) = login else {
-        return lost_attempt(pool, info, provider, id, LoginError::NoAttempt).await;
+        return lost_attempt(app, info, provider, id, LoginError::NoAttempt).await;
     };
     let again = login.restart_url(&catalogue);
     let other_account = authorize::other_account_url(&catalogue, login.request.as_ref(), provider);
-    let earlier = session_principal(pool, info).await?.map(|principal| principal.session().id.clone());
+    let earlier = session_principal(app, info).await?.map(|principal| principal.session().id.clone());
 
     let returned = CallbackInput {
         parameters: &parameters,
@@ -154,13 +154,13 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
         earlier: earlier.clone(),
     };
     let finished = match step {
-        Step::Callback => pool.broker.finish(&catalogue, provider, returned).await,
-        Step::Resume => pool.broker.resume_saml_login(&catalogue, provider, returned).await,
+        Step::Callback => app.broker.finish(&catalogue, provider, returned).await,
+        Step::Resume => app.broker.resume_saml_login(&catalogue, provider, returned).await,
     };
     let finished = match finished {
         Ok(finished) => finished,
         Err(error @ (LoginError::NoAttempt | LoginError::Used)) => {
-            return lost_attempt(pool, info, provider, id, error).await;
+            return lost_attempt(app, info, provider, id, error).await;
         }
         Err(error @ (LoginError::NotAllowed(_) | LoginError::Disabled(_))) => {
             let advice = account_advice(&catalogue, provider, &error);
@@ -169,21 +169,21 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
         }
         Err(error) => return Err(refused(error).with_action("Try again", again)),
     };
-    apply_login(pool, info, &finished, earlier);
+    apply_login(app, info, &finished, earlier);
     audit_login(info, provider, &finished);
-    let mut response = login_response(pool, &catalogue, info, provider, &finished).await?;
+    let mut response = login_response(app, &catalogue, info, provider, &finished).await?;
     set_cookie(&mut response, &clear_cookie_value(&format!("{LOGIN_COOKIE}{id}")))?;
     Ok(response)
 }
 
 /// Evicts cached entries that a login has changed. An earlier session of the browser has ended.
-fn apply_login(pool: &AppState, info: &RequestData, finished: &CompletedLogin, earlier: Option<String>) {
-    pool.sessions.apply_changes(&[Change::User(finished.user.id.clone())]);
+fn apply_login(app: &AppState, info: &RequestData, finished: &CompletedLogin, earlier: Option<String>) {
+    app.sessions.apply_changes(&[Change::User(finished.user.id.clone())]);
     if let Some(earlier) = earlier {
         if earlier != finished.session.id {
             audit_replaced_session(&info.request_id, &earlier);
         }
-        pool.sessions.apply_changes(&[Change::Session(earlier)]);
+        app.sessions.apply_changes(&[Change::Session(earlier)]);
     }
 }
 
@@ -208,18 +208,20 @@ fn audit_login(info: &RequestData, provider: &str, finished: &CompletedLogin) {
 /// Returns the response to a login, which leads to the app and sets the cookies of the session and
 /// of the provider.
 async fn login_response(
-    pool: &AppState,
+    app: &AppState,
     catalogue: &Catalogue,
     info: &RequestData,
     provider: &str,
     finished: &CompletedLogin,
 ) -> Handled {
     let mut response = match &finished.request {
-        Some(request) => authorize::grant(pool, catalogue, info, request, &finished.session).await?,
+        Some(request) => {
+            see_other(&authorize::resume(app, catalogue, info, request, &finished.session).await?)?
+        }
         None => see_other(&catalogue.config.public_url.join("/"))?,
     };
-    let cookie = pool.sessions.cookie(&finished.token, CookieScope::Pool);
-    let age = catalogue.config.session.cookie_age(finished.session.expires_at, pool.clock.now());
+    let cookie = app.sessions.cookie(&finished.token, CookieScope::Pool);
+    let age = catalogue.config.session.cookie_age(finished.session.expires_at, app.clock.now());
     set_cookie(&mut response, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
     set_cookie(&mut response, &set_cookie_value(PROVIDER_COOKIE, provider, Some(LAST_PROVIDER_LIFETIME)))?;
     Ok(response)
@@ -229,28 +231,28 @@ async fn login_response(
 /// Back, a reload, or a long delay. With a session it redirects to the app; without one it shows a
 /// page with a link to the app.
 async fn lost_attempt(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
     provider: &str,
     id: &str,
     error: LoginError,
 ) -> Handled {
-    let catalogue = pool.catalogue.load();
+    let catalogue = app.catalogue.load();
     let cookie = format!("{LOGIN_COOKIE}{id}");
     let expired = cookie_value(info.cookies(), &cookie)
-        .and_then(|sealed| pool.broker.expired_attempt(&catalogue, id, sealed))
+        .and_then(|sealed| app.broker.expired_attempt(&catalogue, id, sealed))
         .map(|login| login.restart_url(&catalogue));
     // The state names the app even if the attempt's cookie is missing.
-    let app = || {
+    let start_page = || {
         // A browser cannot be sent to a wildcard, and attempts belong to single hosts.
         let hosts = catalogue.routes().filter(|route| !route.pattern.wildcard);
         let routes = hosts.filter(|route| LoginAttempts::is_for(id, &route.host));
         let shortest = routes.min_by_key(|route| route.path.len());
         shortest.map(|route| format!("{}{}", route.origin, route.start_page()))
     };
-    let way_back = expired.or_else(app).unwrap_or_else(|| catalogue.config.public_url.join("/"));
-    if session_principal(pool, info).await?.is_none() {
-        let failure = audit_refusal(info, provider, error, &pool.failed_sign_ins);
+    let way_back = expired.or_else(start_page).unwrap_or_else(|| catalogue.config.public_url.join("/"));
+    if session_principal(app, info).await?.is_none() {
+        let failure = audit_refusal(info, provider, error, &app.failed_sign_ins);
         return Err(failure.with_action("Sign in again", way_back));
     }
     tracing::info!(

@@ -4,24 +4,37 @@
 use super::error::{EndpointError, OAuthError};
 use super::{AppState, Form, Handled, RequestData, form, metrics};
 use crate::authn::rate_limit_key;
+use crate::base::Secret;
 use crate::catalogue::{AppClient, Catalogue, Pool};
-use crate::pages::HttpResponse;
+use crate::directory::{DirectoryError, PoolOfClient};
+use crate::pages::{ErrorResponse, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, PRAGMA};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, PRAGMA};
+use std::sync::Arc;
 
 /// Maximum logged length of an unknown client id in characters.
 const MAX_LOGGED_CLIENT_ID: usize = 128;
 
 /// A request of an authenticated client.
 pub(super) struct AuthenticatedClient<'a> {
-    pub pool: &'a Pool,
-    pub client: &'a AppClient,
+    /// The client id.
+    pub id: String,
+    /// The client and its pool in the configuration; `None` for a client that was made by the API.
+    pub declared: Option<(&'a Pool, &'a AppClient)>,
+    /// Whether the client has no secret, so that its id proves nothing.
+    pub is_public: bool,
     form: Form,
 }
 
-impl AuthenticatedClient<'_> {
+/// What a client presents: its id, and its secret unless it is public.
+struct Presented {
+    id: String,
+    secret: Option<String>,
+}
+
+impl<'a> AuthenticatedClient<'a> {
     /// Returns a parameter of the request's form.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.form.get(name).map(String::as_str)
@@ -34,20 +47,42 @@ impl AuthenticatedClient<'_> {
     pub fn required(&self, name: &str) -> Result<&str, OAuthError> {
         self.parameter(name).ok_or_else(|| OAuthError::invalid_request(format!("`{name}` is missing")))
     }
+
+    /// Returns the client and its pool in the configuration, after the proof of its secret.
+    ///
+    /// # Errors
+    /// `unauthorized_client`, for a public client or one that was made by the API.
+    pub fn confidential(&self) -> Result<(&'a Pool, &'a AppClient), OAuthError> {
+        let why = "only a confidential client of the configuration file may do this";
+        self.declared.filter(|_| !self.is_public).ok_or_else(|| OAuthError::new("unauthorized_client", why))
+    }
+
+    /// Returns the client with its pool as the directory has it.
+    ///
+    /// # Errors
+    /// `invalid_client` if it was deleted; the database fails.
+    pub async fn in_directory(
+        &self,
+        app: &AppState,
+        info: &RequestData,
+    ) -> Result<Arc<PoolOfClient>, EndpointError> {
+        let found = app.directory.pools.client(&self.id).await.map_err(|error| failed(info, &error))?;
+        found.ok_or_else(|| invalid_client().into())
+    }
 }
 
 /// Authenticates the client, then calls `handle`.
 pub(super) async fn answer(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
     endpoint: &'static str,
     body: &[u8],
     handle: impl AsyncFnOnce(AuthenticatedClient<'_>) -> Result<HttpResponse, EndpointError>,
 ) -> Handled {
-    let catalogue = pool.catalogue.load();
-    let answered = match authenticate_client(pool, info, &catalogue, body) {
+    let catalogue = app.catalogue.load();
+    let answered = match authenticate_client(app, info, &catalogue, body).await {
         Ok(client) => handle(client).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
     let (mut response, result) = match answered {
         Ok(response) => (response, "success"),
@@ -60,21 +95,28 @@ pub(super) async fn answer(
     metrics::oauth(endpoint, result);
     // RFC 6749, section 5.1; `Cache-Control: no-store` is set on all responses.
     response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    // Apps in browsers call these endpoints from their own origins. No cookie has an effect here.
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     Ok(response)
 }
 
-/// Authenticates the app client of the request, which belongs to any user pool of the
-/// configuration.
-fn authenticate_client<'a>(
+fn failed(info: &RequestData, error: &DirectoryError) -> EndpointError {
+    tracing::error!(request_id = info.request_id, %error, "cannot read an app client");
+    ErrorResponse::unavailable().into()
+}
+
+/// Authenticates the app client of the request, which belongs to any user pool. A client of the
+/// configuration needs no read of the database.
+async fn authenticate_client<'a>(
     app: &AppState,
     info: &RequestData,
     catalogue: &'a Catalogue,
     body: &[u8],
-) -> Result<AuthenticatedClient<'a>, OAuthError> {
+) -> Result<AuthenticatedClient<'a>, EndpointError> {
     let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
     let (media_type, _) = encoding.split_once(';').unwrap_or((encoding, ""));
     if !media_type.trim_end().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded"));
+        return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded").into());
     }
     let form = std::str::from_utf8(body).ok().and_then(form);
     let mut form =
@@ -93,26 +135,53 @@ fn authenticate_client<'a>(
             reason,
         );
     };
-    let known = presented.iter().find_map(|(id, _)| catalogue.client(id));
-    let Some((pool, client)) = known else {
-        refused(presented.first().map_or("", |(id, _)| id), "there is no such client");
-        return Err(invalid_client());
+    let declared = presented.iter().find_map(|of| catalogue.client(&of.id));
+    let declared = declared.map(|(pool, client)| (pool, &**client));
+    let stored = match declared {
+        Some(_) => None,
+        None => stored_client(app, info, &presented).await?,
+    };
+    let known =
+        declared.map(|(_, client)| client.id.as_str()).or(stored.as_ref().map(|of| of.client.id.as_str()));
+    let Some(id) = known.map(str::to_owned) else {
+        refused(presented.first().map_or("", |of| &of.id), "there is no such client");
+        return Err(invalid_client().into());
     };
     // Section 2.3.1: "the authorization server MUST protect any endpoint utilizing it against brute
     // force attacks". By address and client, so that one client cannot lock out another.
-    let from = info.client.map(|address| (rate_limit_key(address), client.id.clone()));
+    let from = info.client.map(|address| (rate_limit_key(address), id.clone()));
     if let Err(wait) = app.client_failures.check(from.as_ref()) {
-        refused(&client.id, "too many failures");
+        refused(&id, "too many failures");
         let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));
-        return Err(OAuthError { retry_after: Some(wait), ..OAuthError::new("invalid_client", why) });
+        return Err(OAuthError { retry_after: Some(wait), ..OAuthError::new("invalid_client", why) }.into());
     }
-    let proven = presented.iter().any(|(id, secret)| *id == client.id && client.verify_secret(secret));
+    let verifies = |secret: Option<&str>| match (declared, &stored) {
+        (Some((_, client)), _) => client.authenticate(secret),
+        (None, Some(of)) => of.check_secret(secret.map(Secret::new).as_ref()).is_ok(),
+        (None, None) => false,
+    };
+    let proven = presented.iter().any(|of| of.id == id && verifies(of.secret.as_deref()));
     if !proven {
         app.client_failures.record(from);
-        refused(&client.id, "the secret is wrong");
-        return Err(invalid_client());
+        refused(&id, "the secret is wrong");
+        return Err(invalid_client().into());
     }
-    Ok(AuthenticatedClient { pool, client, form })
+    let is_public = presented.iter().all(|of| of.secret.is_none());
+    Ok(AuthenticatedClient { id, declared, is_public, form })
+}
+
+/// Returns a presented client that was made by the API.
+async fn stored_client(
+    app: &AppState,
+    info: &RequestData,
+    presented: &[Presented],
+) -> Result<Option<Arc<PoolOfClient>>, EndpointError> {
+    for of in presented {
+        if let Some(found) = app.directory.pools.client(&of.id).await.map_err(|error| failed(info, &error))? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 fn invalid_client() -> OAuthError {
@@ -120,7 +189,7 @@ fn invalid_client() -> OAuthError {
 }
 
 /// Returns the request's client id and secret, in each possible decoding.
-fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<(String, String)>, OAuthError> {
+fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<Presented>, OAuthError> {
     let parameter = |name: &str| form.get(name).cloned();
     // Section 2.3: "The client MUST NOT use more than one authentication method in each request."
     if info.count(&AUTHORIZATION) > 1 {
@@ -137,8 +206,8 @@ fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<(String, St
     }
     let Some(header) = info.header(AUTHORIZATION.as_str()) else {
         return match (parameter("client_id"), parameter("client_secret")) {
-            (Some(id), Some(secret)) => Ok(vec![(id, secret)]),
-            _ => Err(OAuthError::new(
+            (Some(id), secret) => Ok(vec![Presented { id, secret }]),
+            (None, _) => Err(OAuthError::new(
                 "invalid_client",
                 "prove who you are: by HTTP Basic, or by client_id and client_secret in the body",
             )),
@@ -158,11 +227,13 @@ fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<(String, St
     let (id, secret) = plain.split_once(':').ok_or_else(malformed)?;
     // Section 2.3.1 requires both "encoded using the "application/x-www-form-urlencoded" encoding
     // algorithm" first; many clients omit that, and random secrets may contain `+` or `/`.
-    let mut presented = vec![(id.to_owned(), secret.to_owned())];
+    // A public client may send an empty password (RFC 6749, section 2.3.1).
+    let secret = Some(secret).filter(|secret| !secret.is_empty());
+    let mut presented = vec![Presented { id: id.to_owned(), secret: secret.map(str::to_owned) }];
     if plain.contains(['%', '+']) {
-        presented.push((form_decoded(id), form_decoded(secret)));
+        presented.push(Presented { id: form_decoded(id), secret: secret.map(form_decoded) });
     }
-    if parameter("client_id").is_some_and(|client_id| presented.iter().all(|(id, _)| *id != client_id)) {
+    if parameter("client_id").is_some_and(|client_id| presented.iter().all(|of| of.id != client_id)) {
         return Err(OAuthError::invalid_request("`client_id` and the Authorization header name two clients"));
     }
     Ok(presented)

@@ -2,30 +2,30 @@
 //! metadata of user pools (RFC 8414).
 
 use super::{AppState, Handled, Reply, RequestData, Shared};
-use crate::catalogue;
-use crate::config::{Config, OAuthFlow, UserPool};
+use crate::catalogue::{AppClient, Catalogue};
+use crate::config::{OAuthFlow, USER_SCOPES};
 use crate::directory::DirectoryError;
 use crate::model::Pool;
-use crate::pages::{ErrorResponse, HttpResponse, with_body};
+use crate::pages::{ErrorResponse, HttpResponse, Texts, with_body};
 use crate::token::KEY_SET_CACHE;
 use axum::extract::{Path, State};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub(super) async fn jwks(State(pool): Shared) -> Reply {
-    Reply(Ok(public("application/json", pool.keys.current().jwk_set.clone())))
+pub(super) async fn jwks(State(app): Shared) -> Reply {
+    Reply(Ok(public("application/json", app.keys.current().jwk_set.clone())))
 }
 
-pub(super) async fn pem(State(pool): Shared, Path(kid): Path<String>) -> Reply {
-    let keys = pool.keys.current();
+pub(super) async fn pem(State(app): Shared, Path(kid): Path<String>) -> Reply {
+    let keys = app.keys.current();
     let key = keys.published.iter().find(|key| key.kid() == kid).ok_or_else(ErrorResponse::not_found);
     Reply(key.map(|key| public("application/x-pem-file", key.pem().to_owned())))
 }
 
-pub(super) async fn pool_jwks(State(pool): Shared, info: RequestData, Path(id): Path<String>) -> Reply {
-    Reply(jwks_of(&pool, &info, &id).await)
+pub(super) async fn pool_jwks(State(app): Shared, info: RequestData, Path(id): Path<String>) -> Reply {
+    Reply(jwks_of(&app, &info, &id).await)
 }
 
 /// Returns the public keys of a user pool, of access tokens and id tokens.
@@ -46,58 +46,63 @@ fn failed(info: &RequestData, error: &DirectoryError) -> ErrorResponse {
     ErrorResponse::unavailable()
 }
 
-pub(super) async fn metadata(State(pool): Shared, info: RequestData, Path(id): Path<String>) -> Reply {
-    Reply(metadata_of(&pool, &info, &id).await)
+pub(super) async fn metadata(State(app): Shared, info: RequestData, Path(id): Path<String>) -> Reply {
+    Reply(metadata_of(&app, &info, &id).await)
 }
 
-/// Returns the metadata of a user pool. It omits the endpoints that its clients cannot use.
+/// Returns the metadata of a user pool.
 async fn metadata_of(app: &AppState, info: &RequestData, id: &str) -> Handled {
     let pool = user_pool(app, info, id).await?;
     let catalogue = app.catalogue.load();
-    let issuer = catalogue.issuer_of(id);
-    let mut metadata = json!({
-        "issuer": issuer,
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "response_types_supported": [],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [pool.settings.signing_algorithm],
-    });
-    if let Some((pool, declared)) = catalogue.declared_pool(id) {
-        add_endpoints(&mut metadata, &catalogue.config, pool, declared);
-    }
+    let metadata = metadata_document(&catalogue, &pool);
     Ok(public("application/json", metadata.to_string()))
 }
 
-/// Adds the token endpoints, which clients of the file can use.
-fn add_endpoints(
-    metadata: &mut serde_json::Value,
-    config: &Config,
-    pool: &catalogue::Pool,
-    declared: &UserPool,
-) {
-    let url = &config.public_url;
-    let how = ["client_secret_basic", "client_secret_post"];
-    for (name, path) in [
-        ("token_endpoint", "/oauth2/token"),
-        ("revocation_endpoint", "/oauth2/revoke"),
-        ("introspection_endpoint", "/oauth2/introspect"),
-    ] {
-        metadata[name] = url.join(path).into();
-        metadata[format!("{name}_auth_methods_supported")] = json!(how);
+/// How a client can prove itself at the endpoints for tokens.
+const CLIENT_AUTHENTICATION: [&str; 3] = ["client_secret_basic", "client_secret_post", "none"];
+
+/// Returns the metadata of a user pool (OpenID Connect Discovery 1.0, section 3; RFC 8414, section
+/// 2). It names only what works.
+fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
+    let issuer = catalogue.issuer_of(&pool.id);
+    let url = |path: &str| catalogue.config.public_url.join(path);
+    let declared = catalogue.declared_pool(&pool.id);
+    let is_program = |client: &Arc<AppClient>| client.allows_flow(OAuthFlow::ClientCredentials);
+    let has_programs = declared.is_some_and(|(pool, _)| pool.clients().any(is_program));
+    let programs = has_programs.then_some("client_credentials");
+    let grants: Vec<&str> = ["authorization_code", "refresh_token"].into_iter().chain(programs).collect();
+    let servers = declared.iter().flat_map(|(_, declared)| &declared.resource_servers);
+    let scopes = servers.flat_map(|server| &server.scopes).map(String::as_str);
+    let scopes: Vec<&str> = USER_SCOPES.into_iter().chain(scopes).collect();
+    let mut metadata = json!({
+        "issuer": issuer,
+        "authorization_endpoint": url("/oauth2/authorize"),
+        "token_endpoint": url("/oauth2/token"),
+        "token_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
+        "userinfo_endpoint": url("/oauth2/userInfo"),
+        "revocation_endpoint": url("/oauth2/revoke"),
+        "revocation_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
+        "end_session_endpoint": url("/logout"),
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": grants,
+        "scopes_supported": scopes,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [pool.settings.signing_algorithm],
+        "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": ["none", "login", "select_account"],
+        "ui_locales_supported": Texts::languages(),
+        "authorization_response_iss_parameter_supported": true,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+    });
+    if declared.is_some() {
+        metadata["introspection_endpoint"] = url("/oauth2/introspect").into();
+        metadata["introspection_endpoint_auth_methods_supported"] =
+            json!(["client_secret_basic", "client_secret_post"]);
     }
-    let mut clients = pool.clients();
-    let grants: &[&str] = match clients.any(|client| client.allows_flow(OAuthFlow::ClientCredentials)) {
-        true => &["client_credentials"],
-        false => &[],
-    };
-    let scopes: Vec<&String> = declared.resource_servers.iter().flat_map(|server| &server.scopes).collect();
-    // RFC 8414, section 3.2: "Claims with zero elements MUST be omitted from the response." The
-    // response types are REQUIRED.
-    for (name, all) in [("grant_types_supported", json!(grants)), ("scopes_supported", json!(scopes))] {
-        if all.as_array().is_some_and(|all| !all.is_empty()) {
-            metadata[name] = all;
-        }
-    }
+    metadata
 }
 
 /// Returns a public response, readable by scripts of any site.

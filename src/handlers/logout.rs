@@ -1,5 +1,7 @@
 //! `/logout`: ends the browser's session at every app and, if supported, at the provider.
 
+mod relying_party;
+
 use super::{AppState, Handled, Reply, RequestData, Shared, principal, sign_out_unavailable};
 use crate::authn::{POOL_COOKIE, SessionPrincipal, clear_cookie_value};
 use crate::broker::{self, EndedSession};
@@ -12,20 +14,25 @@ use axum::extract::State;
 use http::Method;
 use url::Url;
 
-pub(super) async fn get(State(pool): Shared, info: RequestData) -> Reply {
-    Reply(page(&pool, &info).await)
+pub(super) async fn get(State(app): Shared, info: RequestData) -> Reply {
+    Reply(match relying_party::read(&app, &info).await {
+        Ok(Some(target)) => relying_party::sign_out(&app, &info, target).await,
+        Ok(None) => page(&app, &info).await,
+        Err(failure) => Err(failure),
+    })
 }
 
-pub(super) async fn post(State(pool): Shared, info: RequestData) -> Reply {
-    Reply(end(&pool, &info).await)
+pub(super) async fn post(State(app): Shared, info: RequestData) -> Reply {
+    Reply(end(&app, &info).await)
 }
 
 /// Returns a page that asks for confirmation, because any site can navigate a browser here.
-async fn page(pool: &AppState, info: &RequestData) -> Handled {
-    let catalogue = pool.catalogue.load();
-    let principal = session_to_end(pool, info).await?;
+async fn page(app: &AppState, info: &RequestData) -> Handled {
+    let catalogue = app.catalogue.load();
+    let principal = session_to_end(app, info).await?;
     if let Some(principal) = principal {
         return SignOutPage {
+            t: info.texts(),
             name: principal.user().display_name().to_owned(),
             action: catalogue.config.public_url.join("/logout"),
             stay: catalogue.config.public_url.join("/"),
@@ -45,40 +52,40 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
         // An intermediate page is needed, because CSP `form-action` prohibits redirects after a
         // form.
         Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST)?,
-        None => SignedOutPage { sign_in_again: again }.answer()?,
+        None => SignedOutPage { t: info.texts(), sign_in_again: again }.answer()?,
     };
     set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
     Ok(response)
 }
 
-async fn end(pool: &AppState, info: &RequestData) -> Handled {
-    info.same_origin(&own_origin(pool))?;
-    match session_to_end(pool, info).await? {
-        Some(principal) => sign_out(pool, info, &principal.session().id, "").await,
-        None => see_other(&pool.catalogue.load().config.public_url.join("/logout")),
+async fn end(app: &AppState, info: &RequestData) -> Handled {
+    info.same_origin(&own_origin(app))?;
+    match session_to_end(app, info).await? {
+        Some(principal) => sign_out(app, info, &principal.session().id, "").await,
+        None => see_other(&app.catalogue.load().config.public_url.join("/logout")),
     }
 }
 
 /// Returns the session to end.
 async fn session_to_end(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
 ) -> Result<Option<SessionPrincipal>, ErrorResponse> {
-    principal(pool, info).await.map_err(|error| sign_out_unavailable(pool, info, &error))
+    principal(app, info).await.map_err(|error| sign_out_unavailable(app, info, &error))
 }
 
 /// Returns the origin of the user pool's pages.
-pub(super) fn own_origin(pool: &AppState) -> String {
-    let catalogue = pool.catalogue.load();
+pub(super) fn own_origin(app: &AppState) -> String {
+    let catalogue = app.catalogue.load();
     catalogue.config.public_url.origin_of(catalogue.config.public_url.host())
 }
 
 /// Ends the browser's session and redirects.
-pub(super) async fn sign_out(pool: &AppState, info: &RequestData, sid: &str, app: &str) -> Handled {
-    let ended = end_session(pool, &info.request_id, &info.client(), sid)
+pub(super) async fn sign_out(app: &AppState, info: &RequestData, sid: &str, host: &str) -> Handled {
+    let ended = end_session(app, &info.request_id, &info.client(), sid)
         .await
-        .map_err(|error| sign_out_unavailable(pool, info, &error))?;
-    let mut response = browser_action(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
+        .map_err(|error| sign_out_unavailable(app, info, &error))?;
+    let mut response = browser_action(&after_sign_out(app, ended.as_ref(), host).await?, &Method::POST)?;
     set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
     Ok(response)
 }
@@ -89,17 +96,17 @@ pub(super) async fn sign_out(pool: &AppState, info: &RequestData, sid: &str, app
 /// # Errors
 /// The address of Narthex's own page is not a URL, which is impossible.
 pub async fn after_sign_out(
-    pool: &AppState,
+    app: &AppState,
     ended: Option<&EndedSession>,
-    app: &str,
+    host: &str,
 ) -> Result<BrowserAction, ErrorResponse> {
-    let catalogue = pool.catalogue.load();
+    let catalogue = app.catalogue.load();
     if let Some(ended) = ended
-        && let Some(at_provider) = pool.broker.logout(&catalogue, ended, app).await
+        && let Some(at_provider) = app.broker.logout(&catalogue, ended, host).await
     {
         return Ok(at_provider);
     }
-    let own = catalogue.config.public_url.join(&format!("/logout?app={app}"));
+    let own = catalogue.config.public_url.join(&format!("/logout?app={host}"));
     Url::parse(&own).map(BrowserAction::Redirect).map_err(|_| ErrorResponse::internal())
 }
 
@@ -109,25 +116,25 @@ pub async fn after_sign_out(
 /// # Errors
 /// The database fails; the session then stays active.
 pub async fn end_session(
-    pool: &AppState,
+    app: &AppState,
     request_id: &str,
     client: &str,
     sid: &str,
 ) -> Result<Option<EndedSession>, StoreError> {
-    let entropy = &*pool.entropy;
-    let ended = pool
+    let entropy = &*app.entropy;
+    let ended = app
         .store
         .transaction(|tx| Box::pin(async move { broker::end_session(tx, sid, entropy).await }))
         .await?;
-    pool.sessions.apply_changes(&[Change::Session(sid.to_owned())]);
+    app.sessions.apply_changes(&[Change::Session(sid.to_owned())]);
     tracing::info!(target: "audit", event = "logout", request_id, client, sid);
     Ok(ended)
 }
 
 /// Evicts and audits sessions that their provider ended; warns if there are none.
-pub(super) fn ended_by_provider(pool: &AppState, info: &RequestData, provider: &str, ended: &[Session]) {
+pub(super) fn ended_by_provider(app: &AppState, info: &RequestData, provider: &str, ended: &[Session]) {
     let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
-    pool.sessions.apply_changes(&changes);
+    app.sessions.apply_changes(&changes);
     if ended.is_empty() {
         tracing::warn!(
             target: "audit",

@@ -6,6 +6,8 @@ mod backchannel;
 mod callback;
 mod client;
 mod error;
+mod grants;
+mod hosted;
 mod keys;
 mod logout;
 mod metrics;
@@ -13,6 +15,7 @@ mod request;
 mod saml;
 mod sessions;
 mod token;
+mod user_info;
 
 pub use authorize::{AuthorizationUrl, authorization_url, expired_attempts, surplus_attempts};
 pub use callback::audit_replaced_session;
@@ -84,10 +87,19 @@ struct FailedResponse(ErrorResponse);
 type Handled = Result<HttpResponse, ErrorResponse>;
 
 /// Returns the user pool's routes, below the path of `public_url`.
-pub fn router(pool: Arc<AppState>) -> Router {
+pub fn router(app: Arc<AppState>) -> Router {
     Router::new()
         .route("/", get(home))
-        .route("/login", get(authorize::login))
+        .route("/login", get(authorize::login).post(hosted::login_form))
+        .route("/newPassword", post(hosted::new_password_form))
+        .route("/signup", get(hosted::sign_up).post(hosted::sign_up_form))
+        .route("/confirmUser", get(hosted::confirm_user).post(hosted::confirm_user_form))
+        .route("/resendCode", post(hosted::resend_code_form))
+        .route("/forgotPassword", get(hosted::forgot_password).post(hosted::forgot_password_form))
+        .route(
+            "/confirmForgotPassword",
+            get(hosted::confirm_forgot_password).post(hosted::confirm_forgot_password_form),
+        )
         .route("/logout", get(logout::get).post(logout::post))
         .route("/oauth2/authorize", get(authorize::authorize))
         .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse).post(callback::idpresponse_form))
@@ -98,8 +110,12 @@ pub fn router(pool: Arc<AppState>) -> Router {
         .route("/sessions", get(sessions::get).post(sessions::post))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/public-keys/{kid}", get(keys::pem))
-        .route("/oauth2/token", post(token::token))
-        .route("/oauth2/revoke", post(token::revoke))
+        .route("/oauth2/token", post(token::token).options(user_info::preflight))
+        .route("/oauth2/revoke", post(token::revoke).options(user_info::preflight))
+        .route(
+            "/oauth2/userInfo",
+            get(user_info::user_info).post(user_info::user_info).options(user_info::preflight),
+        )
         .route("/oauth2/introspect", post(token::introspect))
         .route("/{pool_id}/.well-known/jwks.json", get(keys::pool_jwks))
         // For an issuer with a path, OpenID Connect Discovery 1.0, section 4, appends the
@@ -108,7 +124,7 @@ pub fn router(pool: Arc<AppState>) -> Router {
         .route("/.well-known/oauth-authorization-server/{pool_id}", get(keys::metadata))
         .fallback(|| async { Reply(Err(ErrorResponse::not_found())) })
         .method_not_allowed_fallback(|| async { Reply(Err(ErrorResponse::not_found())) })
-        .with_state(pool)
+        .with_state(app)
 }
 
 /// Returns the response of `router` to a request; renders failures.
@@ -145,22 +161,22 @@ impl axum::response::IntoResponse for Reply {
 
 /// Returns the principal of the request's pool cookie.
 async fn session_principal(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
 ) -> Result<Option<SessionPrincipal>, ErrorResponse> {
-    principal(pool, info).await.map_err(|error| unavailable(info, &error))
+    principal(app, info).await.map_err(|error| unavailable(info, &error))
 }
 
-async fn principal(pool: &AppState, info: &RequestData) -> Result<Option<SessionPrincipal>, StoreError> {
+async fn principal(app: &AppState, info: &RequestData) -> Result<Option<SessionPrincipal>, StoreError> {
     let Some(cookie) = cookie_value(info.cookies(), POOL_COOKIE) else { return Ok(None) };
-    pool.sessions.authenticate(cookie, CookieScope::Pool, pool.clock.moment()).await
+    app.sessions.authenticate(cookie, CookieScope::Pool, app.clock.moment()).await
 }
 
 /// Returns the error for a failed sign-out: the session stays active, and the user must be
 /// informed.
-fn sign_out_unavailable(pool: &AppState, info: &RequestData, error: &StoreError) -> ErrorResponse {
+fn sign_out_unavailable(app: &AppState, info: &RequestData, error: &StoreError) -> ErrorResponse {
     tracing::error!(request_id = info.request_id, %error, "cannot end a session: database error");
-    let again = pool.catalogue.load().config.public_url.join("/logout");
+    let again = app.catalogue.load().config.public_url.join("/logout");
     ErrorResponse::sign_out_unavailable().with_action("Try again", again)
 }
 
@@ -169,19 +185,20 @@ fn unavailable(info: &RequestData, error: &StoreError) -> ErrorResponse {
     ErrorResponse::unavailable()
 }
 
-async fn home(State(pool): Shared, info: RequestData) -> Reply {
-    Reply(home_page(&pool, &info).await)
+async fn home(State(app): Shared, info: RequestData) -> Reply {
+    Reply(home_page(&app, &info).await)
 }
 
-async fn home_page(pool: &AppState, info: &RequestData) -> Handled {
-    let catalogue = pool.catalogue.load();
-    let Some(principal) = session_principal(pool, info).await? else {
-        if catalogue.config.providers.is_empty() {
+async fn home_page(app: &AppState, info: &RequestData) -> Handled {
+    let catalogue = app.catalogue.load();
+    let Some(principal) = session_principal(app, info).await? else {
+        if catalogue.config.providers.is_empty() && !catalogue.config.user_pool.rules.password_sign_in {
             return Err(ErrorResponse::no_provider());
         }
-        return authorize::sign_in_page(&catalogue, info);
+        return authorize::own_sign_in_page(app, &catalogue, info).await;
     };
     HomePage {
+        t: info.texts(),
         name: principal.user().display_name().to_owned(),
         apps: apps(&catalogue),
         sign_out: catalogue.config.public_url.join("/logout"),

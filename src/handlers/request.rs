@@ -1,13 +1,15 @@
 //! Request data for handlers.
 
 use crate::directory::Browser;
-use crate::pages::ErrorResponse;
+use crate::pages::{ErrorResponse, Texts, accepted_languages};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 
+/// Maximum number of languages that are looked up.
+const MAX_LANGUAGES: usize = 20;
 /// Maximum stored length of a `User-Agent` in characters.
 const MAX_USER_AGENT_LENGTH: usize = 256;
 
@@ -77,6 +79,19 @@ impl RequestData {
             user_agent: user_agent.chars().take(MAX_USER_AGENT_LENGTH).collect(),
             address: self.client(),
         }
+    }
+
+    /// Returns the texts of the pages in the browser's language, or in that of `lang` or
+    /// `ui_locales` (OpenID Connect Core 1.0, section 3.1.2.1).
+    pub fn texts(&self) -> &'static Texts {
+        let asked = url::form_urlencoded::parse(self.query.as_bytes());
+        let asked: Vec<_> = asked
+            .filter(|(name, _)| name == "lang" || name == "ui_locales")
+            .map(|(_, value)| value)
+            .collect();
+        let asked = asked.iter().flat_map(|value| value.split(' '));
+        let accepted = accepted_languages(self.header("accept-language").unwrap_or_default());
+        Texts::of(&asked.chain(accepted).take(MAX_LANGUAGES).collect::<Vec<_>>())
     }
 
     /// Returns the query's parameters; `None` if one is repeated.

@@ -17,8 +17,8 @@ use http::{Method, StatusCode};
 use std::net::IpAddr;
 
 /// Returns the service provider metadata for a provider.
-pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) -> Reply {
-    let text = pool.broker.saml_metadata(&pool.catalogue.load(), &provider);
+pub(super) async fn metadata(State(app): Shared, Path(provider): Path<String>) -> Reply {
+    let text = app.broker.saml_metadata(&app.catalogue.load(), &provider);
     Reply(match text {
         Some(text) => Ok(with_body(StatusCode::OK, "application/samlmetadata+xml", text.as_bytes().to_vec())),
         None => Err(ErrorResponse::not_found()),
@@ -27,36 +27,36 @@ pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) 
 
 /// Receives a response by POST (SAML bindings, section 3.5).
 pub(super) async fn post(
-    State(pool): Shared,
+    State(app): Shared,
     Path(provider): Path<String>,
     info: RequestData,
     text: String,
 ) -> Reply {
-    Reply(validate_response(&pool, &info, &provider, &text).await)
+    Reply(validate_response(&app, &info, &provider, &text).await)
 }
 
 /// Continues a login after the POST. This request includes the session cookie, which `SameSite=Lax`
 /// withholds from the POST.
-pub(super) async fn resume(State(pool): Shared, Path(provider): Path<String>, info: RequestData) -> Reply {
-    Reply(callback::finish(&pool, &info, &provider, Step::Resume).await)
+pub(super) async fn resume(State(app): Shared, Path(provider): Path<String>, info: RequestData) -> Reply {
+    Reply(callback::finish(&app, &info, &provider, Step::Resume).await)
 }
 
-async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, text: &str) -> Handled {
-    let catalogue = pool.catalogue.load();
+async fn validate_response(app: &AppState, info: &RequestData, provider: &str, text: &str) -> Handled {
+    let catalogue = app.catalogue.load();
     let parameters = form(text).ok_or_else(ErrorResponse::bad_request)?;
     // The relay state names the attempt; the attempt's cookie binds the login to this browser. It
     // is never used as an address.
     let id = parameters.get("RelayState").map(String::as_str).unwrap_or_default();
     let login = cookie_value(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
         .filter(|_| !id.is_empty())
-        .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
+        .and_then(|sealed| app.broker.attempt(&catalogue, id, sealed));
     let again = login.as_ref().map(|login| login.restart_url(&catalogue));
     // Any page can make a browser send an unsolicited response, so those have a separate limit.
-    let failures = if login.is_some() { &pool.failed_sign_ins } else { &pool.unsolicited_failures };
+    let failures = if login.is_some() { &app.failed_sign_ins } else { &app.unsolicited_failures };
     callback::check_rate_limit(failures, info, &catalogue, provider)?;
-    let _place = verification_permit(pool, info)?;
+    let _place = verification_permit(app, info)?;
     let posted = SamlPost { parameters: &parameters, id, login };
-    let validated = match pool.broker.validate_saml_response(&catalogue, provider, posted).await {
+    let validated = match app.broker.validate_saml_response(&catalogue, provider, posted).await {
         Ok(validated) => validated,
         // The POST had no session cookie: the next step has it, and decides how to continue.
         Err(LoginError::NoAttempt) => {
@@ -84,10 +84,10 @@ async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, 
 
 /// Reserves a slot for verification, so that one address cannot fill the queue.
 fn verification_permit(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
 ) -> Result<ConcurrencyPermit<IpAddr>, ErrorResponse> {
-    pool.saml_messages.try_acquire(info.client.map(rate_limit_key)).ok_or_else(ErrorResponse::unavailable)
+    app.saml_messages.try_acquire(info.client.map(rate_limit_key)).ok_or_else(ErrorResponse::unavailable)
 }
 
 /// Returns the address of the browser's next step.
@@ -97,37 +97,37 @@ fn resume_at(catalogue: &Catalogue, provider: &str, id: &str) -> String {
 
 /// Receives a logout message in a query.
 pub(super) async fn logout_query(
-    State(pool): Shared,
+    State(app): Shared,
     Path(provider): Path<String>,
     info: RequestData,
     RawQuery(query): RawQuery,
 ) -> Reply {
     let query = query.unwrap_or_default();
-    Reply(logout(&pool, &info, &provider, LogoutBinding::Query(query.into()), &Method::GET).await)
+    Reply(logout(&app, &info, &provider, LogoutBinding::Query(query.into()), &Method::GET).await)
 }
 
 /// Receives a logout message in a form.
 pub(super) async fn logout_form(
-    State(pool): Shared,
+    State(app): Shared,
     Path(provider): Path<String>,
     info: RequestData,
     text: String,
 ) -> Reply {
-    Reply(logout(&pool, &info, &provider, LogoutBinding::Form(text.into()), &Method::POST).await)
+    Reply(logout(&app, &info, &provider, LogoutBinding::Form(text.into()), &Method::POST).await)
 }
 
 async fn logout(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
     provider: &str,
     arrived: LogoutBinding,
     method: &Method,
 ) -> Handled {
-    let catalogue = pool.catalogue.load();
-    callback::check_rate_limit(&pool.failed_sign_ins, info, &catalogue, provider)?;
-    let _place = verification_permit(pool, info)?;
+    let catalogue = app.catalogue.load();
+    callback::check_rate_limit(&app.failed_sign_ins, info, &catalogue, provider)?;
+    let _place = verification_permit(app, info)?;
     let is_response = arrived.is_response();
-    let outcome = match pool.broker.logout_message(&catalogue, provider, arrived).await {
+    let outcome = match app.broker.logout_message(&catalogue, provider, arrived).await {
         Ok(outcome) => outcome,
         Err(LoginError::NoSuchProvider) => return Err(ErrorResponse::not_found()),
         // Narthex's session ended before the logout request, and some providers do not sign the
@@ -148,7 +148,7 @@ async fn logout(
                 reason = error.reason(),
                 detail = %error,
             );
-            callback::record_failure(&pool.failed_sign_ins, info, &error);
+            callback::record_failure(&app.failed_sign_ins, info, &error);
             return Err(callback::error_page(info, error));
         }
     };
@@ -163,13 +163,16 @@ async fn logout(
                 );
             }
             // The value is one of Narthex's hosts, or is ignored by the page.
-            let app: String = url::form_urlencoded::byte_serialize(relay_state.as_bytes()).collect();
-            return see_other(&catalogue.config.public_url.join(&format!("/logout?app={app}")));
+            let host: String = url::form_urlencoded::byte_serialize(relay_state.as_bytes()).collect();
+            return see_other(&catalogue.config.public_url.join(&format!("/logout?app={host}")));
         }
     };
-    ended_by_provider(pool, info, provider, &ended);
+    ended_by_provider(app, info, provider, &ended);
     match response {
         Some(response) => browser_action(&response, method),
-        None => pages::SignedOutPage { sign_in_again: catalogue.config.public_url.join("/") }.answer(),
+        None => {
+            pages::SignedOutPage { t: info.texts(), sign_in_again: catalogue.config.public_url.join("/") }
+                .answer()
+        }
     }
 }

@@ -7,19 +7,19 @@ use crate::pages::{Device, ErrorResponse, SessionRow, SessionsPage, see_other};
 use crate::store::StoreError;
 use axum::extract::State;
 
-pub(super) async fn get(State(pool): Shared, info: RequestData) -> Reply {
-    Reply(page(&pool, &info).await)
+pub(super) async fn get(State(app): Shared, info: RequestData) -> Reply {
+    Reply(page(&app, &info).await)
 }
 
-pub(super) async fn post(State(pool): Shared, info: RequestData, text: String) -> Reply {
-    Reply(end(&pool, &info, &text).await)
+pub(super) async fn post(State(app): Shared, info: RequestData, text: String) -> Reply {
+    Reply(end(&app, &info, &text).await)
 }
 
-async fn page(pool: &AppState, info: &RequestData) -> Handled {
-    let catalogue = pool.catalogue.load();
-    let Some(principal) = session_principal(pool, info).await? else { return Err(not_signed_in()) };
-    let (now, idle) = (pool.clock.now(), catalogue.config.session.idle);
-    let mut sessions = sessions_of(pool, &principal.user().id).await.map_err(|e| unavailable(info, &e))?;
+async fn page(app: &AppState, info: &RequestData) -> Handled {
+    let catalogue = app.catalogue.load();
+    let Some(principal) = session_principal(app, info).await? else { return Err(not_signed_in()) };
+    let (now, idle) = (app.clock.now(), catalogue.config.session.idle);
+    let mut sessions = sessions_of(app, &principal.user().id).await.map_err(|e| unavailable(info, &e))?;
     sessions.retain(|session| session.is_active(session.last_seen_at, idle, now));
     let row = |session: &Session| SessionRow {
         id: session.id.clone(),
@@ -31,6 +31,7 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
         is_current: session.id == principal.session().id,
     };
     SessionsPage {
+        t: info.texts(),
         name: principal.user().display_name().to_owned(),
         home: catalogue.config.public_url.join("/"),
         action: catalogue.config.public_url.join("/sessions"),
@@ -40,21 +41,21 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
 }
 
 /// Ends one of the user's sessions by its id, or all of them.
-async fn end(pool: &AppState, info: &RequestData, text: &str) -> Handled {
-    info.same_origin(&logout::own_origin(pool))?;
-    let Some(principal) = session_principal(pool, info).await? else { return Err(not_signed_in()) };
+async fn end(app: &AppState, info: &RequestData, text: &str) -> Handled {
+    info.same_origin(&logout::own_origin(app))?;
+    let Some(principal) = session_principal(app, info).await? else { return Err(not_signed_in()) };
     let parameters = form(text).ok_or_else(ErrorResponse::bad_request)?;
     let all = parameters.contains_key("all");
     let own = principal.session().id.as_str();
     let store = |error: StoreError| unavailable(info, &error);
-    let sessions = sessions_of(pool, &principal.user().id).await.map_err(store)?;
+    let sessions = sessions_of(app, &principal.user().id).await.map_err(store)?;
     let meant = |session: &&Session| all || parameters.get("session") == Some(&session.id);
     for session in sessions.iter().filter(meant).filter(|session| session.id != own) {
-        logout::end_session(pool, &info.request_id, &info.client(), &session.id).await.map_err(store)?;
+        logout::end_session(app, &info.request_id, &info.client(), &session.id).await.map_err(store)?;
     }
     match all || parameters.get("session").is_some_and(|id| id == own) {
-        true => logout::sign_out(pool, info, own, "").await,
-        false => see_other(&pool.catalogue.load().config.public_url.join("/sessions")),
+        true => logout::sign_out(app, info, own, "").await,
+        false => see_other(&app.catalogue.load().config.public_url.join("/sessions")),
     }
 }
 
@@ -62,8 +63,8 @@ fn not_signed_in() -> ErrorResponse {
     ErrorResponse::sign_in_required().with_advice("Sign in to see your sessions.")
 }
 
-async fn sessions_of(pool: &AppState, user_id: &str) -> Result<Vec<Session>, StoreError> {
-    pool.store.transaction(|tx| Box::pin(async move { tx.sessions_of(user_id).await })).await
+async fn sessions_of(app: &AppState, user_id: &str) -> Result<Vec<Session>, StoreError> {
+    app.store.transaction(|tx| Box::pin(async move { tx.sessions_of(user_id).await })).await
 }
 
 fn display_name(providers: &[crate::config::Provider], name: &str) -> String {

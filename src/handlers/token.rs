@@ -1,7 +1,9 @@
-//! `/oauth2/token`, `/oauth2/revoke` (RFC 7009) and `/oauth2/introspect` (RFC 7662).
+//! `/oauth2/token` with the client credentials grant, `/oauth2/revoke` (RFC 7009) and
+//! `/oauth2/introspect` (RFC 7662).
 
 use super::client::{self, AuthenticatedClient};
 use super::error::{EndpointError, OAuthError};
+use super::grants;
 use super::{AppState, Reply, RequestData, Shared, unavailable};
 use crate::base::Duration;
 use crate::catalogue::AppClient;
@@ -25,41 +27,44 @@ struct TokenResponse<'a> {
     scope: &'a str,
 }
 
-pub(super) async fn token(State(pool): Shared, info: RequestData, body: Bytes) -> Reply {
-    let issue = async |request: AuthenticatedClient<'_>| issue(&pool, &info, &request);
-    Reply(client::answer(&pool, &info, "token", &body, issue).await)
+pub(super) async fn token(State(app): Shared, info: RequestData, body: Bytes) -> Reply {
+    let issue = async |request: AuthenticatedClient<'_>| match request.required("grant_type")? {
+        "client_credentials" => issue(&app, &info, &request),
+        "authorization_code" => grants::redeem_code(&app, &info, &request).await,
+        "refresh_token" => grants::refresh(&app, &info, &request).await,
+        _ => {
+            let why = "the grant types are authorization_code, refresh_token and client_credentials";
+            Err(OAuthError::new("unsupported_grant_type", why).into())
+        }
+    };
+    Reply(client::answer(&app, &info, "token", &body, issue).await)
 }
 
-pub(super) async fn revoke(State(pool): Shared, info: RequestData, body: Bytes) -> Reply {
-    let revoke = async |request: AuthenticatedClient<'_>| revoke_token(&pool, &info, &request).await;
-    Reply(client::answer(&pool, &info, "revoke", &body, revoke).await)
+pub(super) async fn revoke(State(app): Shared, info: RequestData, body: Bytes) -> Reply {
+    let revoke = async |request: AuthenticatedClient<'_>| revoke_token(&app, &info, &request).await;
+    Reply(client::answer(&app, &info, "revoke", &body, revoke).await)
 }
 
-pub(super) async fn introspect(State(pool): Shared, info: RequestData, body: Bytes) -> Reply {
+pub(super) async fn introspect(State(app): Shared, info: RequestData, body: Bytes) -> Reply {
     let respond =
-        async |request: AuthenticatedClient<'_>| introspection_response(&pool, &info, &request).await;
-    Reply(client::answer(&pool, &info, "introspect", &body, respond).await)
+        async |request: AuthenticatedClient<'_>| introspection_response(&app, &info, &request).await;
+    Reply(client::answer(&app, &info, "introspect", &body, respond).await)
 }
 
 /// Issues an access token without I/O.
 fn issue(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
 ) -> Result<HttpResponse, EndpointError> {
-    let grant = request.required("grant_type")?;
-    if grant != "client_credentials" {
-        let why = "the only grant_type here is client_credentials";
-        return Err(OAuthError::new("unsupported_grant_type", why).into());
-    }
-    let client = request.client;
+    let (of_pool, client) = request.confidential()?;
     if !client.allows_flow(OAuthFlow::ClientCredentials) {
         let why = "this client may not use that grant: its allowed_oauth_flows do not name it";
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
     let scopes = resolve_scopes(client, request.parameter("scope"))?;
-    let now = pool.clock.now();
-    let token = pool.access_tokens.issue(request.pool, client, &scopes, now).map_err(|error| {
+    let now = app.clock.now();
+    let token = app.access_tokens.issue(of_pool, client, &scopes, now).map_err(|error| {
         tracing::error!(request_id = info.request_id, %error, "no access token was issued");
         ErrorResponse::internal()
     })?;
@@ -103,36 +108,42 @@ fn resolve_scopes<'c>(client: &'c AppClient, requested: Option<&str>) -> Result<
 /// Revokes a token. RFC 7009, section 2.2: "The authorization server responds with HTTP status code
 /// 200 if the token has been revoked successfully or if the client submitted an invalid token."
 async fn revoke_token(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
 ) -> Result<HttpResponse, EndpointError> {
-    let token = match pool.access_tokens.revocable(request.pool, request.required("token")?) {
+    let token = request.required("token")?;
+    // A token of a program; any other is a user's refresh token, or of no effect.
+    let revocable = match request.declared {
+        Some((of_pool, _)) => app.access_tokens.revocable(of_pool, token),
+        None => Err(TokenError::Issuer),
+    };
+    let token = match revocable {
         Ok(token) => token,
         // Section 2.2.1: "If the server responds with HTTP status code 503, the client must assume
         // the token still exists and may retry after a reasonable delay."
         Err(TokenError::NoKeys) => return Err(ErrorResponse::unavailable().into()),
-        Err(_) => return Ok(HttpResponse::default()),
+        Err(_) => return grants::revoke(app, info, request, token).await,
     };
     // Section 2.1: it "verifies whether the token was issued to the client making the revocation
     // request. If this validation fails, the request is refused and the client is informed of the
     // error".
-    if token.client_id != request.client.id {
+    if token.client_id != request.id {
         let why = "the token was issued to another client, which must revoke it";
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
     // A token that has expired by the local clock is revoked, too: it would be valid again if the
     // clock is set back.
-    let until = token.expires_at.max(pool.clock.now()).plus(REVOCATION_GRACE);
-    let entropy = &*pool.entropy;
-    if let Err(wait) = pool.client_revocations.check(Some(&request.client.id)) {
+    let until = token.expires_at.max(app.clock.now()).plus(REVOCATION_GRACE);
+    let entropy = &*app.entropy;
+    if let Err(wait) = app.client_revocations.check(Some(&request.id)) {
         let why = format!("too many revocations: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) }.into());
     }
-    pool.client_revocations.record(Some(request.client.id.clone()));
+    app.client_revocations.record(Some(request.id.clone()));
     let jti = &*token.jti;
     let failed = |error: StoreError| unavailable(info, &error);
-    pool.store
+    app.store
         .transaction(|tx| Box::pin(async move { tx.revoke_token(jti, until, entropy).await }))
         .await
         .map_err(failed)?;
@@ -141,7 +152,7 @@ async fn revoke_token(
         event = "token_revoked",
         request_id = info.request_id,
         client = info.client(),
-        client_id = request.client.id,
+        client_id = request.id,
         jti,
     );
     Ok(HttpResponse::default())
@@ -150,15 +161,15 @@ async fn revoke_token(
 /// Returns the introspection response. RFC 7662, section 2.2: for a token that is not active it
 /// "SHOULD NOT include any additional information".
 async fn introspection_response(
-    pool: &AppState,
+    app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
 ) -> Result<HttpResponse, EndpointError> {
-    let response = match own_active_token(pool, request)? {
+    let response = match own_active_token(app, request)? {
         Some(token) => {
             let mut revoked = false;
             for name in ["jti", "origin_jti"].into_iter().filter_map(|name| token.text(name)) {
-                let answer = pool.store.is_revoked(name).await;
+                let answer = app.store.is_revoked(name).await;
                 revoked |= answer.map_err(|error| unavailable(info, &error))?;
             }
             match revoked {
@@ -188,9 +199,10 @@ fn active(token: &AccessToken) -> serde_json::Value {
 /// Returns the claims of the request's token if it is an active token of the client's pool.
 /// `token_type_hint` is ignored (RFC 7662, section 2.1: the server "MAY ignore this parameter").
 fn own_active_token(
-    pool: &AppState,
+    app: &AppState,
     request: &AuthenticatedClient<'_>,
 ) -> Result<Option<AccessToken>, EndpointError> {
     let token = request.required("token")?;
-    Ok(pool.access_tokens.verify(request.pool, token, pool.clock.now()).ok())
+    let (of_pool, _) = request.confidential()?;
+    Ok(app.access_tokens.verify(of_pool, token, app.clock.now()).ok())
 }

@@ -2,7 +2,7 @@
 
 use super::Groups;
 use crate::base::Timestamp;
-use crate::config::{Allow, Config};
+use crate::config::{Allow, Config, LOCAL_PROVIDER};
 use crate::model::{Session, TokenClaims, UnreadableClaim, User};
 
 /// A user, with the attributes from the provider of the session or token.
@@ -36,7 +36,10 @@ impl<'a> Person<'a> {
             user,
             provider: &session.provider,
             claims: None,
-            groups: Groups::of(config, &session.provider, &user.groups),
+            groups: match session.provider == LOCAL_PROVIDER {
+                true => Groups::of_pool_user(config, &config.user_pool.name, &user.groups),
+                false => Groups::of(config, &session.provider, &user.groups),
+            },
             methods: &session.amr,
             auth_time: session.auth_time,
             issued_at: Some(session.created_at),

@@ -12,8 +12,15 @@ pub struct AuthorizationCode {
     pub client_id: String,
     /// The redirect URI to which the code was sent.
     pub redirect_uri: String,
-    /// The PKCE challenge, S256 (RFC 7636, section 4.2).
+    /// The PKCE challenge, S256 (RFC 7636, section 4.2); empty for a confidential client without
+    /// one.
     pub code_challenge: String,
+    /// The granted scopes, separated by spaces; empty for the gateway's own codes.
+    pub scope: String,
+    /// The `nonce` of the authorization request; empty if it had none.
+    pub nonce: String,
+    /// The family of refresh tokens that was issued for the code; empty before that.
+    pub family_id: String,
     /// The session for which the code was issued.
     pub session_id: String,
     /// When the code expires.
@@ -23,15 +30,21 @@ pub struct AuthorizationCode {
 }
 
 /// A validated authorization request (RFC 6749, section 4.1.1): the client is known, the redirect
-/// URI is the client's, and there is a challenge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// URI is the client's, and a public client has sent a challenge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationRequest {
     /// The app client's id.
     pub client_id: String,
     /// The redirect URI to which the code is sent.
     pub redirect_uri: String,
-    /// The client's `state`, which is returned unchanged with the code.
+    /// The client's `state`, which is returned unchanged with the code; empty if it sent none.
     pub state: String,
-    /// The PKCE challenge, S256.
+    /// The PKCE challenge, S256; empty if a confidential client sent none.
     pub code_challenge: String,
+    /// The granted scopes, separated by spaces; empty for the gateway's own requests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
+    /// The `nonce` (OpenID Connect Core 1.0, section 3.1.2.1); empty if the client sent none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub nonce: String,
 }

@@ -342,8 +342,16 @@ impl ErrorResponse {
             ClientKind::Grpc => return add_common_headers(grpc::refusal(self), visitor),
             ClientKind::Browser => {
                 let action = self.action.clone().or_else(|| self.default_link.action(visitor));
-                page(self.status, &FailurePage { failure: self, action, request_id: &visitor.request_id })
-                    .unwrap_or_else(|_| self.json(visitor))
+                page(
+                    self.status,
+                    &FailurePage {
+                        t: super::Texts::of(&[]),
+                        failure: self,
+                        action,
+                        request_id: &visitor.request_id,
+                    },
+                )
+                .unwrap_or_else(|_| self.json(visitor))
             }
             ClientKind::Program => self.json(visitor),
         };

@@ -2,6 +2,7 @@
 
 mod device;
 mod failure;
+mod forms;
 mod grpc;
 mod logos;
 mod site;
@@ -10,12 +11,14 @@ mod texts;
 
 pub use device::Device;
 pub use failure::{Action, ErrorResponse};
+pub use forms::{Field, Form, FormPage, Link};
 pub use logos::logo;
 pub use site::Site;
 pub use templates::{
     App, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage, SignInPage, SignOutPage,
     SignedOutPage,
 };
+pub use texts::{Texts, accepted_languages};
 
 use crate::provider::BrowserAction;
 use bytes::Bytes;
@@ -137,10 +140,10 @@ pub fn see_other(location: &str) -> Result<HttpResponse, ErrorResponse> {
 pub fn browser_action(to: &BrowserAction, method: &Method) -> Result<HttpResponse, ErrorResponse> {
     match to {
         BrowserAction::Redirect(url) if method == Method::POST => {
-            RedirectPage { href: url.to_string() }.answer()
+            RedirectPage { t: Texts::of(&[]), href: url.to_string() }.answer()
         }
         BrowserAction::Redirect(url) => see_other(url.as_str()),
-        BrowserAction::Form { action, fields } => PostPage { action, fields }.answer(),
+        BrowserAction::Form { action, fields } => PostPage { t: Texts::of(&[]), action, fields }.answer(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The pages: HTML templates and their data.
 
-use super::texts::{ENGLISH, Texts};
+use super::forms::Form;
+use super::texts::Texts;
 use super::{Action, Device, ErrorResponse, HttpResponse, STYLE_PATH, with_body};
 use askama::Template;
 use http::{HeaderValue, StatusCode};
@@ -38,12 +39,24 @@ impl ProviderChoice {
     }
 }
 
-/// The sign-in page: selection of a provider.
+/// The sign-in page: name and password, or selection of a provider.
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 pub struct SignInPage {
+    /// The texts.
+    pub t: &'static Texts,
     /// The host of the requested app; empty for the user pool's own pages.
     pub destination: String,
+    /// What was done before; may be empty.
+    pub notice: String,
+    /// What is wrong; may be empty.
+    pub problem: String,
+    /// The form for name and password, if users can sign in with a password.
+    pub password: Option<Form>,
+    /// The URL of the page for a forgotten password.
+    pub forgot: String,
+    /// The URL of the sign-up page, if users can sign up.
+    pub sign_up: Option<String>,
     /// The providers.
     pub choices: Vec<ProviderChoice>,
     /// The e-mail lookup, if enabled.
@@ -54,6 +67,8 @@ pub struct SignInPage {
 #[derive(Template)]
 #[template(path = "sign_out.html")]
 pub struct SignOutPage {
+    /// The texts.
+    pub t: &'static Texts,
     /// The user's name.
     pub name: String,
     /// The URL that receives the form.
@@ -66,6 +81,8 @@ pub struct SignOutPage {
 #[derive(Template)]
 #[template(path = "signed_out.html")]
 pub struct SignedOutPage {
+    /// The texts.
+    pub t: &'static Texts,
     /// The sign-in URL.
     pub sign_in_again: String,
 }
@@ -75,6 +92,7 @@ pub struct SignedOutPage {
 #[derive(Template)]
 #[template(path = "onward.html")]
 pub(super) struct RedirectPage {
+    pub t: &'static Texts,
     /// The target URL.
     pub href: String,
 }
@@ -97,6 +115,7 @@ impl RedirectPage {
 #[derive(Template)]
 #[template(path = "post.html")]
 pub(super) struct PostPage<'a> {
+    pub t: &'static Texts,
     pub action: &'a Url,
     pub fields: &'a [(String, String)],
 }
@@ -141,6 +160,8 @@ pub struct SessionRow {
 #[derive(Template)]
 #[template(path = "sessions.html")]
 pub struct SessionsPage {
+    /// The texts.
+    pub t: &'static Texts,
     /// The user's name.
     pub name: String,
     /// The URL that receives the forms.
@@ -164,6 +185,8 @@ pub struct App {
 #[derive(Template)]
 #[template(path = "home.html")]
 pub struct HomePage {
+    /// The texts.
+    pub t: &'static Texts,
     /// The user's name.
     pub name: String,
     /// The apps.
@@ -178,16 +201,14 @@ pub struct HomePage {
 #[derive(Template)]
 #[template(path = "failure.html")]
 pub(super) struct FailurePage<'a> {
+    pub t: &'static Texts,
     pub failure: &'a ErrorResponse,
     pub action: Option<Action>,
     pub request_id: &'a str,
 }
 
 /// Values that all templates read.
-trait Page: Template {
-    fn t(&self) -> &'static Texts {
-        &ENGLISH
-    }
+pub(super) trait Page: Template {
     fn style(&self) -> &'static str {
         STYLE_PATH
     }

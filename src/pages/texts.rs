@@ -1,67 +1,192 @@
-//! All texts of the pages, one table per language.
+//! All texts of the pages, one file per language.
 
-/// The texts of the pages.
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// The files of the languages. The first is the one for everybody else.
+const FILES: [&str; 2] = [include_str!("texts/en.toml"), include_str!("texts/de.toml")];
+
+/// Maximum number of entries of `Accept-Language` that are read.
+const MAX_ACCEPTED: usize = 20;
+
+/// The texts of the pages in one language.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, clippy::missing_docs_in_private_items)]
 pub struct Texts {
-    pub language: &'static str,
-    pub sign_in: &'static str,
-    pub to_continue_to: &'static str,
-    pub continue_with: &'static str,
-    pub sign_out: &'static str,
-    pub sign_out_question: &'static str,
-    pub sign_out_effect: &'static str,
-    pub stay: &'static str,
-    pub signed_out: &'static str,
-    pub signed_out_effect: &'static str,
-    pub sign_in_again: &'static str,
-    pub signed_in_as: &'static str,
-    pub your_apps: &'static str,
-    pub no_apps: &'static str,
-    pub request_id: &'static str,
-    pub one_moment: &'static str,
-    pub goes_on_elsewhere: &'static str,
-    pub email: &'static str,
-    pub no_provider: &'static str,
-    pub or: &'static str,
-    pub last_time: &'static str,
-    pub go_on: &'static str,
-    pub one_more_step: &'static str,
-    pub goes_on_at: &'static str,
-    pub your_sessions: &'static str,
-    pub this_browser: &'static str,
-    pub last_used: &'static str,
-    pub since: &'static str,
-    pub sign_out_everywhere: &'static str,
+    /// The code of the language (RFC 5646).
+    pub language: String,
+    /// The writing direction, `ltr` or `rtl`.
+    pub direction: String,
+    /// The names of the standard attributes.
+    pub attributes: BTreeMap<String, String>,
+    pub sign_in: String,
+    pub to_continue_to: String,
+    pub continue_with: String,
+    pub last_time: String,
+    pub or: String,
+    pub email: String,
+    pub phone_number: String,
+    pub email_or_phone: String,
+    pub username: String,
+    pub username_or_email: String,
+    pub password: String,
+    pub new_password: String,
+    pub forgot_password: String,
+    pub no_account: String,
+    pub create_account: String,
+    pub have_account: String,
+    pub no_provider: String,
+    pub back_to_sign_in: String,
+    pub sign_up: String,
+    pub optional: String,
+    pub confirm_title: String,
+    pub code_sent_to: String,
+    pub code_sent: String,
+    pub code: String,
+    pub confirm: String,
+    pub resend_code: String,
+    pub code_resent: String,
+    pub confirmed: String,
+    pub link_used: String,
+    pub wait_for_administrator: String,
+    pub account_created: String,
+    pub reset_title: String,
+    pub reset_lead: String,
+    pub send_code: String,
+    pub reset_code_sent: String,
+    pub set_password: String,
+    pub password_was_set: String,
+    pub reset_required: String,
+    pub new_password_title: String,
+    pub new_password_lead: String,
+    pub at_least: String,
+    pub with_uppercase: String,
+    pub with_lowercase: String,
+    pub with_number: String,
+    pub with_symbol: String,
+    pub required: String,
+    pub wrong_password: String,
+    pub attempts_exceeded: String,
+    pub user_disabled: String,
+    pub temporary_password_expired: String,
+    pub session_expired: String,
+    pub weak_password: String,
+    pub reused_password: String,
+    pub wrong_code: String,
+    pub expired_code: String,
+    pub username_taken: String,
+    pub address_taken: String,
+    pub too_many_messages: String,
+    pub not_sent: String,
+    pub invalid_value: String,
+    pub attribute_missing: String,
+    pub busy: String,
+    pub sign_out: String,
+    pub sign_out_question: String,
+    pub sign_out_effect: String,
+    pub stay: String,
+    pub signed_out: String,
+    pub signed_out_effect: String,
+    pub sign_in_again: String,
+    pub signed_in_as: String,
+    pub your_apps: String,
+    pub no_apps: String,
+    pub your_sessions: String,
+    pub this_browser: String,
+    pub last_used: String,
+    pub since: String,
+    pub sign_out_everywhere: String,
+    pub request_id: String,
+    pub one_moment: String,
+    pub goes_on_elsewhere: String,
+    pub go_on: String,
+    pub one_more_step: String,
+    pub goes_on_at: String,
 }
 
-/// English.
-pub const ENGLISH: Texts = Texts {
-    language: "en",
-    sign_in: "Sign in",
-    to_continue_to: "to continue to",
-    continue_with: "Continue with",
-    sign_out: "Sign out",
-    sign_out_question: "Sign out?",
-    sign_out_effect: "You will be signed out of every app in this browser.",
-    stay: "Stay signed in",
-    signed_out: "You are signed out",
-    signed_out_effect: "Your sessions in this browser have ended.",
-    sign_in_again: "Sign in again",
-    signed_in_as: "Signed in as",
-    your_apps: "Your apps",
-    no_apps: "No apps are configured yet.",
-    request_id: "Request ID",
-    one_moment: "One moment",
-    goes_on_elsewhere: "You are being redirected. If nothing happens, continue here.",
-    email: "E-mail address",
-    no_provider: "No sign-in provider is known for this address. Check the address, or choose a provider below.",
-    or: "or",
-    last_time: "last time",
-    go_on: "Continue",
-    one_more_step: "One more step",
-    goes_on_at: "Continue at",
-    your_sessions: "Your sessions",
-    this_browser: "this browser",
-    last_used: "Last used",
-    since: "Since",
-    sign_out_everywhere: "Sign out everywhere",
-};
+static LANGUAGES: LazyLock<Vec<Texts>> = LazyLock::new(|| {
+    let read = |file: &&str| toml::from_str(file).expect("invariant: a test reads each file");
+    FILES.iter().map(read).collect()
+});
+
+impl Texts {
+    /// Returns the texts in the first of the `wanted` languages that there is, or in English.
+    pub fn of(wanted: &[&str]) -> &'static Self {
+        let find = |tag: &&str| {
+            let primary = tag.split(['-', '_']).next().unwrap_or_default();
+            LANGUAGES.iter().find(|texts| texts.language.eq_ignore_ascii_case(primary))
+        };
+        wanted.iter().find_map(find).unwrap_or(&LANGUAGES[0])
+    }
+
+    /// Returns the codes of all languages.
+    pub fn languages() -> Vec<&'static str> {
+        LANGUAGES.iter().map(|texts| texts.language.as_str()).collect()
+    }
+
+    /// Returns the name of an attribute. A custom one has the name that the pool gives it.
+    pub fn attribute<'a>(&'a self, name: &'a str) -> &'a str {
+        let plain = name.strip_prefix("custom:").unwrap_or(name);
+        self.attributes.get(name).map_or(plain, String::as_str)
+    }
+}
+
+/// Returns the languages of an `Accept-Language` header, the preferred one first (RFC 9110, section
+/// 12.5.4).
+pub fn accepted_languages(header: &str) -> Vec<&str> {
+    fn read(entry: &str) -> Option<(f32, &str)> {
+        let (tag, weight) = entry.split_once(';').unwrap_or((entry, "q=1"));
+        let weight: f32 = weight.trim().strip_prefix("q=")?.trim().parse().ok()?;
+        let tag = tag.trim();
+        (!tag.is_empty() && tag != "*" && weight > 0.0 && weight <= 1.0).then_some((weight, tag))
+    }
+    let mut all: Vec<(f32, &str)> = header.split(',').take(MAX_ACCEPTED).filter_map(read).collect();
+    all.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    all.into_iter().map(|(_, tag)| tag).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_has_each_text_and_its_placeholders() {
+        let all = FILES.map(|file| toml::from_str::<toml::Table>(file).unwrap());
+        for (file, table) in FILES.iter().zip(&all) {
+            let texts: Texts = toml::from_str(file).unwrap();
+            assert!(matches!(&*texts.direction, "ltr" | "rtl"), "{}", texts.language);
+            for (key, value) in table.iter().filter_map(|(key, value)| Some((key, value.as_str()?))) {
+                let english = all[0][key].as_str().unwrap();
+                assert_eq!(
+                    value.matches("{}").count(),
+                    english.matches("{}").count(),
+                    "{}: {key}",
+                    texts.language
+                );
+                assert!(!value.trim().is_empty(), "{}: {key}", texts.language);
+            }
+            assert!(
+                texts.attributes.keys().eq(all[0]["attributes"].as_table().unwrap().keys()),
+                "{}",
+                texts.language
+            );
+        }
+    }
+
+    #[test]
+    fn the_language_is_the_preferred_one_that_there_is() {
+        for (header, language) in [
+            ("", "en"),
+            ("de", "de"),
+            ("de-CH,fr;q=0.9", "de"),
+            ("tlh, de;q=0.1", "de"),
+            ("en;q=0.2, de;q=0.8", "de"),
+            ("de;q=0", "en"),
+            ("*;q=0.5,,;,de;q=x", "en"),
+        ] {
+            assert_eq!(Texts::of(&accepted_languages(header)).language, language, "{header}");
+        }
+    }
+}

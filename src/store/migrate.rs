@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (13, "outbox users", include_str!("migrations/0013_outbox_users.sql")),
     (14, "domain members", include_str!("migrations/0014_domain_members.sql")),
     (15, "pool sources", include_str!("migrations/0015_pool_sources.sql")),
+    (16, "code grants", include_str!("migrations/0016_code_grants.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

@@ -152,8 +152,21 @@ impl Tx<'_> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<()> {
-        self.remove_refresh_family(&family.id).await?;
-        self.revoke_token(&family.id, now.plus(MAX_ACCESS_TOKEN_VALIDITY), entropy).await
+        self.end_refresh_family_of_id(&family.id, now, entropy).await
+    }
+
+    /// As [`Tx::end_refresh_family`], by the id of the family.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn end_refresh_family_of_id(
+        &mut self,
+        id: &str,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        self.remove_refresh_family(id).await?;
+        self.revoke_token(id, now.plus(MAX_ACCESS_TOKEN_VALIDITY), entropy).await
     }
 
     /// Ends all families of a user except the one with the id `except`. The number of statements

@@ -1,7 +1,7 @@
 //! Authorization codes (RFC 6749, section 4.1) with PKCE (RFC 7636).
 
 use crate::base::{Duration, Entropy, RandomToken, Timestamp, base64url_encode, sha256};
-use crate::model::{AuthorizationCode, Session};
+use crate::model::{AuthorizationCode, AuthorizationRequest, Session};
 use crate::store::{Result, Tx};
 
 /// RFC 6749, section 4.1.2: "a maximum authorization code lifetime of 10 minutes is RECOMMENDED".
@@ -19,6 +19,17 @@ pub struct Grant<'a> {
     pub redirect_uri: &'a str,
 }
 
+/// A redeemed code.
+#[derive(Clone, Debug)]
+pub struct RedeemedCode {
+    /// The session for which the code was issued.
+    pub session: Session,
+    /// The granted scopes, separated by spaces; empty for the gateway's own codes.
+    pub scope: String,
+    /// The `nonce` of the authorization request; empty if it had none.
+    pub nonce: String,
+}
+
 /// The reason why a code is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeError {
@@ -26,7 +37,8 @@ pub enum CodeError {
     Unknown,
     /// The same client redeemed the code a moment ago: one response was delivered twice.
     Duplicate,
-    /// The code was redeemed before. The session for which it was issued has been ended.
+    /// The code was redeemed before. The tokens that were issued for it have been ended, or the
+    /// session for which it was issued, if it was the gateway's.
     Reused,
     /// The session for which the code was issued has ended.
     SessionEnded,
@@ -39,14 +51,13 @@ pub fn challenge(verifier: &str) -> String {
     base64url_encode(sha256(verifier))
 }
 
-/// Issues a code for `session`.
+/// Issues a code for `session`, for a validated request.
 ///
 /// # Errors
 /// Returns an error if the database fails.
 pub async fn issue(
     tx: &mut Tx<'_>,
-    grant: Grant<'_>,
-    code_challenge: &str,
+    request: &AuthorizationRequest,
     session: &Session,
     now: Timestamp,
     entropy: &dyn Entropy,
@@ -54,9 +65,12 @@ pub async fn issue(
     let code = RandomToken::random(entropy);
     let row = AuthorizationCode {
         hash: code.hash(),
-        client_id: grant.client_id.to_owned(),
-        redirect_uri: grant.redirect_uri.to_owned(),
-        code_challenge: code_challenge.to_owned(),
+        client_id: request.client_id.clone(),
+        redirect_uri: request.redirect_uri.clone(),
+        code_challenge: request.code_challenge.clone(),
+        scope: request.scope.clone(),
+        nonce: request.nonce.clone(),
+        family_id: String::new(),
         session_id: session.id.clone(),
         expires_at: now.plus(CODE_LIFETIME),
         used_at: None,
@@ -65,7 +79,8 @@ pub async fn issue(
     Ok(code)
 }
 
-/// Redeems a code. Returns the session for which it was issued.
+/// Redeems a code. Returns the session for which it was issued. `verifier` is empty if the client
+/// sent none.
 ///
 /// # Errors
 /// The outer error is the database's; the inner error is the reason why the code is rejected. A
@@ -77,23 +92,27 @@ pub async fn redeem(
     verifier: &str,
     now: Timestamp,
     entropy: &dyn Entropy,
-) -> Result<std::result::Result<Session, CodeError>> {
+) -> Result<std::result::Result<RedeemedCode, CodeError>> {
     let Some(row) = tx.code(&code.hash()).await? else { return Ok(Err(CodeError::Unknown)) };
     // The parameters are compared first. A code is part of URLs, which others may have read: they
     // must not be able to end the session, or to use the code before the client does.
     let same = row.client_id == grant.client_id
         && row.redirect_uri == grant.redirect_uri
-        && aws_lc_rs::constant_time::verify_slices_are_equal(
-            row.code_challenge.as_bytes(),
-            challenge(verifier).as_bytes(),
-        )
-        .is_ok();
+        && is_verified(&row.code_challenge, verifier);
     if !same {
         return Ok(Err(CodeError::Mismatch));
     }
     match row.used_at {
         None if row.expires_at <= now => return Ok(Err(CodeError::Unknown)),
-        None => tx.use_code(&row.hash, now).await?,
+        None => {
+            if !tx.use_code(&row.hash, now).await? {
+                return Ok(Err(CodeError::Duplicate));
+            }
+        }
+        Some(_) if !row.family_id.is_empty() => {
+            tx.end_refresh_family_of_id(&row.family_id, now, entropy).await?;
+            return Ok(Err(CodeError::Reused));
+        }
         Some(used_at) if now.since(used_at) < DUPLICATE_WINDOW => return Ok(Err(CodeError::Duplicate)),
         Some(_) => {
             // RFC 6749, section 4.1.2: "If an authorization code is used more than once, the
@@ -103,5 +122,19 @@ pub async fn redeem(
             return Ok(Err(CodeError::Reused));
         }
     }
-    Ok(tx.session(&row.session_id).await?.ok_or(CodeError::SessionEnded))
+    let AuthorizationCode { session_id, scope, nonce, .. } = row;
+    let session = tx.session(&session_id).await?;
+    Ok(session.map(|session| RedeemedCode { session, scope, nonce }).ok_or(CodeError::SessionEnded))
+}
+
+/// Returns whether `verifier` belongs to the challenge. Without a challenge there must be none:
+/// RFC 9700, section 2.1.1, "the authorization server [...] MUST ensure that the token request
+/// containing a code_verifier parameter is accepted only if a code_challenge parameter was present
+/// in the authorization request".
+fn is_verified(code_challenge: &str, verifier: &str) -> bool {
+    if code_challenge.is_empty() || verifier.is_empty() {
+        return code_challenge.is_empty() && verifier.is_empty();
+    }
+    let computed = challenge(verifier);
+    aws_lc_rs::constant_time::verify_slices_are_equal(code_challenge.as_bytes(), computed.as_bytes()).is_ok()
 }

@@ -18,9 +18,11 @@ pub use access_tokens::{AccessTokens, IssueError, Revocable};
 pub use bearer::{
     AccessToken, SKEW, TokenError, is_user_token, names, scopes, subject, verify, verify_introspected,
 };
-pub use codes::{CodeError, Grant, challenge, issue, redeem};
+pub use codes::{CodeError, Grant, RedeemedCode, challenge, issue, redeem};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
 pub use pool_keys::{PoolKeys, TokenUse};
 pub use refresh_tokens::{NewFamily, RefreshError, RefreshTokens, Refreshed};
 pub use revocations::{RevocationError, Revocations};
-pub use user_tokens::{TokenGrant, TokenSubject, UserTokenKeys, UserTokens, issue_user_tokens};
+pub use user_tokens::{
+    TokenGrant, TokenSubject, UserTokenKeys, UserTokens, attribute_claim, is_released, issue_user_tokens,
+};

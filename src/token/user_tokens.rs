@@ -133,7 +133,8 @@ fn id_claims(
     let (client, user) = (subject.client, subject.user);
     let kind = (TokenUse::Id, client.settings.id_token_validity);
     let mut claims = common_claims(subject, grant, times, kind);
-    for (name, value) in user.attributes.iter().filter(|(name, _)| client.settings.may_read(name)) {
+    let is_visible = |name: &str| client.settings.may_read(name) && is_released(grant.scope, name);
+    for (name, value) in user.attributes.iter().filter(|(name, _)| is_visible(name)) {
         // An attribute never replaces a claim of the protocol.
         if !claims.contains_key(name) {
             claims.insert(name.to_owned(), attribute_claim(name, value));
@@ -159,13 +160,26 @@ fn id_claims(
 
 /// Returns the claim for an attribute. Cognito encodes the verification of an address as a boolean.
 /// OpenID Connect Core 1.0, section 5.1, encodes the time of the last update as a number.
-fn attribute_claim(name: &str, value: &str) -> Value {
+pub fn attribute_claim(name: &str, value: &str) -> Value {
     match name {
         "email_verified" | "phone_number_verified" => json!(value == "true"),
         "updated_at" => value.parse::<i64>().map_or_else(|_| json!(value), |number| json!(number)),
         // Section 5.1.1: the address is a JSON object.
         "address" => json!({ "formatted": value }),
         _ => json!(value),
+    }
+}
+
+/// Returns whether a scope releases an attribute (OpenID Connect Core 1.0, section 5.4). As at
+/// Cognito, `openid` alone releases all that the client can read, and `profile` does, too; `email` and
+/// `phone` narrow it.
+pub fn is_released(scope: &str, attribute: &str) -> bool {
+    let has = |name: &str| scope.split(' ').any(|scope| scope == name);
+    let is_narrowed = !has("profile") && (has("email") || has("phone"));
+    match attribute {
+        "email" | "email_verified" => !is_narrowed || has("email"),
+        "phone_number" | "phone_number_verified" => !is_narrowed || has("phone"),
+        _ => !is_narrowed,
     }
 }
 

@@ -10,7 +10,9 @@ use narthex::config::{SessionLimits, StoreUrl};
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
 use narthex::identity::{IdentityDirectory, MergeOutcome, merge_guest};
 use narthex::jose::Algorithm;
-use narthex::model::{CookieScope, Identity, ProviderTokens, Session, SessionCookie, User};
+use narthex::model::{
+    AuthorizationRequest, CookieScope, Identity, ProviderTokens, Session, SessionCookie, User,
+};
 use narthex::store::{Change, Feed, LeaseResult, ReplayKey, Store};
 use narthex::token::{self, CodeError, Grant, KeyChain, RevocationError, Revocations};
 use std::sync::Arc;
@@ -118,7 +120,13 @@ async fn code(store: &Store, session: &Session, verifier: &str) -> RandomToken {
     store
         .transaction(|tx| {
             Box::pin(async move {
-                token::issue(tx, GRANT, &token::challenge(verifier), session, now(), &SystemEntropy).await
+                let request = AuthorizationRequest {
+                    client_id: GRANT.client_id.to_owned(),
+                    redirect_uri: GRANT.redirect_uri.to_owned(),
+                    code_challenge: token::challenge(verifier),
+                    ..AuthorizationRequest::default()
+                };
+                token::issue(tx, &request, session, now(), &SystemEntropy).await
             })
         })
         .await
@@ -138,6 +146,7 @@ async fn redeem(
         })
         .await
         .unwrap()
+        .map(|redeemed| redeemed.session)
 }
 
 async fn facts_are_fixed_at_first_sight(engine: Engine) {

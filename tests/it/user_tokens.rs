@@ -87,6 +87,12 @@ async fn both_tokens_are_verified_by_the_published_keys(engine: Engine) {
     assert_eq!(check(ISSUER, &tokens.tokens.id_token).await, "Invalid Access Token");
     assert_eq!(check("https://auth.example/other", access).await, "Invalid Access Token");
     assert_eq!(check(ISSUER, &access[..access.len() - 4]).await, "Invalid Access Token");
+    // An id token that the key of access tokens has signed.
+    let key = keys.of(&scene.pool, TokenUse::Access).await.unwrap();
+    let mut claims = verified_claims(&tokens);
+    claims["token_use"] = "id".into();
+    let signed = narthex::jose::sign(&key.signing, &[], claims.as_object().unwrap()).unwrap();
+    assert_eq!(check(ISSUER, &signed).await, "Invalid Access Token");
     scene.clock.advance(Duration::from_secs(3600));
     assert_eq!(check(ISSUER, access).await, "Access Token has expired");
     // Both nodes make one key.
@@ -310,6 +316,7 @@ async fn tokens_are_for_the_password_of_the_sign_in(engine: Engine) {
         scope: "",
         nonce: None,
         device_key: "",
+        auth_time: None,
     };
     let issue = async || scene.tokens.issue(scene.sender(), ISSUER, signed_in).await;
     issue().await.unwrap();

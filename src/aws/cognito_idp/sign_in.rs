@@ -244,6 +244,7 @@ async fn reply_of(call: &Call, of: &PoolOfClient, reply: Result<Reply, SignInErr
                 scope: SCOPE,
                 nonce: None,
                 device_key: "",
+                auth_time: None,
             };
             let (tokens, issuer) = (&call.directory().tokens, call.issuer(&of.pool));
             Ok(AuthResponse::tokens(tokens.issue(call.sender(of), &issuer, signed_in).await?))

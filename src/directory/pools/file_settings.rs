@@ -51,6 +51,7 @@ pub(super) fn client_settings(client: &config::AppClient) -> AppClientSettings {
         allowed_oauth_scopes: client.allowed_oauth_scopes.clone(),
         callback_urls: sign_in.callback_urls.clone(),
         logout_urls: sign_in.logout_urls.clone(),
+        identity_providers: sign_in.identity_providers.clone(),
         ..AppClientSettings::default()
     }
 }
@@ -69,6 +70,7 @@ pub(super) fn server_settings(server: &config::ResourceServer) -> (String, Resou
 
 fn oauth_flow(flow: config::OAuthFlow) -> String {
     match flow {
+        config::OAuthFlow::AuthorizationCode => "code".to_owned(),
         config::OAuthFlow::ClientCredentials => "client_credentials".to_owned(),
     }
 }

@@ -181,7 +181,7 @@ async fn redeem(
             let token = &token;
             Box::pin(async move {
                 let session = match token::redeem(tx, code, grant, &login.verifier, now, entropy).await? {
-                    Ok(session) => session,
+                    Ok(redeemed) => redeemed.session,
                     Err(error) => return Ok(Err(error)),
                 };
                 if let Some(earlier) = earlier.filter(|earlier| *earlier != session.id) {

@@ -8,7 +8,9 @@ use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::state::credentials::scope_of;
 use crate::gateway::state::request_context::RequestContext;
 use crate::handlers;
-use crate::pages::{ErrorResponse, HttpResponse, SignOutPage, browser_action, set_cookie};
+use crate::pages::{
+    ErrorResponse, HttpResponse, SignOutPage, Texts, accepted_languages, browser_action, set_cookie,
+};
 use crate::store::StoreError;
 use http::Method;
 
@@ -32,7 +34,10 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
             if method == Method::POST {
                 return Err(stop(ErrorResponse::bad_request()));
             }
+            let accepted = ctx.session.req_header().headers.get(http::header::ACCEPT_LANGUAGE);
+            let accepted = accepted.and_then(|value| value.to_str().ok()).unwrap_or_default();
             let page = SignOutPage {
+                t: Texts::of(&accepted_languages(accepted)),
                 name: principal.user().display_name().to_owned(),
                 action: "/.narthex/sign-out".into(),
                 stay: incoming.site.start_page().to_owned(),

@@ -164,6 +164,7 @@ impl AccountScene {
             scope: "aws.cognito.signin.user.admin",
             nonce: None,
             device_key: "",
+            auth_time: None,
         };
         Some(self.tokens.issue(self.sender(), ISSUER, signed_in).await.unwrap())
     }

@@ -11,6 +11,7 @@ pub mod documentation;
 pub mod documented;
 pub mod engine;
 pub mod exceptions;
+pub mod hosted;
 pub mod hostile_responses;
 pub mod hostile_signatures;
 pub mod json;

@@ -1,0 +1,355 @@
+//! Authorization requests: the client, and what it asks for (RFC 6749, section 4.1.1; OpenID Connect
+//! Core 1.0, section 3.1.2.1).
+
+use super::client::{self, SignInClient};
+use super::response::response_url;
+use crate::catalogue::Catalogue;
+use crate::handlers::{AppState, Form, RequestData};
+use crate::model::{AppClientSettings, AuthorizationRequest};
+use crate::pages::{ErrorResponse, HttpResponse, see_other};
+
+/// Maximum length of a login hint in bytes: an e-mail address has at most 254 characters (RFC 5321,
+/// errata 1690).
+const MAX_LOGIN_HINT_LENGTH: usize = 254;
+/// Maximum length of `state` and `nonce`, which a cookie holds during a sign-in at a provider.
+const MAX_STATE_LENGTH: usize = 1024;
+const MAX_NONCE_LENGTH: usize = 512;
+/// Length of an S256 challenge (RFC 7636, section 4.2).
+const CHALLENGE_LENGTH: usize = 43;
+/// Parameters that are not supported, with the error of OpenID Connect Core 1.0, section 3.1.2.6.
+const UNSUPPORTED: [(&str, &str); 3] = [
+    ("request", "request_not_supported"),
+    ("request_uri", "request_uri_not_supported"),
+    ("registration", "registration_not_supported"),
+];
+
+/// A request to sign in, with its client.
+pub struct SignInRequest {
+    /// The client.
+    pub client: SignInClient,
+    /// The authorization request; `None` for a sign-in to the sign-in host's own pages.
+    pub request: Option<AuthorizationRequest>,
+    /// The provider that the browser is to be sent to.
+    pub provider: Option<String>,
+    /// A hint about the user's identity.
+    pub login_hint: Option<String>,
+    /// What the client wants the user to be asked.
+    pub prompt: Prompt,
+    /// The greatest age of the authentication, in seconds.
+    pub max_age: Option<u64>,
+    /// The value of `lang` or `ui_locales`.
+    pub language: Option<String>,
+}
+
+/// The values of `prompt` that have an effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// `none`: no page may be shown.
+    pub none: bool,
+    /// `login`: the user signs in again.
+    pub login: bool,
+    /// `select_account`: the provider asks for an account.
+    pub select_account: bool,
+}
+
+/// The reason for which an authorization request was refused.
+pub enum AuthorizeError {
+    /// RFC 6749, section 4.1.2.1: with a wrong client or redirect URI the server "MUST NOT
+    /// automatically redirect the user-agent to the invalid redirection URI".
+    Page(&'static str),
+    /// Any other error is returned to the client.
+    Client(ClientError),
+    /// The database failed.
+    Failure(ErrorResponse),
+}
+
+/// An error that is returned to the client as a code.
+#[derive(Clone, Debug)]
+pub struct ClientError {
+    /// The `iss` of the response.
+    pub issuer: String,
+    /// The redirect URI, which is the client's.
+    pub redirect_uri: String,
+    /// The client's `state`; empty if it sent none.
+    pub state: String,
+    /// The code.
+    pub error: &'static str,
+    /// The description for developers.
+    pub description: &'static str,
+}
+
+impl SignInRequest {
+    /// Reads the request of a browser. `needs_client` is false for pages that also work without an
+    /// authorization request.
+    ///
+    /// # Errors
+    /// Returns the reason for which it is refused.
+    pub async fn read(
+        app: &AppState,
+        catalogue: &Catalogue,
+        info: &RequestData,
+        needs_client: bool,
+    ) -> Result<Self, AuthorizeError> {
+        let mut form = info.parameters().ok_or(AuthorizeError::Page("a parameter comes twice"))?;
+        let plain =
+            |hint: &String| hint.len() <= MAX_LOGIN_HINT_LENGTH && !hint.chars().any(char::is_control);
+        let login_hint = form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain);
+        let mut read = Self {
+            client: client::gateway(app, catalogue).await.map_err(|error| failed(info, &error))?,
+            request: None,
+            provider: form.remove("identity_provider"),
+            login_hint,
+            prompt: Prompt::read(form.get("prompt").map_or("", String::as_str)),
+            max_age: form.get("max_age").and_then(|age| age.parse().ok()),
+            language: form.remove("lang").or_else(|| form.remove("ui_locales")),
+        };
+        if !needs_client && !form.contains_key("client_id") && !form.contains_key("redirect_uri") {
+            return Ok(read);
+        }
+        let client_id = form.remove("client_id").ok_or(AuthorizeError::Page("client_id is missing"))?;
+        if client_id == catalogue.gateway_client {
+            read.request = Some(gateway_request(catalogue, form, client_id)?);
+            return Ok(read);
+        }
+        let client = client::app_client(app, catalogue, &client_id).await;
+        let client = client.map_err(|error| failed(info, &error))?;
+        read.client = client.ok_or(AuthorizeError::Page("client_id is of no client"))?;
+        let by_identifier =
+            form.remove("idp_identifier").and_then(|domain| read.client.provider_of(catalogue, &domain));
+        read.provider = read.provider.or(by_identifier);
+        read.request = Some(client_request(&read, form)?);
+        Ok(read)
+    }
+
+    /// Returns an error that the request is answered with.
+    pub fn error(&self, error: &'static str, description: &'static str) -> AuthorizeError {
+        match &self.request {
+            None => AuthorizeError::Page(description),
+            Some(request) => AuthorizeError::Client(ClientError {
+                issuer: self.client.issuer.clone(),
+                redirect_uri: request.redirect_uri.clone(),
+                state: request.state.clone(),
+                error,
+                description,
+            }),
+        }
+    }
+}
+
+impl Prompt {
+    fn read(text: &str) -> Self {
+        let has = |name: &str| text.split(' ').any(|value| value == name);
+        Self { none: has("none"), login: has("login"), select_account: has("select_account") }
+    }
+}
+
+impl AuthorizeError {
+    /// Redirects with the error to the client, or returns an error page if the redirect URI is not
+    /// trusted.
+    ///
+    /// # Errors
+    /// The error page.
+    pub fn into_response(self, info: &RequestData) -> Result<HttpResponse, ErrorResponse> {
+        let refused =
+            |why| tracing::warn!(request_id = info.request_id, why, "an authorization request was refused");
+        match self {
+            Self::Failure(failure) => Err(failure),
+            Self::Page(why) => {
+                refused(why);
+                Err(ErrorResponse::bad_request())
+            }
+            Self::Client(ClientError { issuer, redirect_uri, state, error, description }) => {
+                refused(description);
+                let mut pairs = vec![("error", error), ("error_description", description)];
+                if !state.is_empty() {
+                    pairs.push(("state", &state));
+                }
+                see_other(&response_url(&redirect_uri, &issuer, &pairs)?)
+            }
+        }
+    }
+}
+
+fn failed(info: &RequestData, error: &crate::directory::DirectoryError) -> AuthorizeError {
+    tracing::error!(request_id = info.request_id, %error, "cannot read an app client");
+    AuthorizeError::Failure(ErrorResponse::unavailable())
+}
+
+/// Reads a request of the gateway for one of its app hosts.
+fn gateway_request(
+    catalogue: &Catalogue,
+    mut form: Form,
+    client_id: String,
+) -> Result<AuthorizationRequest, AuthorizeError> {
+    let redirect_uri = form.remove("redirect_uri").ok_or(AuthorizeError::Page("redirect_uri is missing"))?;
+    // RFC 9700, section 2.1: "authorization servers MUST utilize exact string matching".
+    if catalogue.host_of_callback(&redirect_uri).is_none() {
+        return Err(AuthorizeError::Page("redirect_uri is not one of the client's"));
+    }
+    let issuer = catalogue.config.public_url.to_string();
+    let request = AuthorizationRequest { client_id, redirect_uri, ..AuthorizationRequest::default() };
+    let request = read_response_type(&issuer, request, &mut form)?;
+    let request = read_challenge(&issuer, request, &mut form, true)?;
+    match request.state.is_empty() {
+        true => Err(refuse(&issuer, &request, "invalid_request", "state is missing or too long")),
+        false => Ok(request),
+    }
+}
+
+/// Reads a request of an app client.
+fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationRequest, AuthorizeError> {
+    let (of, issuer) = (&read.client.of, &read.client.issuer);
+    let settings = &of.client.settings;
+    let redirect_uri = form.remove("redirect_uri").or_else(|| settings.default_redirect_uri.clone());
+    let redirect_uri = redirect_uri.ok_or(AuthorizeError::Page("redirect_uri is missing"))?;
+    if !settings.callback_urls.contains(&redirect_uri) {
+        return Err(AuthorizeError::Page("redirect_uri is not one of the client's"));
+    }
+    let client_id = of.client.id.clone();
+    let request = AuthorizationRequest { client_id, redirect_uri, ..AuthorizationRequest::default() };
+    let request = read_response_type(issuer, request, &mut form)?;
+    let invalid = |description| refuse(issuer, &request, "invalid_request", description);
+    if !settings.may_use_oauth() || !settings.allowed_oauth_flows.iter().any(|flow| flow == "code") {
+        let why = "the client may not use the authorization code grant";
+        return Err(refuse(issuer, &request, "unauthorized_client", why));
+    }
+    if form.get("response_mode").is_some_and(|mode| mode != "query") {
+        return Err(invalid("response_mode must be query"));
+    }
+    for (name, error) in UNSUPPORTED {
+        if form.contains_key(name) {
+            return Err(refuse(issuer, &request, error, "the parameter is not supported"));
+        }
+    }
+    if read.prompt.none && (read.prompt.login || read.prompt.select_account) {
+        return Err(invalid("prompt has none and another value"));
+    }
+    if form.contains_key("max_age") && read.max_age.is_none() {
+        return Err(invalid("max_age is not a number"));
+    }
+    if read.provider.as_ref().is_some_and(|name| !read.client.offers(name)) {
+        return Err(invalid("identity_provider is none of the client's"));
+    }
+    let nonce = form.remove("nonce").unwrap_or_default();
+    if nonce.len() > MAX_NONCE_LENGTH {
+        return Err(invalid("nonce is too long"));
+    }
+    let scope = granted_scope(settings, form.get("scope").map(String::as_str)).ok_or_else(|| {
+        refuse(issuer, &request, "invalid_scope", "the client may not have a scope that it asks for")
+    })?;
+    // RFC 9700, section 2.1.1: "Public clients MUST use PKCE".
+    let request = read_challenge(issuer, request, &mut form, of.secrets.is_empty())?;
+    Ok(AuthorizationRequest { nonce, scope, ..request })
+}
+
+/// Reads `state` and `response_type`.
+fn read_response_type(
+    issuer: &str,
+    mut request: AuthorizationRequest,
+    form: &mut Form,
+) -> Result<AuthorizationRequest, AuthorizeError> {
+    let state = form.remove("state").unwrap_or_default();
+    let is_short = state.len() <= MAX_STATE_LENGTH;
+    request.state = if is_short { state } else { String::new() };
+    if !is_short {
+        return Err(refuse(issuer, &request, "invalid_request", "state is missing or too long"));
+    }
+    if form.get("response_type").map(String::as_str) != Some("code") {
+        let why = "response_type must be code";
+        return Err(refuse(issuer, &request, "unsupported_response_type", why));
+    }
+    Ok(request)
+}
+
+/// Reads the PKCE challenge.
+fn read_challenge(
+    issuer: &str,
+    request: AuthorizationRequest,
+    form: &mut Form,
+    is_required: bool,
+) -> Result<AuthorizationRequest, AuthorizeError> {
+    let (challenge, method) = (form.remove("code_challenge"), form.remove("code_challenge_method"));
+    if challenge.is_none() && method.is_none() && !is_required {
+        return Ok(request);
+    }
+    // RFC 9700, section 2.1.1: PKCE protects every client; `plain` protects none.
+    if method.as_deref() != Some("S256") {
+        return Err(refuse(issuer, &request, "invalid_request", "code_challenge_method must be S256"));
+    }
+    match challenge.filter(|challenge| challenge.len() == CHALLENGE_LENGTH) {
+        Some(code_challenge) => Ok(AuthorizationRequest { code_challenge, ..request }),
+        None => Err(refuse(issuer, &request, "invalid_request", "code_challenge must be 43 characters")),
+    }
+}
+
+/// Returns the granted scopes: the requested ones, or all of the client's. `None` if the client may
+/// not have one of them.
+fn granted_scope(settings: &AppClientSettings, requested: Option<&str>) -> Option<String> {
+    let mut granted: Vec<&str> = Vec::new();
+    let all = settings.allowed_oauth_scopes.iter().map(String::as_str);
+    match requested.map(str::trim).filter(|text| !text.is_empty()) {
+        None => granted.extend(all),
+        Some(text) => {
+            for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
+                if !all.clone().any(|allowed| allowed == scope) {
+                    return None;
+                }
+                if !granted.contains(&scope) {
+                    granted.push(scope);
+                }
+            }
+            // Cognito grants these scopes beside `openid` alone.
+            let has = |name: &str| granted.contains(&name);
+            if !has("openid") && ["email", "phone", "profile"].into_iter().any(has) {
+                return None;
+            }
+        }
+    }
+    Some(granted.join(" "))
+}
+
+fn refuse(
+    issuer: &str,
+    request: &AuthorizationRequest,
+    error: &'static str,
+    description: &'static str,
+) -> AuthorizeError {
+    AuthorizeError::Client(ClientError {
+        issuer: issuer.to_owned(),
+        redirect_uri: request.redirect_uri.clone(),
+        state: request.state.clone(),
+        error,
+        description,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_those_of_the_client_and_all_by_default() {
+        let allowed = ["openid", "email", "photos/read"].map(str::to_owned).to_vec();
+        let settings = AppClientSettings { allowed_oauth_scopes: allowed, ..AppClientSettings::default() };
+        for (requested, granted) in [
+            (None, Some("openid email photos/read")),
+            (Some(""), Some("openid email photos/read")),
+            (Some("openid"), Some("openid")),
+            (Some("openid  email openid"), Some("openid email")),
+            (Some("photos/read"), Some("photos/read")),
+            (Some("email"), None),
+            (Some("openid profile"), None),
+            (Some("OPENID"), None),
+        ] {
+            assert_eq!(granted_scope(&settings, requested).as_deref(), granted, "{requested:?}");
+        }
+    }
+
+    #[test]
+    fn prompt_is_a_list() {
+        assert_eq!(Prompt::read(""), Prompt::default());
+        let both = Prompt::read("login select_account consent");
+        assert!(both.login && both.select_account && !both.none);
+        assert_eq!(Prompt::read("LOGIN nonesuch"), Prompt::default());
+    }
+}

@@ -1,0 +1,140 @@
+//! The grants of users at the token endpoint: authorization codes and refresh tokens.
+
+use super::client::AuthenticatedClient;
+use super::error::{EndpointError, OAuthError};
+use super::{AppState, RequestData};
+use crate::base::RandomToken;
+use crate::directory::{
+    CodeRedemption, DirectoryError, ErrorKind, IssuedTokens, PoolOfClient, RefreshFlow, Sender,
+};
+use crate::pages::{ErrorResponse, HttpResponse, with_body};
+use crate::token::CodeError;
+use http::StatusCode;
+use serde::Serialize;
+
+/// A token response (RFC 6749, section 5.1; OpenID Connect Core 1.0, section 3.1.3.3).
+#[derive(Serialize)]
+struct TokenResponse<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
+    access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    expires_in: u64,
+    token_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+}
+
+/// Issues the tokens of an authorization code (RFC 6749, section 4.1.3).
+pub(super) async fn redeem_code(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+) -> Result<HttpResponse, EndpointError> {
+    let of = request.in_directory(app, info).await?;
+    let settings = &of.client.settings;
+    if !settings.may_use_oauth() || !settings.allowed_oauth_flows.iter().any(|flow| flow == "code") {
+        let why = "this client may not use that grant: its allowed flows do not name it";
+        return Err(OAuthError::new("unauthorized_client", why).into());
+    }
+    let code = request.required("code")?;
+    let redirect_uri = request.required("redirect_uri")?;
+    let verifier = request.parameter("code_verifier").unwrap_or_default();
+    let invalid = || OAuthError::new("invalid_grant", "the code is not valid, or not for this request");
+    let code = RandomToken::parse(code).ok_or_else(invalid)?;
+    let issuer = app.catalogue.load().issuer_of(&of.pool.id);
+    let redemption = CodeRedemption { code: &code, redirect_uri, verifier };
+    let redeemed = app.directory.tokens.redeem_code(sender(&of, info), &issuer, redemption).await;
+    match redeemed.map_err(|error| refused(info, &error))? {
+        Ok(issued) => Ok(response(&issued, Some(&issued.scope))),
+        Err(error) => {
+            if error == CodeError::Reused {
+                let (client_id, pool) = (&*of.client.id, &*of.pool.id);
+                tracing::warn!(target: "audit", event = "code_reused", request_id = info.request_id, client_id, pool);
+            }
+            tracing::info!(
+                request_id = info.request_id,
+                client_id = request.id,
+                ?error,
+                "a code was refused"
+            );
+            Err(invalid().into())
+        }
+    }
+}
+
+/// Issues new tokens for a refresh token (RFC 6749, section 6).
+pub(super) async fn refresh(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+) -> Result<HttpResponse, EndpointError> {
+    let of = request.in_directory(app, info).await?;
+    let token = request.required("refresh_token")?;
+    let issuer = app.catalogue.load().issuer_of(&of.pool.id);
+    let refreshed =
+        app.directory.tokens.refresh(sender(&of, info), &issuer, token, RefreshFlow::Tokens).await;
+    let issued = refreshed.map_err(|error| refused(info, &error))?;
+    let scope = &issued.scope;
+    // Section 6: the requested scope "MUST NOT include any scope not originally granted". The tokens
+    // keep the whole scope.
+    let asked = request.parameter("scope").unwrap_or_default();
+    if asked.split(' ').any(|asked| !asked.is_empty() && !scope.split(' ').any(|granted| granted == asked)) {
+        return Err(OAuthError::new("invalid_scope", "the refresh token was not granted a scope").into());
+    }
+    Ok(response(&issued, None))
+}
+
+/// Ends the family of a user's refresh token (RFC 7009).
+pub(super) async fn revoke(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+    token: &str,
+) -> Result<HttpResponse, EndpointError> {
+    let of = request.in_directory(app, info).await?;
+    app.directory.tokens.revoke(sender(&of, info), token).await.map_err(|error| refused(info, &error))?;
+    Ok(HttpResponse::default())
+}
+
+fn sender<'a>(of: &'a PoolOfClient, info: &RequestData) -> Sender<'a> {
+    Sender {
+        pool: &of.pool,
+        client: &of.client,
+        keeps_verifiers: of.keeps_verifiers,
+        network: Sender::network_of(info.client),
+        address: info.client,
+        language: None,
+    }
+}
+
+/// Returns the response with tokens. An ID token belongs to the scope `openid` (OpenID Connect Core
+/// 1.0, section 3.1.2.1).
+fn response(issued: &IssuedTokens, shown_scope: Option<&str>) -> HttpResponse {
+    let is_openid = issued.scope.split(' ').any(|scope| scope == "openid");
+    let response = TokenResponse {
+        id_token: is_openid.then_some(&*issued.tokens.id_token),
+        access_token: &issued.tokens.access_token,
+        refresh_token: issued.refresh_token.as_deref(),
+        expires_in: issued.tokens.expires_in.as_secs(),
+        token_type: "Bearer",
+        scope: shown_scope,
+    };
+    let text = serde_json::to_string(&response).unwrap_or_default();
+    with_body(StatusCode::OK, "application/json", text)
+}
+
+/// Returns the OAuth error of a refusal of the directory.
+fn refused(info: &RequestData, error: &DirectoryError) -> EndpointError {
+    match error.kind() {
+        ErrorKind::Internal => {
+            tracing::error!(request_id = info.request_id, %error, "no token was issued");
+            ErrorResponse::unavailable().into()
+        }
+        ErrorKind::InvalidParameter => {
+            OAuthError::new("unauthorized_client", "this client may not refresh tokens").into()
+        }
+        _ => OAuthError::new("invalid_grant", "the grant is not valid, has expired, or was revoked").into(),
+    }
+}

@@ -1,0 +1,15 @@
+//! The pages on which users of a pool sign in with a password, sign up and recover. They hold no
+//! rule of their own: the directory decides.
+
+mod context;
+mod recovery;
+mod reply;
+mod sign_in;
+mod sign_up;
+mod words;
+
+pub use recovery::{
+    confirm_forgot_password, confirm_forgot_password_form, forgot_password, forgot_password_form,
+};
+pub use sign_in::{SignInForm, login_form, new_password_form, sign_in_page};
+pub use sign_up::{confirm_user, confirm_user_form, resend_code_form, sign_up, sign_up_form};

@@ -1,0 +1,250 @@
+//! The page that follows a step of a sign-in.
+
+use super::context::{PageContext, text};
+use super::sign_in::{SignInForm, sign_in_page};
+use super::words;
+use crate::authn::{POOL_COOKIE, PROVIDER_COOKIE, set_cookie_value};
+use crate::base::Timestamp;
+use crate::config::LOCAL_PROVIDER;
+use crate::directory::sign_in::{Challenge, ChallengeReply, Refusal, Reply, SignInError};
+use crate::directory::{DirectoryError, PasswordSignIn};
+use crate::handlers::authorize::grant;
+use crate::handlers::{Form, Handled, audit_replaced_session, metrics, session_principal};
+use crate::model::{CookieScope, Session, User};
+use crate::pages::{ErrorResponse, Field, FormPage, browser_action, set_cookie};
+use crate::provider::BrowserAction;
+use crate::store::Change;
+use http::Method;
+use url::Url;
+
+/// The prefix of the fields of attributes.
+pub(super) const ATTRIBUTE_PREFIX: &str = "attribute.";
+
+/// The step that was answered, with what the user typed.
+#[derive(Clone, Copy)]
+pub(super) enum Step<'f> {
+    /// Name and password.
+    Password { name: &'f str },
+    /// A new password.
+    NewPassword { fields: &'f Form },
+    /// The code of a sign-up.
+    Code { fields: &'f Form },
+}
+
+impl Step<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Password { name } => name,
+            Self::NewPassword { fields } | Self::Code { fields } => text(fields, "username"),
+        }
+    }
+
+    fn session(&self) -> &str {
+        match self {
+            Self::Password { .. } => "",
+            Self::NewPassword { fields } | Self::Code { fields } => text(fields, "session"),
+        }
+    }
+}
+
+impl PageContext<'_> {
+    /// Answers a step of a sign-in: the next page, or the way to the app.
+    pub async fn answer(&self, reply: Result<Reply, SignInError>, step: Step<'_>) -> Handled {
+        let name = step.name();
+        match reply {
+            Ok(Reply::SignedIn { user, begun_at, password_set_at }) => {
+                self.finish(&user, begun_at, password_set_at).await
+            }
+            Ok(Reply::Challenge(challenge)) => self.challenge_page(*challenge, name),
+            Ok(Reply::Confirmed) => self.sign_in_page(name, &self.t.confirmed, ""),
+            Ok(Reply::Refused(refusal)) | Err(SignInError::Refused(refusal)) => self.refused(&refusal, step),
+            Err(error) => self.failed(&error, name),
+        }
+    }
+
+    /// Returns the sign-in page with a notice or a problem.
+    pub fn sign_in_page(&self, name: &str, notice: &str, problem: &str) -> Handled {
+        let shown = SignInForm { name, notice, problem, ..SignInForm::default() };
+        sign_in_page(&self.catalogue, self.info, &self.request, shown)
+    }
+
+    fn challenge_page(&self, reply: ChallengeReply, name: &str) -> Handled {
+        match reply.challenge {
+            Challenge::NewPasswordRequired { .. } => {
+                let missing = reply.new_password.map(|of| of.missing).unwrap_or_default();
+                let fields = missing.iter().map(|attribute| self.attribute_field(attribute, "")).collect();
+                self.new_password_page(&reply.session, name, fields, "")
+            }
+            Challenge::ConfirmSignUp { .. } => self.code_page(&reply.session, name, "", ""),
+            Challenge::SelectChallenge | Challenge::PasswordVerifier { .. } => Err(ErrorResponse::internal()),
+        }
+    }
+
+    /// Returns the field of an attribute.
+    pub fn attribute_field(&self, name: &str, value: &str) -> Field {
+        let (kind, autocomplete) = match name {
+            "email" => ("email", "email"),
+            "phone_number" => ("tel", "tel"),
+            "birthdate" => ("date", "bday"),
+            "website" | "profile" | "picture" => ("url", "url"),
+            "name" => ("text", "name"),
+            "given_name" => ("text", "given-name"),
+            "family_name" => ("text", "family-name"),
+            "nickname" => ("text", "nickname"),
+            _ => ("text", "off"),
+        };
+        let name_of_field = format!("{ATTRIBUTE_PREFIX}{name}");
+        Field { kind, ..Field::new(&name_of_field, self.t.attribute(name), autocomplete) }.value(value)
+    }
+
+    /// Returns the page for a password in place of a temporary one.
+    fn new_password_page(&self, session: &str, name: &str, attributes: Vec<Field>, problem: &str) -> Handled {
+        let t = self.t;
+        let mut fields = vec![self.new_password_field(&t.new_password).problem(problem)];
+        fields.extend(attributes);
+        let mut form = self.form("/newPassword", &t.set_password, fields);
+        form.hidden = vec![("session", session.to_owned()), ("username", name.to_owned())];
+        let page = FormPage { lead: t.new_password_lead.clone(), ..FormPage::new(t, &t.new_password_title) };
+        FormPage { form: Some(form), links: vec![self.sign_in_link("")], ..page }.answer()
+    }
+
+    /// Returns the page for the code of a sign-up.
+    pub fn code_page(&self, session: &str, name: &str, notice: &str, problem: &str) -> Handled {
+        let t = self.t;
+        let hidden = vec![("session", session.to_owned()), ("username", name.to_owned())];
+        let mut form = self.form("/confirmUser", &t.confirm, vec![Field::code(t).problem(problem)]);
+        form.hidden.clone_from(&hidden);
+        let mut again = self.form("/resendCode", &t.resend_code, Vec::new());
+        again.hidden = hidden;
+        let page = FormPage { lead: t.code_sent.clone(), ..FormPage::new(t, &t.confirm_title) };
+        FormPage {
+            notice: notice.to_owned(),
+            form: Some(form),
+            second_form: Some(again),
+            links: vec![self.sign_in_link("")],
+            ..page
+        }
+        .answer()
+    }
+
+    /// Returns the page of a refused step, with what was typed.
+    fn refused(&self, refusal: &Refusal, step: Step<'_>) -> Handled {
+        self.audit_refusal(refusal);
+        let words = words::of_refusal(self.t, refusal);
+        match (step, refusal) {
+            (_, Refusal::PasswordResetRequired) => self.forgot_page(step.name(), words),
+            (
+                Step::NewPassword { fields },
+                Refusal::InvalidPassword(_) | Refusal::ReusedPassword | Refusal::AttributeMissing(_),
+            ) => {
+                let attribute = |(name, value): (&String, &String)| {
+                    Some(self.attribute_field(name.strip_prefix(ATTRIBUTE_PREFIX)?, value))
+                };
+                let attributes = fields.iter().filter_map(attribute).collect();
+                self.new_password_page(step.session(), step.name(), attributes, words)
+            }
+            (Step::Code { .. }, Refusal::CodeMismatch | Refusal::CodeExpired) => {
+                self.code_page(step.session(), step.name(), "", words)
+            }
+            _ => self.sign_in_page(step.name(), "", words),
+        }
+    }
+
+    fn failed(&self, error: &SignInError, name: &str) -> Handled {
+        match error {
+            SignInError::Busy { .. } => self.sign_in_page(name, "", &self.t.busy),
+            SignInError::Directory(error) => {
+                self.directory_failed(error, |words| self.sign_in_page(name, "", words))
+            }
+            error => {
+                tracing::error!(request_id = self.info.request_id, %error, "a sign-in failed");
+                Err(ErrorResponse::unavailable())
+            }
+        }
+    }
+
+    /// Answers a refused operation of the directory with the page that `show` makes of its words;
+    /// any other failure is an error page.
+    pub fn directory_failed(&self, error: &DirectoryError, show: impl FnOnce(&str) -> Handled) -> Handled {
+        if matches!(error.kind(), crate::directory::ErrorKind::CodeMismatch) {
+            self.record_guess();
+        }
+        match words::of_error(self.t, error.kind()) {
+            Some(words) => show(words),
+            None => {
+                tracing::error!(request_id = self.info.request_id, %error, "a page's operation failed");
+                Err(ErrorResponse::unavailable())
+            }
+        }
+    }
+
+    fn audit_refusal(&self, refusal: &Refusal) {
+        let reason = words::reason(refusal);
+        if matches!(reason, "wrong_password" | "wrong_code") {
+            self.record_guess();
+        }
+        metrics::login(LOCAL_PROVIDER, reason);
+        tracing::warn!(
+            target: "audit",
+            event = "login_failed",
+            request_id = self.info.request_id,
+            client = self.info.client(),
+            provider = LOCAL_PROVIDER,
+            reason,
+            detail = %refusal,
+        );
+    }
+
+    /// Creates the session of a user who has signed in, and leads to the app.
+    async fn finish(&self, user: &User, begun_at: Timestamp, password_set_at: Timestamp) -> Handled {
+        let (app, info) = (self.app, self.info);
+        let earlier = session_principal(app, info).await?.map(|principal| principal.session().id.clone());
+        let sign_in = PasswordSignIn {
+            user_no: user.no,
+            begun_at,
+            password_set_at,
+            browser: &info.browser(),
+            earlier: earlier.as_deref(),
+        };
+        let begun = app.directory.deps.begin_password_session(sign_in).await;
+        let (user, session, token) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                return self.directory_failed(&error, |words| self.sign_in_page(&user.username, "", words));
+            }
+        };
+        app.sessions.apply_changes(&[Change::User(user.id.clone())]);
+        if let Some(earlier) = earlier {
+            if earlier != session.id {
+                audit_replaced_session(&info.request_id, &earlier);
+            }
+            app.sessions.apply_changes(&[Change::Session(earlier)]);
+        }
+        self.audit_login(&user, &session);
+        let to = match &self.request.request {
+            Some(request) => grant(app, info, &self.request.client.issuer, request, &session).await?,
+            None => self.catalogue.config.public_url.join("/"),
+        };
+        let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;
+        let mut response = browser_action(&BrowserAction::Redirect(to), &Method::POST)?;
+        let cookie = app.sessions.cookie(&token, CookieScope::Pool);
+        let age = self.catalogue.config.session.cookie_age(session.expires_at, app.clock.now());
+        set_cookie(&mut response, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
+        set_cookie(&mut response, &crate::authn::clear_cookie_value(PROVIDER_COOKIE))?;
+        Ok(response)
+    }
+
+    fn audit_login(&self, user: &User, session: &Session) {
+        metrics::login(LOCAL_PROVIDER, "success");
+        tracing::info!(
+            target: "audit",
+            event = "login",
+            request_id = self.info.request_id,
+            client = self.info.client(),
+            provider = LOCAL_PROVIDER,
+            sub = user.id,
+            username = user.username,
+            sid = session.id,
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! The words for refusals of the directory, in the user's language.
+
+use crate::directory::ErrorKind;
+use crate::directory::sign_in::Refusal;
+use crate::pages::Texts;
+
+/// Returns the words for a refused step of a sign-in.
+pub(super) fn of_refusal(t: &'static Texts, refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::IncorrectPassword | Refusal::UserNotFound => &t.wrong_password,
+        Refusal::UserDisabled => &t.user_disabled,
+        Refusal::PasswordResetRequired => &t.reset_required,
+        Refusal::TemporaryPasswordExpired => &t.temporary_password_expired,
+        Refusal::AttemptsExceeded => &t.attempts_exceeded,
+        Refusal::InvalidPassword(_) => &t.weak_password,
+        Refusal::ReusedPassword => &t.reused_password,
+        Refusal::AttributeMissing(_) | Refusal::AttributePresent(_) => &t.attribute_missing,
+        Refusal::CodeMismatch => &t.wrong_code,
+        Refusal::CodeExpired => &t.expired_code,
+        Refusal::InvalidSession
+        | Refusal::SessionExpired
+        | Refusal::FlowNotEnabled(_)
+        | Refusal::UnexpectedAnswer
+        | Refusal::UserNotConfirmed
+        | Refusal::InvalidSrpA => &t.session_expired,
+    }
+}
+
+/// Returns the words for a refused operation; `None` for a failure that no user can mend.
+pub(super) fn of_error(t: &'static Texts, kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::UsernameExists => &t.username_taken,
+        ErrorKind::AliasExists => &t.address_taken,
+        ErrorKind::InvalidPassword => &t.weak_password,
+        ErrorKind::ReusedPassword => &t.reused_password,
+        ErrorKind::CodeMismatch => &t.wrong_code,
+        ErrorKind::CodeExpired => &t.expired_code,
+        ErrorKind::CodeDelivery => &t.not_sent,
+        ErrorKind::LimitExceeded => &t.too_many_messages,
+        ErrorKind::InvalidParameter => &t.invalid_value,
+        ErrorKind::TooManyRequests => &t.busy,
+        ErrorKind::UserNotFound => &t.wrong_password,
+        ErrorKind::NotAuthorized => &t.wrong_password,
+        _ => return None,
+    })
+}
+
+/// Returns the audit log's name of a refusal.
+pub(super) fn reason(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::IncorrectPassword | Refusal::UserNotFound => "wrong_password",
+        Refusal::UserDisabled => "user_disabled",
+        Refusal::PasswordResetRequired => "password_reset_required",
+        Refusal::TemporaryPasswordExpired => "temporary_password_expired",
+        Refusal::AttemptsExceeded => "locked",
+        Refusal::CodeMismatch | Refusal::CodeExpired => "wrong_code",
+        Refusal::InvalidPassword(_)
+        | Refusal::ReusedPassword
+        | Refusal::AttributeMissing(_)
+        | Refusal::AttributePresent(_) => "new_password_refused",
+        Refusal::InvalidSession
+        | Refusal::SessionExpired
+        | Refusal::FlowNotEnabled(_)
+        | Refusal::UnexpectedAnswer
+        | Refusal::UserNotConfirmed
+        | Refusal::InvalidSrpA => "challenge_expired",
+    }
+}

@@ -1,0 +1,84 @@
+//! Sign-out by an app client: Cognito's `logout_uri`, and RP-initiated logout (OpenID Connect
+//! RP-Initiated Logout 1.0, section 2).
+
+use super::{end_session, session_to_end, sign_out_unavailable};
+use crate::authn::{POOL_COOKIE, clear_cookie_value};
+use crate::directory::PoolOfClient;
+use crate::handlers::{AppState, Form, Handled, RequestData};
+use crate::jose::Unverified;
+use crate::pages::{ErrorResponse, see_other, set_cookie};
+use serde_json::Value;
+use std::sync::Arc;
+use url::Url;
+
+/// Where a client sends the browser after a sign-out.
+pub(super) struct Target {
+    of: Arc<PoolOfClient>,
+    url: String,
+}
+
+/// Reads the request of a client; `None` if the request names none.
+///
+/// # Errors
+/// The client or its address is unknown: RP-Initiated Logout 1.0, section 3, "the OP MUST NOT perform
+/// post-logout redirection if [it] does not exactly match one of the previously registered" values.
+pub(super) async fn read(app: &AppState, info: &RequestData) -> Result<Option<Target>, ErrorResponse> {
+    let Some(mut form) = info.parameters() else { return Err(ErrorResponse::bad_request()) };
+    let Some(client_id) = client_id(&mut form) else { return Ok(None) };
+    let found = app.directory.pools.client(&client_id).await.map_err(|error| {
+        tracing::error!(request_id = info.request_id, %error, "cannot read an app client");
+        ErrorResponse::unavailable()
+    })?;
+    let of = found.ok_or_else(ErrorResponse::bad_request)?;
+    let settings = &of.client.settings;
+    let asked = form.remove("logout_uri").or_else(|| form.remove("post_logout_redirect_uri"));
+    let url = match asked {
+        Some(asked) if settings.logout_urls.contains(&asked) => with_state(&asked, form.get("state"))?,
+        Some(_) => return Err(ErrorResponse::bad_request()),
+        // Cognito: with `redirect_uri` the browser goes on to the sign-in page.
+        None if form.contains_key("redirect_uri") => {
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            query.append_pair("client_id", &client_id).extend_pairs(&form);
+            app.catalogue.load().config.public_url.join(&format!("/login?{}", query.finish()))
+        }
+        None => return Ok(None),
+    };
+    Ok(Some(Target { of, url }))
+}
+
+/// Returns the id of the client: the parameter, or the audience of the ID token that the client
+/// sends as a hint. The token proves nothing, and selects only whose addresses are compared.
+fn client_id(form: &mut Form) -> Option<String> {
+    if let Some(id) = form.remove("client_id") {
+        return Some(id);
+    }
+    let hint = form.remove("id_token_hint")?;
+    let Unverified { claims, .. } = Unverified::read(&hint).ok()?;
+    claims.get("aud").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn with_state(url: &str, state: Option<&String>) -> Result<String, ErrorResponse> {
+    let mut url = Url::parse(url).map_err(|_| ErrorResponse::internal())?;
+    if let Some(state) = state {
+        url.query_pairs_mut().append_pair("state", state);
+    }
+    Ok(url.into())
+}
+
+/// Ends the browser's session, if its user is of the client's pool, and leads back to the client.
+pub(super) async fn sign_out(app: &AppState, info: &RequestData, target: Target) -> Handled {
+    // Only a page that the user opens may end a session, and no image or frame of another site.
+    if info.header("sec-fetch-dest").is_some_and(|destination| destination != "document") {
+        return Err(ErrorResponse::bad_request());
+    }
+    let principal = session_to_end(app, info).await?;
+    let principal = principal.filter(|principal| principal.session().pool_id == target.of.pool.id);
+    let mut response = see_other(&target.url)?;
+    if let Some(principal) = principal {
+        end_session(app, &info.request_id, &info.client(), &principal.session().id)
+            .await
+            .map_err(|error| sign_out_unavailable(app, info, &error))?;
+        set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
+    }
+    Ok(response)
+}

@@ -1,0 +1,94 @@
+//! `/oauth2/userInfo` (OpenID Connect Core 1.0, section 5.3).
+
+use super::{AppState, Reply, RequestData, Shared};
+use crate::directory::TokenUser;
+use crate::pages::{ErrorResponse, HttpResponse, with_body};
+use crate::token::{attribute_claim, client_of_access_token, is_released};
+use axum::extract::State;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+pub(super) async fn user_info(State(app): Shared, info: RequestData) -> Reply {
+    let mut response = match claims(&app, &info).await {
+        Ok(claims) => with_body(StatusCode::OK, "application/json", Value::Object(claims).to_string()),
+        Err(Refused::Token(error)) => refused(error),
+        Err(Refused::Failure(failure)) => return Reply(Err(failure)),
+    };
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    Reply(Ok(response))
+}
+
+/// Why there are no claims.
+enum Refused {
+    /// The token is refused, with an error code of RFC 6750, section 3.1.
+    Token(&'static str),
+    Failure(ErrorResponse),
+}
+
+async fn claims(app: &AppState, info: &RequestData) -> Result<Map<String, Value>, Refused> {
+    let invalid = || Refused::Token("invalid_token");
+    if info.count(&AUTHORIZATION) != 1 {
+        return Err(Refused::Token(""));
+    }
+    let header = info.header(AUTHORIZATION.as_str()).ok_or_else(invalid)?;
+    let (scheme, token) = header.split_once(' ').ok_or_else(invalid)?;
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refused::Token(""));
+    }
+    let failed = |error: crate::directory::DirectoryError| match error.kind() {
+        crate::directory::ErrorKind::Internal => {
+            tracing::error!(request_id = info.request_id, %error, "cannot verify an access token");
+            Refused::Failure(ErrorResponse::unavailable())
+        }
+        _ => Refused::Token("invalid_token"),
+    };
+    let client_id = client_of_access_token(token).ok_or_else(invalid)?;
+    let of = app.directory.pools.client(&client_id).await.map_err(failed)?.ok_or_else(invalid)?;
+    let issuer = app.catalogue.load().issuer_of(&of.pool.id);
+    let found = app.directory.tokens.user_of_access_token(&of.pool, &issuer, token).await.map_err(failed)?;
+    let TokenUser { user, claims: of_token } = found;
+    if !of_token.scope.split(' ').any(|scope| scope == "openid") {
+        return Err(Refused::Token("insufficient_scope"));
+    }
+    let settings = &of.client.settings;
+    let mut claims = Map::new();
+    claims.insert("sub".into(), json!(user.id));
+    for (name, value) in user.attributes.iter() {
+        if settings.may_read(name) && is_released(&of_token.scope, name) && name != "sub" {
+            claims.insert(name.to_owned(), attribute_claim(name, value));
+        }
+    }
+    claims.insert("username".into(), json!(user.username));
+    Ok(claims)
+}
+
+/// RFC 6750, section 3.1: without a token "the resource server SHOULD NOT include an error code".
+fn refused(error: &'static str) -> HttpResponse {
+    let status = if error == "insufficient_scope" { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+    let (challenge, body) = match error {
+        "" => ("Bearer".to_owned(), json!({ "error": "invalid_token" })),
+        error => (format!("Bearer error=\"{error}\""), json!({ "error": error })),
+    };
+    let mut response = with_body(status, "application/json", body.to_string());
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// Answers the preflight of an app in a browser (Fetch Standard, section 3.2.2).
+pub(super) async fn preflight() -> Reply {
+    let mut response = HttpResponse::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    for (name, value) in [
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-methods", "GET, POST"),
+        ("access-control-allow-headers", "authorization, content-type"),
+        ("access-control-max-age", "3600"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Reply(Ok(response))
+}

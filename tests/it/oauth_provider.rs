@@ -1,0 +1,519 @@
+//! The OAuth 2.0 and OpenID provider of a user pool: authorization codes, tokens, errors, sign-out.
+
+use crate::support::aws::{Api, Boto, claims, create, ok, text};
+use crate::support::hosted::Page;
+use crate::support::mail::MailServer;
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, assert_status, redirect_target};
+use narthex::token::challenge;
+use reqwest::{Response, Url};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "Correct-Horse-7-Battery";
+const SECRET: &str = "a-secret-of-more-than-22-characters";
+const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-0";
+const CALLBACK: &str = "https://spa.example/callback";
+const POOL: &str = r#"
+[[user_pool]]
+name = "declared"
+signing_algorithm = "ES256"
+password_sign_in = true
+[[user_pool.client]]
+name = "spa"
+id = "spa"
+allowed_oauth_flows = ["code"]
+allowed_oauth_scopes = ["openid", "email", "profile"]
+callback_urls = ["https://spa.example/callback", "https://spa.example/other?a=b", "myapp://signed-in"]
+logout_urls = ["https://spa.example/bye"]
+refresh_rotation_grace = 0
+[[user_pool.client]]
+name = "server"
+id = "server"
+secret = "a-secret-of-more-than-22-characters"
+allowed_oauth_flows = ["code"]
+allowed_oauth_scopes = ["openid", "aws.cognito.signin.user.admin"]
+callback_urls = ["https://server.example/callback"]
+[[user_pool.client]]
+name = "api"
+id = "api"
+auth_flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+callback_urls = ["https://api.example/callback"]
+"#;
+
+/// A deployment with the user `ada`.
+struct Scene {
+    api: Api,
+    auth: String,
+    app: String,
+    _upstream: Upstream,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
+        let narthex = Api::builder(&mail, POOL).route("app", upstream.port, "").start();
+        let (auth, app) = (narthex.origin("auth"), format!("{}/", narthex.origin("app")));
+        let scene = Self { api: Api { narthex, mail }, auth, app, _upstream: upstream };
+        let mut boto = scene.api.boto();
+        create_user(&mut boto, &scene.api.pool_id(), "ada");
+        scene
+    }
+
+    fn visitor(&self) -> Visitor {
+        Visitor::new(&self.api.narthex)
+    }
+
+    /// Returns the address of an authorization request: the parameters, or others in their place. A
+    /// parameter with an empty value is left out.
+    fn authorize(&self, others: &[(&str, &str)]) -> String {
+        let challenge = challenge(VERIFIER);
+        let usual = [
+            ("response_type", "code"),
+            ("client_id", "spa"),
+            ("redirect_uri", CALLBACK),
+            ("scope", "openid email"),
+            ("state", "s-1 &x"),
+            ("nonce", "n-1"),
+            ("code_challenge", &*challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        let mut url = Url::parse(&format!("{}/oauth2/authorize", self.auth)).unwrap();
+        let is_other = |name: &str| others.iter().any(|(other, _)| *other == name);
+        let kept = usual.into_iter().filter(|(name, _)| !is_other(name));
+        let all = kept.chain(others.iter().copied()).filter(|(_, value)| !value.is_empty());
+        url.query_pairs_mut().extend_pairs(all);
+        url.into()
+    }
+
+    /// Signs `ada` in at an authorization request, and returns where the browser is sent.
+    async fn sign_in(&self, visitor: &Visitor, authorize: &str) -> Url {
+        let page = visitor.open(authorize).await;
+        let onward = visitor.submit_onward(&page, &[("username", "ada"), ("password", PASSWORD)]).await;
+        onward.parse().unwrap()
+    }
+
+    /// Calls the token endpoint.
+    async fn token(&self, fields: &[(&str, &str)]) -> (u16, Value) {
+        let client = self.visitor().client;
+        answer(client.post(format!("{}/oauth2/token", self.auth)).form(fields).send().await.unwrap()).await
+    }
+
+    async fn redeem(&self, code: &str, others: &[(&str, &str)]) -> (u16, Value) {
+        let usual = [
+            ("grant_type", "authorization_code"),
+            ("client_id", "spa"),
+            ("redirect_uri", CALLBACK),
+            ("code", code),
+            ("code_verifier", VERIFIER),
+        ];
+        let is_other = |name: &str| others.iter().any(|(other, _)| *other == name);
+        let kept = usual.into_iter().filter(|(name, _)| !is_other(name));
+        let all: Vec<_> = kept.chain(others.iter().copied()).filter(|(_, value)| !value.is_empty()).collect();
+        self.token(&all).await
+    }
+
+    async fn user_info(&self, token: &Value) -> (u16, Value) {
+        let client = self.visitor().client;
+        let request = client.get(format!("{}/oauth2/userInfo", self.auth)).bearer_auth(text(token));
+        answer(request.send().await.unwrap()).await
+    }
+}
+
+async fn answer(response: Response) -> (u16, Value) {
+    (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
+}
+
+fn create_user(boto: &mut Boto, pool: &str, name: &str) {
+    let attributes = json!([
+        { "Name": "email", "Value": format!("{name}@example.com") },
+        { "Name": "email_verified", "Value": "true" },
+        { "Name": "given_name", "Value": "Ada" },
+    ]);
+    let request = json!({
+        "UserPoolId": pool, "Username": name, "UserAttributes": attributes, "MessageAction": "SUPPRESS",
+    });
+    ok(boto, "AdminCreateUser", request);
+    let set = json!({ "UserPoolId": pool, "Username": name, "Password": PASSWORD, "Permanent": true });
+    ok(boto, "AdminSetUserPassword", set);
+}
+
+fn parameter(url: &Url, name: &str) -> Option<String> {
+    url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_client_gets_tokens_refreshes_and_revokes() {
+    let scene = Scene::start().await;
+    let visitor = scene.visitor();
+    let back = scene.sign_in(&visitor, &scene.authorize(&[])).await;
+    assert!(back.as_str().starts_with(CALLBACK), "{back}");
+    let issuer = format!("{}/{}", scene.auth, scene.api.pool_id());
+    assert_eq!(parameter(&back, "state").unwrap(), "s-1 &x");
+    assert_eq!(parameter(&back, "iss").unwrap(), issuer);
+    let (status, tokens) = scene.redeem(&parameter(&back, "code").unwrap(), &[]).await;
+    assert_eq!(status, 200, "{tokens}");
+    assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("Bearer"), &json!(3600)));
+    assert_eq!(tokens["scope"], "openid email");
+    let id = claims(&text(&tokens["id_token"]));
+    assert_eq!((&id["nonce"], &id["aud"], &id["iss"]), (&json!("n-1"), &json!("spa"), &json!(issuer)));
+    assert_eq!((&id["email"], &id["given_name"]), (&json!("ada@example.com"), &Value::Null));
+    let (status, user) = scene.user_info(&tokens["access_token"]).await;
+    assert_eq!((status, &user["sub"], &user["email"]), (200, &id["sub"], &json!("ada@example.com")));
+    assert_eq!((&user["email_verified"], &user["given_name"]), (&json!(true), &Value::Null));
+    // A second request of the same browser needs no password, and another scope releases more.
+    let again = visitor.get(&scene.authorize(&[("scope", "openid profile")])).await;
+    let back: Url = redirect_target(&again).expect("a code at once").parse().unwrap();
+    let (_, more) = scene.redeem(&parameter(&back, "code").unwrap(), &[]).await;
+    let more = claims(&text(&more["id_token"]));
+    assert_eq!((&more["given_name"], &more["auth_time"]), (&json!("Ada"), &id["auth_time"]));
+    let refresh = async |token: &Value, more: &[(&str, &str)]| {
+        let token = text(token);
+        let fields = [("grant_type", "refresh_token"), ("client_id", "spa"), ("refresh_token", &*token)];
+        scene.token(&[&fields[..], more].concat()).await
+    };
+    let (status, error) = refresh(&tokens["refresh_token"], &[("client_id", "server")]).await;
+    assert_eq!((status, &error["error"]), (400, &json!("invalid_request")), "a parameter comes twice");
+    let (status, refreshed) = refresh(&tokens["refresh_token"], &[]).await;
+    assert_eq!((status, &claims(&text(&refreshed["id_token"]))["sub"]), (200, &id["sub"]));
+    // Without a grace period an earlier token ends the family.
+    let (status, error) = refresh(&tokens["refresh_token"], &[]).await;
+    assert_eq!((status, &error["error"]), (400, &json!("invalid_grant")));
+    assert_eq!(scene.user_info(&refreshed["access_token"]).await.0, 401);
+    // Revocation ends refresh token and access tokens, and an unknown token is no error.
+    let back = scene.sign_in(&scene.visitor(), &scene.authorize(&[])).await;
+    let (_, tokens) = scene.redeem(&parameter(&back, "code").unwrap(), &[]).await;
+    for token in [&text(&tokens["refresh_token"]), "nonsense"] {
+        let fields = [("client_id", "spa"), ("token", token)];
+        let request = scene.visitor().client.post(format!("{}/oauth2/revoke", scene.auth)).form(&fields);
+        assert_status(&request.send().await.unwrap(), 200);
+    }
+    assert_eq!(refresh(&tokens["refresh_token"], &[]).await.0, 400);
+    assert_eq!(scene.user_info(&tokens["access_token"]).await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_is_used_twice_ends_its_tokens() {
+    let scene = Scene::start().await;
+    let back = scene.sign_in(&scene.visitor(), &scene.authorize(&[])).await;
+    let code = parameter(&back, "code").unwrap();
+    let (_, tokens) = scene.redeem(&code, &[]).await;
+    assert_eq!(scene.user_info(&tokens["access_token"]).await.0, 200);
+    // Somebody who only saw the code ends nothing.
+    let (status, error) = scene.redeem(&code, &[("code_verifier", &"x".repeat(43))]).await;
+    assert_eq!((status, &error["error"]), (400, &json!("invalid_grant")));
+    assert_eq!(scene.user_info(&tokens["access_token"]).await.0, 200);
+    let (status, error) = scene.redeem(&code, &[]).await;
+    assert_eq!((status, &error["error"]), (400, &json!("invalid_grant")));
+    assert_eq!(scene.user_info(&tokens["access_token"]).await.0, 401);
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "spa"),
+        ("refresh_token", &*text(&tokens["refresh_token"])),
+    ];
+    assert_eq!(scene.token(&refresh).await.0, 400);
+    assert_eq!(scene.api.narthex.audit("code_reused").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_returns_an_error_and_the_state() {
+    let scene = Scene::start().await;
+    let visitor = scene.visitor();
+    let long = "x".repeat(1025);
+    for (others, error) in [
+        (&[("response_type", "")][..], "unsupported_response_type"),
+        (&[("response_type", "token")], "unsupported_response_type"),
+        (&[("response_type", "code id_token")], "unsupported_response_type"),
+        (&[("response_mode", "fragment")], "invalid_request"),
+        (&[("code_challenge_method", "plain")], "invalid_request"),
+        (&[("code_challenge_method", "")], "invalid_request"),
+        (&[("code_challenge", "")], "invalid_request"),
+        (&[("code_challenge", ""), ("code_challenge_method", "")], "invalid_request"),
+        (&[("code_challenge", "short")], "invalid_request"),
+        (&[("scope", "openid nonsense")], "invalid_scope"),
+        (&[("scope", "email")], "invalid_scope"),
+        (&[("scope", "aws.cognito.signin.user.admin")], "invalid_scope"),
+        (&[("request", "x")], "request_not_supported"),
+        (&[("request_uri", "https://x.example")], "request_uri_not_supported"),
+        (&[("registration", "{}")], "registration_not_supported"),
+        (&[("prompt", "none")], "login_required"),
+        (&[("prompt", "none login")], "invalid_request"),
+        (&[("max_age", "x")], "invalid_request"),
+        (&[("identity_provider", "nonesuch")], "invalid_request"),
+        (&[("nonce", &long)], "invalid_request"),
+        (&[("client_id", "api"), ("redirect_uri", "https://api.example/callback")], "unauthorized_client"),
+    ] {
+        let response = visitor.get(&scene.authorize(others)).await;
+        let to = redirect_target(&response).unwrap_or_else(|| panic!("{others:?}: no redirect"));
+        let to: Url = to.parse().unwrap();
+        assert_eq!(parameter(&to, "error").as_deref(), Some(error), "{others:?}: {to}");
+        assert_eq!(parameter(&to, "state").as_deref(), Some("s-1 &x"), "{others:?}: {to}");
+        assert!(parameter(&to, "iss").unwrap().ends_with(&scene.api.pool_id()), "{others:?}: {to}");
+        assert!(parameter(&to, "code").is_none());
+    }
+    let too_long = visitor.get(&scene.authorize(&[("state", &long)])).await;
+    let to: Url = redirect_target(&too_long).unwrap().parse().unwrap();
+    assert_eq!(
+        (parameter(&to, "error").as_deref(), parameter(&to, "state")),
+        (Some("invalid_request"), None)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_sent_to_no_address_that_is_not_registered() {
+    let scene = Scene::start().await;
+    let visitor = scene.visitor();
+    let mut spellings: Vec<String> = [
+        "https://evil.example/callback",
+        "https://spa.example",
+        "https://spa.example/",
+        "https://spa.example/callback/",
+        "https://spa.example/callback?",
+        "https://spa.example/callback#",
+        "https://spa.example/callback?x=y",
+        "https://spa.example/callback/../callback",
+        "https://spa.example/./callback",
+        "https://spa.example//callback",
+        "https://spa.example/callback%20",
+        "https://spa.example/%63allback",
+        "https://spa.example/Callback",
+        "https://SPA.example/callback",
+        "HTTPS://spa.example/callback",
+        "https://spa.example:443/callback",
+        "https://spa.example./callback",
+        "https://spa.example.evil.example/callback",
+        "https://spa.example@evil.example/callback",
+        "https://evil.example/https://spa.example/callback",
+        "https://evil.example\\@spa.example/callback",
+        "https://spa.example\\callback",
+        "https:\\\\spa.example/callback",
+        "https:/spa.example/callback",
+        "https:spa.example/callback",
+        "//spa.example/callback",
+        "/callback",
+        "callback",
+        "http://spa.example/callback",
+        "javascript:alert(1)//https://spa.example/callback",
+        "data:text/html,x",
+        "https://spa.example/callback;x",
+        "https://spa.example/callback\u{0}",
+        "https://spa.example/callback\u{200b}",
+        "https://spa.example/callback\r\nX: y",
+        "https://spa.example/other?a=b&c=d",
+        "https://spa.example/other?a=B",
+        "https://spa.example/other",
+        "myapp://signed-in/",
+        "myapp://signed-in?x",
+        "MYAPP://signed-in",
+        "myapp:signed-in",
+        "https://server.example/callback",
+        "https://[::1]/callback",
+        "https://127.0.0.1/callback",
+        "https://spa。example/callback",
+        "https://xn--spa.example/callback",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    spellings.extend([" ", "\t", "\n"].map(|space| format!("{space}{CALLBACK}")));
+    spellings.extend([" ", "\t", "\n"].map(|space| format!("{CALLBACK}{space}")));
+    assert!(spellings.len() >= 50);
+    for spelling in &spellings {
+        for more in [&[][..], &[("prompt", "none")], &[("response_type", "x")]] {
+            let others = [&[("redirect_uri", &**spelling)][..], more].concat();
+            let response = visitor.get(&scene.authorize(&others)).await;
+            assert_eq!((response.status().as_u16(), redirect_target(&response)), (400, None), "{spelling:?}");
+        }
+    }
+    for missing in [&[("redirect_uri", "")][..], &[("client_id", "")], &[("client_id", "nonesuch")]] {
+        assert_status(&visitor.get(&scene.authorize(missing)).await, 400);
+    }
+    let twice = format!("{}&redirect_uri=https://evil.example", scene.authorize(&[]));
+    assert_status(&visitor.get(&twice).await, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_endpoint_refuses_what_does_not_fit_the_code() {
+    let scene = Scene::start().await;
+    let visitor = scene.visitor();
+    let public = scene.sign_in(&visitor, &scene.authorize(&[])).await;
+    let code = parameter(&public, "code").unwrap();
+    let long = "x".repeat(43);
+    for (others, expected) in [
+        (&[("code_verifier", "")][..], (400, "invalid_grant")),
+        (&[("code_verifier", &*long)], (400, "invalid_grant")),
+        (&[("code_verifier", &*challenge(VERIFIER))], (400, "invalid_grant")),
+        (&[("redirect_uri", "https://spa.example/other?a=b")], (400, "invalid_grant")),
+        (&[("redirect_uri", "")], (400, "invalid_request")),
+        (&[("code", "")], (400, "invalid_request")),
+        (&[("code", "nonsense")], (400, "invalid_grant")),
+        (&[("client_id", "server"), ("client_secret", SECRET)], (400, "invalid_grant")),
+        (&[("client_id", "server"), ("client_secret", "wrong-secret")], (401, "invalid_client")),
+        (&[("client_id", "server")], (401, "invalid_client")),
+        (&[("client_secret", "any-secret")], (401, "invalid_client")),
+        (&[("client_id", "nonesuch")], (401, "invalid_client")),
+        (&[("client_id", "api")], (400, "unauthorized_client")),
+        (&[("grant_type", "")], (400, "invalid_request")),
+        (&[("grant_type", "password")], (400, "unsupported_grant_type")),
+        (&[("grant_type", "client_credentials")], (400, "unauthorized_client")),
+    ] {
+        let (status, error) = scene.redeem(&code, others).await;
+        assert_eq!((status, error["error"].as_str().unwrap()), expected, "{others:?}: {error}");
+    }
+    // None of these has used the code up.
+    assert_eq!(scene.redeem(&code, &[]).await.0, 200);
+    // A confidential client may go without a challenge; a verifier then belongs to none.
+    let server = [
+        ("client_id", "server"),
+        ("redirect_uri", "https://server.example/callback"),
+        ("scope", ""),
+        ("code_challenge", ""),
+        ("code_challenge_method", ""),
+    ];
+    let back = visitor.get(&scene.authorize(&server)).await;
+    let code = parameter(&redirect_target(&back).unwrap().parse().unwrap(), "code").unwrap();
+    let own = [
+        ("client_id", "server"),
+        ("client_secret", SECRET),
+        ("redirect_uri", "https://server.example/callback"),
+    ];
+    let (status, error) = scene.redeem(&code, &own).await;
+    assert_eq!((status, &error["error"]), (400, &json!("invalid_grant")), "a verifier without a challenge");
+    let (status, tokens) = scene.redeem(&code, &[&own[..], &[("code_verifier", "")]].concat()).await;
+    assert_eq!((status, &tokens["scope"]), (200, &json!("openid aws.cognito.signin.user.admin")));
+    // A token of the API has no `openid`: userInfo refuses it.
+    let api = json!({
+        "ClientId": "api", "AuthFlow": "USER_PASSWORD_AUTH",
+        "AuthParameters": { "USERNAME": "ada", "PASSWORD": PASSWORD },
+    });
+    let signed_in = scene.api.boto().unsigned("InitiateAuth", api).unwrap();
+    let (status, error) = scene.user_info(&signed_in["AuthenticationResult"]["AccessToken"]).await;
+    assert_eq!((status, &error["error"]), (403, &json!("insufficient_scope")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_asks_for_a_page_or_for_none() {
+    let scene = Scene::start().await;
+    let visitor = scene.visitor();
+    scene.sign_in(&visitor, &scene.authorize(&[])).await;
+    let asked = async |others: &[(&str, &str)]| redirect_target(&visitor.get(&scene.authorize(others)).await);
+    let silent: Url = asked(&[("prompt", "none")]).await.expect("a code").parse().unwrap();
+    assert!(parameter(&silent, "code").is_some());
+    assert!(asked(&[("max_age", "3600")]).await.is_some());
+    for others in
+        [&[("prompt", "login")][..], &[("prompt", "select_account")], &[("identity_provider", "COGNITO")]]
+    {
+        assert_eq!(asked(others).await, None, "{others:?}");
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    assert_eq!(asked(&[("max_age", "1")]).await, None);
+    let old: Url = asked(&[("max_age", "1"), ("prompt", "none")]).await.unwrap().parse().unwrap();
+    assert_eq!(parameter(&old, "error").as_deref(), Some("login_required"));
+    let hint =
+        visitor.open(&scene.authorize(&[("prompt", "login"), ("login_hint", "ada@example.com")])).await;
+    assert_eq!(hint.value("username"), "ada@example.com");
+    let german = visitor.open(&scene.authorize(&[("prompt", "login"), ("ui_locales", "de")])).await;
+    german.assert_shows("Passwort vergessen?");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_signs_in_to_the_clients_of_its_own_pool_alone() {
+    let scene = Scene::start().await;
+    let mut boto = scene.api.boto();
+    let other = text(&create(&mut boto, json!({}))["Id"]);
+    let client = json!({
+        "UserPoolId": other, "ClientName": "app", "CallbackURLs": ["https://other.example/cb"],
+        "AllowedOAuthFlows": ["code"], "AllowedOAuthFlowsUserPoolClient": true,
+        "AllowedOAuthScopes": ["openid"], "SupportedIdentityProviders": ["COGNITO"],
+    });
+    let client = text(&ok(&mut boto, "CreateUserPoolClient", client)["UserPoolClient"]["ClientId"]);
+    create_user(&mut boto, &other, "ada");
+    let of_other = scene.authorize(&[
+        ("client_id", &client),
+        ("redirect_uri", "https://other.example/cb"),
+        ("scope", "openid"),
+    ]);
+    let visitor = scene.visitor();
+    let back = scene.sign_in(&visitor, &of_other).await;
+    assert!(back.as_str().starts_with("https://other.example/cb?code="), "{back}");
+    // The user of the other pool is nobody at the gateway and at the first pool's clients.
+    visitor.open(&scene.app).await.assert_shows("Forgot your password?");
+    visitor.open(&scene.authorize(&[])).await.assert_shows("Forgot your password?");
+    let silent = redirect_target(&visitor.get(&scene.authorize(&[("prompt", "none")])).await).unwrap();
+    assert!(silent.contains("error=login_required"), "{silent}");
+    // A code of one pool is none at a client of another.
+    let code = parameter(&back, "code").unwrap();
+    assert_eq!(scene.redeem(&code, &[]).await.1["error"], "invalid_grant");
+    let own = [("client_id", &*client), ("redirect_uri", "https://other.example/cb")];
+    let (status, tokens) = scene.redeem(&code, &own).await;
+    assert_eq!(status, 200, "{tokens}");
+    assert!(text(&claims(&text(&tokens["id_token"]))["iss"]).ends_with(&other));
+    // The other way round.
+    let visitor = scene.visitor();
+    scene.sign_in(&visitor, &scene.authorize(&[])).await;
+    visitor.open(&of_other).await.assert_shows("Forgot your password?");
+    assert_status(&visitor.follow(&scene.app).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_signs_out_and_gets_the_browser_back() {
+    let scene = Scene::start().await;
+    let visitor = scene.visitor();
+    let back = scene.sign_in(&visitor, &scene.authorize(&[])).await;
+    let (_, tokens) = scene.redeem(&parameter(&back, "code").unwrap(), &[]).await;
+    let logout = |query: &str| format!("{}/logout?{query}", scene.auth);
+    let bye = "https%3A%2F%2Fspa.example%2Fbye";
+    for query in [
+        "client_id=spa&logout_uri=https%3A%2F%2Fevil.example%2F".to_owned(),
+        format!("client_id=spa&logout_uri={bye}%2F"),
+        format!("client_id=server&logout_uri={bye}"),
+        format!("client_id=nonesuch&logout_uri={bye}"),
+    ] {
+        let response = visitor.get(&logout(&query)).await;
+        assert_eq!((response.status().as_u16(), redirect_target(&response)), (400, None), "{query}");
+    }
+    // An image of another site ends nothing.
+    let image = visitor.client.get(logout(&format!("client_id=spa&logout_uri={bye}")));
+    assert_status(&image.header("sec-fetch-dest", "image").send().await.unwrap(), 400);
+    let is_signed_in = async || redirect_target(&visitor.get(&scene.authorize(&[])).await).is_some();
+    assert!(is_signed_in().await);
+    let hint = text(&tokens["id_token"]);
+    let query = format!("id_token_hint={hint}&post_logout_redirect_uri={bye}&state=s%20t");
+    let response = visitor.get(&logout(&query)).await;
+    assert_eq!(redirect_target(&response).as_deref(), Some("https://spa.example/bye?state=s+t"));
+    assert!(!is_signed_in().await);
+    scene.sign_in(&visitor, &scene.authorize(&[])).await;
+    let response = visitor.get(&logout(&format!("client_id=spa&logout_uri={bye}"))).await;
+    assert_eq!(redirect_target(&response).as_deref(), Some("https://spa.example/bye"));
+    assert!(!is_signed_in().await);
+    // Without an address of the client, the page asks.
+    scene.sign_in(&visitor, &scene.authorize(&[])).await;
+    Page::of(visitor.get(&logout("")).await).await.assert_shows("Sign out?");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_discovery_document_names_what_works() {
+    let scene = Scene::start().await;
+    let client = scene.visitor().client;
+    let issuer = format!("{}/{}", scene.auth, scene.api.pool_id());
+    let found = client.get(format!("{issuer}/.well-known/openid-configuration")).send().await.unwrap();
+    let (_, document) = answer(found).await;
+    assert_eq!(document["issuer"], issuer);
+    for (name, path) in [
+        ("authorization_endpoint", "/oauth2/authorize"),
+        ("token_endpoint", "/oauth2/token"),
+        ("userinfo_endpoint", "/oauth2/userInfo"),
+        ("revocation_endpoint", "/oauth2/revoke"),
+        ("end_session_endpoint", "/logout"),
+        ("introspection_endpoint", "/oauth2/introspect"),
+    ] {
+        assert_eq!(document[name], format!("{}{path}", scene.auth), "{name}");
+        let response = client.get(text(&document[name])).send().await.unwrap();
+        assert!(matches!(response.status().as_u16(), 200 | 400 | 401 | 404), "{name}");
+    }
+    assert_eq!(document["grant_types_supported"], json!(["authorization_code", "refresh_token"]));
+    for path in ["/oauth2/token", "/oauth2/userInfo", "/oauth2/revoke"] {
+        let preflight = client.request(reqwest::Method::OPTIONS, format!("{}{path}", scene.auth));
+        let response = preflight.header("origin", "https://spa.example").send().await.unwrap();
+        assert_status(&response, 204);
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    }
+}

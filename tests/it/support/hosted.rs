@@ -1,0 +1,98 @@
+//! The pages of the sign-in host, used as a browser without scripts uses them.
+
+use super::visitor::{Visitor, redirect_target};
+use reqwest::header::ACCEPT;
+use reqwest::{Response, Url};
+
+/// A page that was received.
+pub struct Page {
+    pub url: Url,
+    pub status: u16,
+    pub html: String,
+}
+
+impl Page {
+    /// Reads a response.
+    pub async fn of(response: Response) -> Self {
+        let (url, status) = (response.url().clone(), response.status().as_u16());
+        Self { url, status, html: response.text().await.unwrap() }
+    }
+
+    /// Returns the address and the fields of the `number`-th form with `method="post"`.
+    fn form(&self, number: usize) -> (Url, Vec<(String, String)>) {
+        let form = self.html.split("<form").filter(|form| form.contains("method=\"post\"")).nth(number);
+        let form = form.unwrap_or_else(|| panic!("no form {number} in:\n{}", self.html));
+        let form = form.split("</form>").next().unwrap();
+        let attribute = |tag: &str, name: &str| {
+            let value = tag.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?;
+            Some(
+                value
+                    .replace("&#38;", "&")
+                    .replace("&#34;", "\"")
+                    .replace("&#39;", "'")
+                    .replace("&#60;", "<"),
+            )
+        };
+        let action = self.url.join(&attribute(form, "action").unwrap()).unwrap();
+        let fields = form
+            .split("<input")
+            .skip(1)
+            .map(|tag| (attribute(tag, "name").unwrap(), attribute(tag, "value").unwrap_or_default()));
+        (action, fields.collect())
+    }
+
+    /// Returns the value that a field of the first form has.
+    pub fn value(&self, name: &str) -> String {
+        let (_, fields) = self.form(0);
+        fields.into_iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no field {name}")).1
+    }
+
+    /// Returns the address of the link with this label.
+    pub fn link(&self, label: &str) -> String {
+        let before = self.html.split(&format!(">{label}</a>")).next().unwrap();
+        assert!(before.len() < self.html.len(), "no link {label} in:\n{}", self.html);
+        let href = before.rsplit("href=\"").next().unwrap().split('"').next().unwrap();
+        self.url.join(&href.replace("&#38;", "&")).unwrap().to_string()
+    }
+
+    /// Asserts that the page has these words.
+    pub fn assert_shows(&self, words: &str) {
+        assert!(self.html.contains(words), "{} ({}) lacks {words:?}:\n{}", self.url, self.status, self.html);
+    }
+}
+
+impl Visitor {
+    /// Opens a page, and follows redirects within the sign-in host and to it.
+    pub async fn open(&self, url: &str) -> Page {
+        Page::of(self.follow(url).await).await
+    }
+
+    /// Sends the `number`-th form of a page with these values, as its browser would.
+    pub async fn send_form(&self, page: &Page, number: usize, values: &[(&str, &str)]) -> Response {
+        let (action, mut fields) = page.form(number);
+        for (name, value) in values {
+            let field = fields.iter_mut().find(|(known, _)| known == name);
+            field.unwrap_or_else(|| panic!("no field {name} in:\n{}", page.html)).1 = (*value).to_owned();
+        }
+        let origin = page.url.origin().ascii_serialization();
+        let request = self.client.post(action).header(ACCEPT, "text/html").header("origin", origin);
+        request.form(&fields).send().await.unwrap()
+    }
+
+    /// Sends the first form, and returns the page that follows.
+    pub async fn submit(&self, page: &Page, values: &[(&str, &str)]) -> Page {
+        Page::of(self.send_form(page, 0, values).await).await
+    }
+
+    /// Sends the first form, which leads on to another site, and returns the address there.
+    pub async fn submit_onward(&self, page: &Page, values: &[(&str, &str)]) -> String {
+        let response = self.send_form(page, 0, values).await;
+        if let Some(to) = redirect_target(&response) {
+            return to;
+        }
+        let refresh = response.headers().get("refresh").map(|value| value.to_str().unwrap().to_owned());
+        let page = Page::of(response).await;
+        let refresh = refresh.unwrap_or_else(|| panic!("no way on:\n{}", page.html));
+        refresh.strip_prefix("0;url=").unwrap().to_owned()
+    }
+}
