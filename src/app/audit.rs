@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 29] = [
+const EVENTS: [Event; 30] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -20,6 +20,11 @@ const EVENTS: [Event; 29] = [
         name: "login_failed",
         fields: &["client", "detail", "provider", "reason", "request_id"],
         about: "A sign-in failed. `reason` is one of the reasons below.",
+    },
+    Event {
+        name: "code_reused",
+        fields: &["client_id", "pool", "request_id"],
+        about: "An app client redeemed an authorization code twice: its tokens were ended.",
     },
     Event {
         name: "user_created",
@@ -165,20 +170,27 @@ const EVENTS: [Event; 29] = [
 
 /// The reasons of `login_failed`. Any other reason is the name of the failed check of the
 /// provider's response.
-const REASONS: [(&str, &str); 13] = [
+const REASONS: [(&str, &str); 20] = [
     ("attempt_used", "The sign-in attempt was completed before."),
+    ("challenge_expired", "The next step of a sign-in with a password came too late, or its state is void."),
     ("idp_init_off", "A SAML provider sent a response without a request, and `idp_init` is not set."),
+    ("locked", "Too many wrong passwords: the name waits."),
+    ("new_password_refused", "A new password does not meet the pool's rules, or a required value is missing."),
     ("no_attempt", "The browser has no cookie of this sign-in attempt, or the attempt expired."),
     ("no_such_provider", "No provider has this name."),
     ("not_allowed", "The account is not in the provider's `allow`."),
     ("other_provider", "The attempt was started at another provider."),
     ("overloaded", "Too many SAML messages are being verified."),
+    ("password_reset_required", "The user must set a new password with a code."),
     ("provider_answer_unreadable", "A response of the provider cannot be parsed."),
     ("provider_refused", "The provider returned an error, or the user cancelled."),
     ("provider_unavailable", "The provider did not respond."),
     ("store_unavailable", "The database failed."),
+    ("temporary_password_expired", "The user's temporary password has expired."),
     ("unmappable", "A required attribute is missing, or a claim cannot be used."),
     ("user_disabled", "The user is disabled."),
+    ("wrong_code", "The code of a message is wrong, or has expired."),
+    ("wrong_password", "The name or the password is wrong."),
 ];
 
 const HEAD: &str = "# Audit log

@@ -5,7 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// The files of the languages. The first is the one for everybody else.
-const FILES: [&str; 2] = [include_str!("texts/en.toml"), include_str!("texts/de.toml")];
+const FILES: [&str; 7] = [
+    include_str!("texts/en.toml"),
+    include_str!("texts/de.toml"),
+    include_str!("texts/fr.toml"),
+    include_str!("texts/es.toml"),
+    include_str!("texts/pt.toml"),
+    include_str!("texts/ja.toml"),
+    include_str!("texts/ar.toml"),
+];
 
 /// Maximum number of entries of `Accept-Language` that are read.
 const MAX_ACCEPTED: usize = 20;
@@ -42,7 +50,6 @@ pub struct Texts {
     pub sign_up: String,
     pub optional: String,
     pub confirm_title: String,
-    pub code_sent_to: String,
     pub code_sent: String,
     pub code: String,
     pub confirm: String,
@@ -57,7 +64,6 @@ pub struct Texts {
     pub send_code: String,
     pub reset_code_sent: String,
     pub set_password: String,
-    pub password_was_set: String,
     pub reset_required: String,
     pub new_password_title: String,
     pub new_password_lead: String,
