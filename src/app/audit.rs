@@ -175,7 +175,10 @@ const REASONS: [(&str, &str); 20] = [
     ("challenge_expired", "The next step of a sign-in with a password came too late, or its state is void."),
     ("idp_init_off", "A SAML provider sent a response without a request, and `idp_init` is not set."),
     ("locked", "Too many wrong passwords: the name waits."),
-    ("new_password_refused", "A new password does not meet the pool's rules, or a required value is missing."),
+    (
+        "new_password_refused",
+        "A new password does not meet the pool's rules, or a required value is missing.",
+    ),
     ("no_attempt", "The browser has no cookie of this sign-in attempt, or the attempt expired."),
     ("no_such_provider", "No provider has this name."),
     ("not_allowed", "The account is not in the provider's `allow`."),

@@ -1,66 +1,14 @@
 //! The pages on which users of a pool sign in with a password, sign up and recover, without scripts
 //! and with real messages.
 
-use crate::support::aws::{Api, Boto, ok};
-use crate::support::hosted::Page;
-use crate::support::mail::MailServer;
-use crate::support::upstream::Upstream;
+use crate::support::aws::ok;
+use crate::support::hosted::{HostedScene, OTHER, PASSWORD, POOL, Page};
 use crate::support::visitor::{Visitor, assert_status, redirect_target};
 use serde_json::json;
 
-const PASSWORD: &str = "Correct-Horse-7-Battery";
-const OTHER: &str = "Another-Horse-8-Staple";
-const POOL: &str = r#"
-[[user_pool]]
-name = "declared"
-signing_algorithm = "ES256"
-alias_attributes = ["email"]
-sign_up = true
-password_sign_in = true
-"#;
-
-/// A deployment with an app behind the gateway.
-struct Scene {
-    api: Api,
-    upstream: Upstream,
-    app: String,
-}
-
-impl Scene {
-    async fn start(pool: &str) -> Self {
-        Self::with_route(pool, "").await
-    }
-
-    /// As [`Scene::start`], with further keys of the app's route.
-    async fn with_route(pool: &str, route: &str) -> Self {
-        let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
-        let narthex = Api::builder(&mail, pool).route("app", upstream.port, route).start();
-        let app = format!("{}/", narthex.origin("app"));
-        Self { api: Api { narthex, mail }, upstream, app }
-    }
-
-    fn visitor(&self) -> Visitor {
-        Visitor::new(&self.api.narthex)
-    }
-
-    /// Creates a confirmed user with [`PASSWORD`].
-    fn create_user(&self, boto: &mut Boto, name: &str) {
-        let pool = self.api.pool_id();
-        let email = format!("{name}@example.com");
-        let attributes =
-            json!([{ "Name": "email", "Value": email }, { "Name": "email_verified", "Value": "true" }]);
-        let request = json!({
-            "UserPoolId": pool, "Username": name, "UserAttributes": attributes, "MessageAction": "SUPPRESS",
-        });
-        ok(boto, "AdminCreateUser", request);
-        let set = json!({ "UserPoolId": pool, "Username": name, "Password": PASSWORD, "Permanent": true });
-        ok(boto, "AdminSetUserPassword", set);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_signs_up_confirms_and_reaches_the_app() {
-    let scene = Scene::start(POOL).await;
+    let scene = HostedScene::start(POOL).await;
     let visitor = scene.visitor();
     let page = visitor.open(&scene.app).await;
     page.assert_shows("to continue to");
@@ -102,7 +50,7 @@ async fn a_user_signs_up_confirms_and_reaches_the_app() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_an_unknown_name_get_one_page() {
-    let scene = Scene::start(POOL).await;
+    let scene = HostedScene::start(POOL).await;
     scene.create_user(&mut scene.api.boto(), "ada");
     let visitor = scene.visitor();
     let page = visitor.open(&scene.app).await;
@@ -127,7 +75,7 @@ async fn a_wrong_password_and_an_unknown_name_get_one_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_password_is_replaced_and_signs_in() {
-    let scene = Scene::start(POOL).await;
+    let scene = HostedScene::start(POOL).await;
     scene.create_user(&mut scene.api.boto(), "ada");
     let visitor = scene.visitor();
     let page = visitor.open(&scene.app).await;
@@ -151,7 +99,7 @@ async fn a_forgotten_password_is_replaced_and_signs_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_temporary_password_leads_to_a_new_one() {
-    let scene = Scene::start(POOL).await;
+    let scene = HostedScene::start(POOL).await;
     let mut boto = scene.api.boto();
     let request = json!({
         "UserPoolId": scene.api.pool_id(), "Username": "ada", "TemporaryPassword": OTHER,
@@ -170,7 +118,7 @@ async fn a_temporary_password_leads_to_a_new_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_of_other_sites_and_pages_that_are_off_are_refused() {
-    let scene = Scene::start(&POOL.replace("sign_up = true", "sign_up = false")).await;
+    let scene = HostedScene::start(&POOL.replace("sign_up = true", "sign_up = false")).await;
     scene.create_user(&mut scene.api.boto(), "ada");
     let visitor = scene.visitor();
     let auth = scene.api.narthex.origin("auth");
@@ -198,7 +146,7 @@ async fn forms_of_other_sites_and_pages_that_are_off_are_refused() {
     let page = visitor.open(&scene.app).await;
     assert!(!page.html.contains("Create an account"));
     // Without passwords, no page of them exists.
-    let scene = Scene::with_route("[[user_pool]]\nsign_up = true\n", "access = \"public\"\n").await;
+    let scene = HostedScene::with_route("[[user_pool]]\nsign_up = true\n", "access = \"public\"\n").await;
     let auth = scene.api.narthex.origin("auth");
     for path in ["/signup", "/forgotPassword", "/confirmUser?user_name=a&confirmation_code=1"] {
         assert_status(&scene.visitor().get(&format!("{auth}{path}")).await, 404);
@@ -207,7 +155,7 @@ async fn forms_of_other_sites_and_pages_that_are_off_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guesses_on_pages_are_limited_by_address() {
-    let scene = Scene::start(POOL).await;
+    let scene = HostedScene::start(POOL).await;
     let visitor = scene.visitor();
     let page = visitor.open(&scene.app).await;
     let mut limited = false;
@@ -224,7 +172,7 @@ async fn guesses_on_pages_are_limited_by_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_speak_the_language_of_the_browser_or_of_the_client() {
-    let scene = Scene::start(POOL).await;
+    let scene = HostedScene::start(POOL).await;
     let visitor = Visitor::with_client(&scene.api.narthex, |builder| {
         let headers = [(reqwest::header::ACCEPT_LANGUAGE, "de-CH, en;q=0.5".parse().unwrap())];
         builder.default_headers(headers.into_iter().collect())
@@ -241,7 +189,7 @@ async fn pages_speak_the_language_of_the_browser_or_of_the_client() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_the_password_and_the_user() {
-    let scene = Scene::start(POOL).await;
+    let scene = HostedScene::start(POOL).await;
     let mut boto = scene.api.boto();
     let pool = scene.api.pool_id();
     let disable = json!({ "UserPoolId": pool, "Username": "eve" });

@@ -59,6 +59,7 @@ mod framing;
 mod full_disk;
 mod gateway;
 mod hosted;
+mod hosted_browser;
 mod hostile;
 mod hostile_saml;
 mod hosts;

@@ -1,8 +1,65 @@
 //! The pages of the sign-in host, used as a browser without scripts uses them.
 
+use super::aws::{Api, Boto, ok};
+use super::mail::MailServer;
+use super::upstream::Upstream;
 use super::visitor::{Visitor, redirect_target};
 use reqwest::header::ACCEPT;
 use reqwest::{Response, Url};
+use serde_json::json;
+
+/// A password that the default policy accepts.
+pub const PASSWORD: &str = "Correct-Horse-7-Battery";
+/// Another one.
+pub const OTHER: &str = "Another-Horse-8-Staple";
+/// A pool whose users sign up and sign in on the pages.
+pub const POOL: &str = r#"
+[[user_pool]]
+name = "declared"
+signing_algorithm = "ES256"
+alias_attributes = ["email"]
+sign_up = true
+password_sign_in = true
+"#;
+
+/// A deployment with an app behind the gateway.
+pub struct HostedScene {
+    pub api: Api,
+    pub upstream: Upstream,
+    pub app: String,
+}
+
+impl HostedScene {
+    pub async fn start(pool: &str) -> Self {
+        Self::with_route(pool, "").await
+    }
+
+    /// As [`HostedScene::start`], with further keys of the app's route.
+    pub async fn with_route(pool: &str, route: &str) -> Self {
+        let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
+        let narthex = Api::builder(&mail, pool).route("app", upstream.port, route).start();
+        let app = format!("{}/", narthex.origin("app"));
+        Self { api: Api { narthex, mail }, upstream, app }
+    }
+
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(&self.api.narthex)
+    }
+
+    /// Creates a confirmed user with [`PASSWORD`].
+    pub fn create_user(&self, boto: &mut Boto, name: &str) {
+        let pool = self.api.pool_id();
+        let email = format!("{name}@example.com");
+        let attributes =
+            json!([{ "Name": "email", "Value": email }, { "Name": "email_verified", "Value": "true" }]);
+        let request = json!({
+            "UserPoolId": pool, "Username": name, "UserAttributes": attributes, "MessageAction": "SUPPRESS",
+        });
+        ok(boto, "AdminCreateUser", request);
+        let set = json!({ "UserPoolId": pool, "Username": name, "Password": PASSWORD, "Permanent": true });
+        ok(boto, "AdminSetUserPassword", set);
+    }
+}
 
 /// A page that was received.
 pub struct Page {
