@@ -85,8 +85,8 @@ impl AppClient {
         self.allowed_oauth_flows.contains(&flow)
     }
 
-    /// Returns whether `secret` is what the client presents: one of its secrets, or none for a public
-    /// client.
+    /// Returns whether `secret` is what the client presents: one of its secrets, or none for a
+    /// public client.
     pub fn authenticate(&self, secret: Option<&str>) -> bool {
         match secret {
             None => self.secrets.is_empty(),

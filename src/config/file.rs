@@ -102,8 +102,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     });
     let role_names: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
     let user_pools = UserPool::read_all(table, &USER_POOLS, &role_names)?;
-    let mut providers = providers(table, user_pools.first()?);
-    report_unknown_providers(table, &user_pools, &providers);
+    let mut providers = providers(table, &user_pools);
     let issuers = issuers(table, public_url.as_ref());
     let principals = principal_sources(table, &providers, &issuers, &user_pools);
     let identity_pool = |table: &Table<'_>| IdentityPool::read(table, &role_names, &principals);
@@ -164,8 +163,9 @@ fn mail(table: &Table<'_>, public_url: Option<&PublicUrl>) -> Option<Mail> {
     Some(mail)
 }
 
-fn providers(table: &Table<'_>, user_pool: &UserPool) -> Vec<Provider> {
-    let groups: Vec<String> = user_pool.groups.iter().map(|group| group.name.clone()).collect();
+fn providers(table: &Table<'_>, user_pools: &[UserPool]) -> Vec<Provider> {
+    let groups = user_pools.first().map(|pool| pool.groups.as_slice()).unwrap_or_default();
+    let groups: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
     let mut domains = HashSet::new();
     let provider = |table: &Table<'_>| {
         let provider = Provider::read(table, &groups)?;
@@ -174,9 +174,11 @@ fn providers(table: &Table<'_>, user_pool: &UserPool) -> Vec<Provider> {
         }
         Some(provider)
     };
-    table.distinct(&PROVIDERS, provider, |provider| {
+    let providers = table.distinct(&PROVIDERS, provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
-    })
+    });
+    report_unknown_providers(table, user_pools, &providers);
+    providers
 }
 
 /// Reports providers of app clients that do not exist, and those of clients of further pools:

@@ -133,15 +133,16 @@ impl TokenService {
     /// The code and its tokens are one transaction: a code that is used again ends its tokens.
     ///
     /// # Errors
-    /// The inner error is the reason why the code is rejected. The outer one is of the user, who was
-    /// disabled, or of the database.
+    /// The inner error is the reason why the code is rejected. The outer one is of the user, who
+    /// was disabled, or of the database.
     pub async fn redeem_code(
         &self,
         sender: Sender<'_>,
         issuer: &str,
         redemption: CodeRedemption<'_>,
     ) -> Outcome<Result<IssuedTokens, CodeError>> {
-        // Any client can send an invented code. A read rejects it, so that it does not block writers.
+        // Any client can send an invented code. A read rejects it, so that it does not block
+        // writers.
         if !self.store.code_exists(&redemption.code.hash()).await? {
             return Ok(Err(CodeError::Unknown));
         }

@@ -77,8 +77,8 @@ pub(super) async fn refresh(
         app.directory.tokens.refresh(sender(&of, info), &issuer, token, RefreshFlow::Tokens).await;
     let issued = refreshed.map_err(|error| refused(info, &error))?;
     let scope = &issued.scope;
-    // Section 6: the requested scope "MUST NOT include any scope not originally granted". The tokens
-    // keep the whole scope.
+    // Section 6: the requested scope "MUST NOT include any scope not originally granted". The
+    // tokens keep the whole scope.
     let asked = request.parameter("scope").unwrap_or_default();
     if asked.split(' ').any(|asked| !asked.is_empty() && !scope.split(' ').any(|granted| granted == asked)) {
         return Err(OAuthError::new("invalid_scope", "the refresh token was not granted a scope").into());

@@ -86,11 +86,7 @@ impl Field {
     }
 
     pub(super) fn is_described(&self) -> bool {
-        !self.description().is_empty()
-    }
-
-    pub(super) fn description(&self) -> &str {
-        if self.problem.is_empty() { &self.hint } else { &self.problem }
+        !self.problem.is_empty() || !self.hint.is_empty()
     }
 }
 

@@ -171,8 +171,8 @@ pub fn attribute_claim(name: &str, value: &str) -> Value {
 }
 
 /// Returns whether a scope releases an attribute (OpenID Connect Core 1.0, section 5.4). As at
-/// Cognito, `openid` alone releases all that the client can read, and `profile` does, too; `email` and
-/// `phone` narrow it.
+/// Cognito, `openid` alone releases all that the client can read, and `profile` does, too; `email`
+/// and `phone` narrow it.
 pub fn is_released(scope: &str, attribute: &str) -> bool {
     let has = |name: &str| scope.split(' ').any(|scope| scope == name);
     let is_narrowed = !has("profile") && (has("email") || has("phone"));

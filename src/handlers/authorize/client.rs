@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub struct SignInClient {
     /// The client, with its pool.
     pub of: Arc<PoolOfClient>,
-    /// The `iss` of authorization responses: of the gateway, the sign-in host; of an app client, its
-    /// pool.
+    /// The `iss` of authorization responses: of the gateway, the sign-in host; of an app client,
+    /// its pool.
     pub issuer: String,
     /// Whether it is the gateway itself.
     pub is_gateway: bool,

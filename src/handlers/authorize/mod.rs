@@ -174,8 +174,8 @@ async fn usable_session(
     let Some(principal) = session_principal(app, info).await? else { return Ok(None) };
     let session = principal.session();
     let age = app.clock.now().since(session.auth_time.unwrap_or(session.created_at)).as_secs();
-    // OpenID Connect Core 1.0, section 3.1.2.1: "If the elapsed time is greater than this value, the
-    // OP MUST attempt to actively re-authenticate the End-User."
+    // OpenID Connect Core 1.0, section 3.1.2.1: "If the elapsed time is greater than this value,
+    // the OP MUST attempt to actively re-authenticate the End-User."
     let is_recent = request.max_age.is_none_or(|max_age| age <= max_age);
     Ok((request.client.accepts(session) && is_recent).then_some(principal))
 }
@@ -194,7 +194,8 @@ async fn continuation(
     }
 }
 
-/// Returns the address at which a browser goes on after a sign-in at a provider, which took a while.
+/// Returns the address at which a browser goes on after a sign-in at a provider, which took a
+/// while.
 ///
 /// # Errors
 /// The client is gone, or does not accept the session any more; the database fails.

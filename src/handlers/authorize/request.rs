@@ -1,5 +1,5 @@
-//! Authorization requests: the client, and what it asks for (RFC 6749, section 4.1.1; OpenID Connect
-//! Core 1.0, section 3.1.2.1).
+//! Authorization requests: the client, and what it asks for (RFC 6749, section 4.1.1; OpenID
+//! Connect Core 1.0, section 3.1.2.1).
 
 use super::client::{self, SignInClient};
 use super::response::response_url;

@@ -71,9 +71,9 @@ impl PageContext<'_> {
         !self.pool().settings.sign_in.username_attributes.is_empty()
     }
 
-    /// Returns the attributes of the sign-up page, and whether each is required: those that the pool
-    /// requires, those that users sign in with, and those to which a code is sent. A client that may
-    /// not write one does not ask for it.
+    /// Returns the attributes of the sign-up page, and whether each is required: those that the
+    /// pool requires, those that users sign in with, and those to which a code is sent. A client
+    /// that may not write one does not ask for it.
     fn sign_up_attributes(&self) -> Vec<(String, bool)> {
         let settings = &self.pool().settings;
         let required = settings.schema.iter().filter(|of| of.required && of.name != "sub");

@@ -20,8 +20,9 @@ pub(super) struct Target {
 /// Reads the request of a client; `None` if the request names none.
 ///
 /// # Errors
-/// The client or its address is unknown: RP-Initiated Logout 1.0, section 3, "the OP MUST NOT perform
-/// post-logout redirection if [it] does not exactly match one of the previously registered" values.
+/// The client or its address is unknown: RP-Initiated Logout 1.0, section 3, "the OP MUST NOT
+/// perform post-logout redirection if [it] does not exactly match one of the previously registered"
+/// values.
 pub(super) async fn read(app: &AppState, info: &RequestData) -> Result<Option<Target>, ErrorResponse> {
     let Some(mut form) = info.parameters() else { return Err(ErrorResponse::bad_request()) };
     let Some(client_id) = client_id(&mut form) else { return Ok(None) };
