@@ -8,8 +8,8 @@ use super::route::Access;
 use super::types::OUTPUT_PATH;
 use super::{
     AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, Listen, Mail,
-    MailTransport, MessageLimits, Provider, PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings,
-    TlsCertificate, TrustedIssuer, UserPool,
+    MailTransport, MessageLimits, PoolIssuer, Provider, PublicUrl, Role, Route, SessionLimits, Sms,
+    StoreSettings, TlsCertificate, TrustedIssuer, UserPool,
 };
 use super::{
     administrator, breached_passwords, identity_pool, issuer, listen, log, mail, message, provider_keys,
@@ -120,6 +120,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         folder: folder.to_owned(),
         state_dir: state_dir.unwrap_or_else(|| store.url.folder().unwrap_or(folder).to_owned()),
         public_url: public_url?,
+        pool_issuer: PoolIssuer::default(),
         region: region?,
         account_id: account_id?,
         listen: listen?,

@@ -57,7 +57,7 @@ async fn metadata_of(app: &AppState, info: &RequestData, id: &str) -> Handled {
     let issuer = catalogue.issuer_of(id);
     let mut metadata = json!({
         "issuer": issuer,
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "jwks_uri": format!("{}/.well-known/jwks.json", catalogue.config.pool_url(id)),
         "response_types_supported": [],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [pool.settings.signing_algorithm],
