@@ -366,6 +366,7 @@ fn pages_and_endpoints_are_at_the_same_address() {
     let html = ("Accept", "text/html");
     let (status, page) = emulator.send("GET", "/login", &[html], "");
     assert!(status == 200 && page.contains("<title>Sign in</title>"), "{status} {page}");
+    assert_eq!(emulator.send("GET", "/.narthex/healthz", &[], "").0, 200);
     let (status, style) = emulator.send("GET", "/.narthex/style.css", &[], "");
     assert!(status == 200 && style.contains('{'), "{status}");
     let form = ("Content-Type", "application/x-www-form-urlencoded");

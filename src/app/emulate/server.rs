@@ -27,6 +27,8 @@ use tokio::sync::watch;
 pub const MESSAGES_PATH: &str = "/.narthex/emulator/messages";
 /// The path of the reset.
 pub const RESET_PATH: &str = "/.narthex/emulator/reset";
+/// The path of health checks, as on a server.
+const HEALTH_PATH: &str = "/.narthex/healthz";
 /// The maximum size of a request's body, in bytes.
 const MAX_BODY_BYTES: usize = 512 * 1024;
 /// The timeout for receiving a body.
@@ -37,6 +39,7 @@ pub async fn serve(listener: TcpListener, emulator: Arc<Emulator>, mut shutdown:
     let router = Router::new()
         .route(RESET_PATH, post(reset))
         .route(MESSAGES_PATH, get(messages))
+        .route(HEALTH_PATH, get(|| async { "alive\n" }))
         .route(STYLE_PATH, get(|| async { body_of(pages::style()) }))
         .route("/favicon.ico", get(|| async { body_of(pages::icon()) }))
         .fallback(forward)
