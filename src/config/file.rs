@@ -83,8 +83,7 @@ const ADMINISTRATORS: Key<Nested> = Key::tables("administrator", &administrator:
 /// Reads the file, which is in `folder`.
 pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let public_url = table.read(&PUBLIC_URL);
-    let region = table.read(&REGION);
-    let account_id = table.read(&ACCOUNT_ID);
+    let (region, account_id) = (table.read(&REGION), table.read(&ACCOUNT_ID));
     let listen = Listen::read(&table.table(&LISTEN)?);
     let tls = table.tables(&TLS).iter().filter_map(TlsCertificate::read).collect();
     let state_dir = table.read(&STATE_DIR);
