@@ -19,21 +19,16 @@ pub struct Emulator {
     pub started_in: Duration,
 }
 
-/// Returns the command `narthex run --emulate` with these options.
-pub fn command(options: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
-    command.args(["run", "--emulate"]).args(options).stdin(Stdio::null());
-    command
-}
-
 impl Emulator {
     /// Starts one on a free port with these options, in an empty folder.
     pub fn start(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let out = |name: &str| std::fs::File::create(folder.path().join(name)).unwrap();
         let begun = Instant::now();
-        let child = command(&["--port", "0"])
+        let child = Command::new(env!("CARGO_BIN_EXE_narthex"))
+            .args(["run", "--emulate", "--port", "0"])
             .args(options)
+            .stdin(Stdio::null())
             .current_dir(folder.path())
             // Where its store is.
             .env("TMPDIR", folder.path())
