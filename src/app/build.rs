@@ -1,5 +1,6 @@
 //! Construction of the application from its parts.
 
+use super::environment::Environment;
 use super::lint::lint;
 use super::master_key;
 use super::pools::write_file_pools;
@@ -7,12 +8,11 @@ use crate::authn::{
     BearerAuthenticator, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
     SessionAuthenticator,
 };
-use crate::aws;
 use crate::base::{Clock, Duration, Entropy, JumpDetector, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Broker, LoginAttempts};
 use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::{Config, LoadError};
-use crate::directory::{Directory, DirectoryDeps, HasherSettings};
+use crate::directory::DirectoryDeps;
 use crate::gateway::{Gateway, GatewayDeps, TlsStore};
 use crate::handlers::{self, AppState};
 use crate::identity::IdentityDirectory;
@@ -21,6 +21,7 @@ use crate::message::Delivery;
 use crate::provider::{ProviderHttpClient, unusable_key_files};
 use crate::store::Store;
 use crate::token::{AccessTokens, KeyChain};
+use axum::Router;
 use std::fmt;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -88,6 +89,8 @@ pub struct App {
     pub gateway: Arc<Gateway>,
     /// The user pool.
     pub pool: Arc<AppState>,
+    /// The routes of the sign-in host.
+    pub router: Router,
     /// The encryption keys.
     pub ring: Arc<KeyRing>,
     /// The certificates.
@@ -108,6 +111,14 @@ impl App {
     /// # Errors
     /// Returns an error if it cannot serve.
     pub async fn build(config: Config) -> Result<Self, CommandError> {
+        Self::build_in(&Environment::default(), config).await
+    }
+
+    /// Builds the application of `config` in an environment.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot serve.
+    pub async fn build_in(environment: &Environment, config: Config) -> Result<Self, CommandError> {
         let unusable = unusable_key_files(&config);
         if !unusable.is_empty() {
             return Err(CommandError::new("an issuer's keys cannot be used", unusable.join("; ")));
@@ -123,21 +134,25 @@ impl App {
             .await
             .map_err(|error| CommandError::new("the configuration", error))?;
         lint(&catalogue).log().map_err(|error| CommandError::new("the policies cannot be used", error))?;
-        write_file_pools(&catalogue, &basis.store, basis.clock.now(), &*basis.entropy)
-            .await
-            .map_err(|error| CommandError::new("the user pools of the configuration file", error))?;
+        if environment.has_file_pools() {
+            write_file_pools(&catalogue, &basis.store, basis.clock.now(), &*basis.entropy)
+                .await
+                .map_err(|error| CommandError::new("the user pools of the configuration file", error))?;
+        }
         let outbound =
             ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
         let broker = basis.broker(&catalogue, outbound.clone()).await?;
-        let pool = Arc::new(basis.user_pool(CatalogueCell::new(catalogue), broker).await?);
-        let gateway = basis.gateway(pool.clone(), outbound);
+        let pool = Arc::new(basis.user_pool(environment, CatalogueCell::new(catalogue), broker).await?);
+        let router = handlers::router(pool.clone()).merge(environment.api(pool.clone()));
+        let gateway = basis.gateway(pool.clone(), router.clone(), outbound);
         let log = gateway.open_access_log(&gateway.route_table().catalogue.config.log);
         gateway.install_access_log(log.map_err(|error| CommandError::new("the access log", error))?);
         gateway.apply().await;
         let Basis { store, ring, clock, entropy, .. } = basis;
         let messages = Delivery::new(store, pool.catalogue.clone(), clock.clone(), entropy.clone());
+        let messages = environment.delivery(messages);
         let (gateway, tls, messages) = (Arc::new(gateway), Arc::new(tls), Arc::new(messages));
-        Ok(Self { gateway, pool, ring, tls, clock, jumps, entropy, messages })
+        Ok(Self { gateway, pool, router, ring, tls, clock, jumps, entropy, messages })
     }
 }
 
@@ -181,10 +196,9 @@ impl Basis {
         Ok(broker)
     }
 
-    /// Opens the signing keys and the access tokens, and builds the user pool.
-    async fn user_pool(&self, catalogue: CatalogueCell, broker: Broker) -> Result<AppState, CommandError> {
-        let Self { store, ring, clock, entropy } = self;
-        let catalogue = Arc::new(catalogue);
+    /// Opens the signing keys and the access tokens.
+    async fn signing_keys(&self, catalogue: &Catalogue) -> Result<(KeyChain, AccessTokens), CommandError> {
+        let Self { store, clock, entropy, .. } = self;
         let keys = KeyChain::open(
             "assertion",
             Algorithm::Es256,
@@ -192,16 +206,28 @@ impl Basis {
             clock.clone(),
             entropy.clone(),
             true,
-        )
-        .await
-        .map_err(|error| CommandError::new("the signing keys", error))?;
+        );
+        let keys = keys.await.map_err(|error| CommandError::new("the signing keys", error))?;
         let access_tokens = AccessTokens::open(store.clone(), clock.clone(), entropy.clone())
             .await
             .map_err(|error| CommandError::new("the tokens that were revoked", error))?;
         access_tokens
-            .apply(&catalogue.load())
+            .apply(catalogue)
             .await
             .map_err(|error| CommandError::new("the keys of access tokens", error))?;
+        Ok((keys, access_tokens))
+    }
+
+    /// Builds the user pool.
+    async fn user_pool(
+        &self,
+        environment: &Environment,
+        catalogue: CatalogueCell,
+        broker: Broker,
+    ) -> Result<AppState, CommandError> {
+        let Self { store, ring, clock, entropy } = self;
+        let catalogue = Arc::new(catalogue);
+        let (keys, access_tokens) = self.signing_keys(&catalogue.load()).await?;
         let broker = Arc::new(broker);
         let renewals = Renewals::new(broker.clone(), catalogue.clone());
         let sessions = SessionAuthenticator::new(
@@ -218,7 +244,8 @@ impl Basis {
             entropy: entropy.clone(),
             catalogue: catalogue.clone(),
         };
-        let directory = Directory::start(deps, HasherSettings::default())
+        let directory = environment
+            .directory(deps)
             .map_err(|error| CommandError::new("the threads that hash passwords", error))?;
         Ok(AppState {
             catalogue,
@@ -239,7 +266,7 @@ impl Basis {
         })
     }
 
-    fn gateway(&self, pool: Arc<AppState>, outbound: ProviderHttpClient) -> Gateway {
+    fn gateway(&self, pool: Arc<AppState>, router: Router, outbound: ProviderHttpClient) -> Gateway {
         let Self { store, ring, clock, entropy } = self;
         let identities =
             Arc::new(IdentityDirectory::new(store.clone(), ring.clone(), clock.clone(), entropy.clone()));
@@ -256,7 +283,7 @@ impl Basis {
                 access_tokens,
                 &**entropy,
             ),
-            router: handlers::router(pool.clone()).merge(aws::router(pool.clone())),
+            router,
             minter: Minter::new(pool.keys.clone(), entropy.clone()),
             attempts: LoginAttempts::new(ring.clone(), clock.clone(), entropy.clone()),
             pool,

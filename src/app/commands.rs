@@ -3,7 +3,7 @@
 use super::explain::{self, Arguments, Expectation, SubjectArg};
 use super::output::{complain, say};
 use super::reference::Page;
-use super::{cases, check, load, messages, pools, run, saml, user_admin, users};
+use super::{cases, check, emulate, load, messages, pools, run, saml, user_admin, users};
 use crate::config;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Starts the server; without a configuration, a local demo
+    /// Starts the server; without a configuration, a local demo; with --emulate, Cognito for tests
     Run {
         /// The configuration file [default: narthex.toml, if it exists]
         #[arg(long, value_name = "FILE")]
@@ -37,6 +37,12 @@ enum Command {
         /// Replaces the running process with this configuration, which finishes its requests
         #[arg(long, conflicts_with = "demo_port")]
         upgrade: bool,
+        /// Emulates Cognito user pools on this machine, for tests: any access key, and an empty
+        /// store that is deleted at the end
+        #[arg(long, conflicts_with_all = ["config", "demo_port", "upgrade"])]
+        emulate: bool,
+        #[command(flatten)]
+        emulator: Box<emulate::Options>,
     },
     /// Checks the configuration, store, listeners, certificates, providers and upstreams, and
     /// prints what to register where
@@ -198,7 +204,8 @@ pub fn main() -> ExitCode {
         };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Run { config, demo_port, upgrade } => {
+            Command::Run { emulate: true, emulator, .. } => emulate::serve(*emulator).await,
+            Command::Run { config, demo_port, upgrade, .. } => {
                 let file = config.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
                 match file {
                     Some(file) => run::serve_file(file, upgrade).await,

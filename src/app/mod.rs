@@ -1,4 +1,5 @@
-//! The program: commands, construction, reload, background tasks, telemetry, and the demo.
+//! The program: commands, construction, reload, background tasks, telemetry, the demo, and the
+//! emulator.
 
 mod admin;
 mod audit;
@@ -7,6 +8,8 @@ mod cases;
 mod check;
 mod commands;
 mod demo;
+mod emulate;
+mod environment;
 mod explain;
 mod handover;
 mod housekeeping;

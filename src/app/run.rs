@@ -181,7 +181,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Com
 }
 
 /// Waits for SIGTERM or Control-C.
-async fn shutdown_signal() {
+pub(super) async fn shutdown_signal() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => drop(terminate.recv().await),

@@ -5,7 +5,6 @@ use super::operation::Resource;
 use super::sigv4::{Presented, SignedRequest};
 use crate::base::Timestamp;
 use crate::catalogue::{Administrator, Catalogue};
-use crate::config::Config;
 use crate::policy::{self, Context, Denial, EvalRequest, Key, Known, Permit, Question, Values};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -72,11 +71,20 @@ pub fn authorize(administrator: &Administrator, requested: &Requested<'_>) -> Re
     })
 }
 
+/// The region and the account in ARNs.
+#[derive(Clone, Copy, Debug)]
+pub struct ArnScope<'a> {
+    /// The region.
+    pub region: &'a str,
+    /// The account's id.
+    pub account_id: &'a str,
+}
+
 /// Returns the resource that a request of an operation names; `*` if it names none.
-pub fn requested_resource(config: &Config, resource: Resource, request: &Value) -> String {
+pub fn requested_resource(scope: ArnScope<'_>, resource: Resource, request: &Value) -> String {
     let member = |name: &str| request.get(name).and_then(Value::as_str);
     let named = match resource {
-        Resource::Pool => member("UserPoolId").map(|id| pool_arn(config, id)),
+        Resource::Pool => member("UserPoolId").map(|id| pool_arn(scope, id)),
         Resource::Arn => member("ResourceArn").map(str::to_owned),
         Resource::Any => None,
     };
@@ -84,13 +92,14 @@ pub fn requested_resource(config: &Config, resource: Resource, request: &Value) 
 }
 
 /// Returns the ARN of a user pool.
-pub fn pool_arn(config: &Config, id: &str) -> String {
-    format!("arn:aws:{SERVICE}:{}:{}:userpool/{id}", config.region, config.account_id)
+pub fn pool_arn(scope: ArnScope<'_>, id: &str) -> String {
+    let ArnScope { region, account_id } = scope;
+    format!("arn:aws:{SERVICE}:{region}:{account_id}:userpool/{id}")
 }
 
-/// Returns the id of the user pool of this deployment with this ARN.
-pub fn pool_of_arn<'a>(config: &Config, arn: &'a str) -> Option<&'a str> {
-    arn.strip_prefix(&pool_arn(config, "")).filter(|id| !id.is_empty())
+/// Returns the id of the user pool of this region and account with this ARN.
+pub fn pool_of_arn<'a>(scope: ArnScope<'_>, arn: &'a str) -> Option<&'a str> {
+    arn.strip_prefix(&pool_arn(scope, "")).filter(|id| !id.is_empty())
 }
 
 /// The condition keys of an administrator's request.

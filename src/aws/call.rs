@@ -1,9 +1,11 @@
 //! A call of an operation: the request's sender, and what handlers find their objects by.
 
+use super::access::SignedBy;
+use super::administrator::{ArnScope, pool_arn};
 use super::error::ApiError;
 use crate::authn::rate_limit_key;
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp};
-use crate::catalogue::{Administrator, Catalogue};
+use crate::catalogue::Catalogue;
 use crate::directory::pools::find_pool;
 use crate::directory::{Administration, Directory, DirectoryError, PoolOfClient, Sender, TokenUser};
 use crate::handlers::AppState;
@@ -39,8 +41,8 @@ pub struct Call {
 pub struct AdminCall {
     /// The call.
     pub call: Call,
-    /// The administrator.
-    pub administrator: Arc<Administrator>,
+    /// The administrator, with the region of the call.
+    pub by: SignedBy,
     /// Proof that a policy allows the call.
     pub _permit: Permit,
 }
@@ -194,6 +196,24 @@ impl Call {
 }
 
 impl AdminCall {
+    /// Returns the region and the account in the ARNs of pools.
+    pub fn arn_scope(&self) -> ArnScope<'_> {
+        ArnScope { region: &self.by.region, account_id: &self.catalogue.config.account_id }
+    }
+
+    /// Returns the ARN of a pool.
+    pub fn arn(&self, pool_id: &str) -> String {
+        pool_arn(self.arn_scope(), pool_id)
+    }
+
+    /// Checks that the pool with this id exists for the call.
+    ///
+    /// # Errors
+    /// Returns `ResourceNotFoundException` if it does not.
+    pub fn check_pool(&self, id: &str) -> Result<(), ApiError> {
+        if id.starts_with(&self.by.pool_prefix) { Ok(()) } else { Err(no_pool(id)) }
+    }
+
     /// Returns the pool with this id.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! the operation has one (`sigv4`), the administrator's policies are evaluated, and a handler in
 //! `cognito_idp` calls the directory. No handler holds a rule of its own.
 
+mod access;
 mod administrator;
 mod call;
 mod cognito_idp;
@@ -18,6 +19,9 @@ mod sigv4;
 mod supported;
 mod validate;
 
+pub use access::{SignedAccess, SignedBy};
 pub use cognito_idp::operations;
+pub use error::ApiError;
 pub use operation::OperationSummary;
-pub use protocol::{entity_too_large, is_api_request, router};
+pub use protocol::{entity_too_large, is_api_request, router, router_with};
+pub use sigv4::{Presented, SignedRequest};

@@ -1,6 +1,7 @@
 //! AWS's JSON protocol over HTTP: requests, responses, errors, CORS.
 
-use super::administrator::{Requested, authenticate, authorize, requested_resource};
+use super::access::{ConfiguredAdministrators, SignedAccess};
+use super::administrator::{ArnScope, Requested, authorize, requested_resource};
 use super::call::{AdminCall, Call};
 use super::cognito_idp::find_operation;
 use super::error::ApiError;
@@ -44,9 +45,21 @@ const WRONG_GUESSES: [&str; 4] =
 /// Maximum characters of a message in a header.
 const MAX_HEADER_MESSAGE: usize = 512;
 
-/// Returns the routes of the API.
+/// The state of the API's routes.
+#[derive(Clone)]
+struct Api {
+    app: Arc<AppState>,
+    access: Arc<dyn SignedAccess>,
+}
+
+/// Returns the routes of the API, for the administrators of the configuration.
 pub fn router(app: Arc<AppState>) -> Router {
-    Router::new().route("/", post(answer).options(preflight)).with_state(app)
+    router_with(app, Arc::new(ConfiguredAdministrators))
+}
+
+/// Returns the routes of the API with another authentication of signed requests.
+pub fn router_with(app: Arc<AppState>, access: Arc<dyn SignedAccess>) -> Router {
+    Router::new().route("/", post(answer).options(preflight)).with_state(Api { app, access })
 }
 
 /// Returns whether a request to this path names an operation.
@@ -74,11 +87,11 @@ async fn preflight() -> axum::response::Response {
     response
 }
 
-async fn answer(State(app): State<Arc<AppState>>, mut parts: Parts, body: Bytes) -> axum::response::Response {
+async fn answer(State(api): State<Api>, mut parts: Parts, body: Bytes) -> axum::response::Response {
     let origin: RequestOrigin = parts.extensions.remove().unwrap_or_default();
     let target = Target::of(&parts.headers);
     let result = match &target {
-        Ok(target) => target.call(&app, &parts, &origin, &body).await,
+        Ok(target) => target.call(&api, &parts, &origin, &body).await,
         Err(error) => Err(error.clone()),
     };
     let operation = target.as_ref().map_or("unknown", |target| target.operation.name);
@@ -106,13 +119,13 @@ impl Target {
     /// Runs the operation.
     async fn call(
         &self,
-        app: &Arc<AppState>,
+        api: &Api,
         parts: &Parts,
         origin: &RequestOrigin,
         body: &[u8],
     ) -> Result<Value, ApiError> {
         let mut request = read_body(body)?;
-        let call = Call::new(app.clone(), origin.client, language(&parts.headers));
+        let call = Call::new(api.app.clone(), origin.client, language(&parts.headers));
         let (name, input) = (self.operation.name, &self.model.input);
         let response = match self.operation.handler {
             Handler::Public(run) => {
@@ -121,9 +134,11 @@ impl Target {
                 limited(&call, run(&call, request)).await.map_err(|error| self.as_listed(error))?
             }
             Handler::Admin(run) => {
-                let call = self.admin_call(call, parts, origin, body, &request)?;
-                let checked =
-                    validate(&COGNITO_IDP, input, &request).and_then(|()| refuse_unsupported(&request));
+                let call = self.admin_call((api, call), parts, origin, body, &request)?;
+                let pool = request.get("UserPoolId").and_then(Value::as_str);
+                let checked = validate(&COGNITO_IDP, input, &request)
+                    .and_then(|()| refuse_unsupported(&request))
+                    .and_then(|()| pool.map_or(Ok(()), |id| call.check_pool(id)));
                 let result = match checked {
                     Ok(()) => {
                         prune(&COGNITO_IDP, input, &mut request);
@@ -154,7 +169,7 @@ impl Target {
     /// Verifies the signature, and evaluates the administrator's policies.
     fn admin_call(
         &self,
-        call: Call,
+        (api, call): (&Api, Call),
         parts: &Parts,
         origin: &RequestOrigin,
         body: &[u8],
@@ -163,9 +178,10 @@ impl Target {
         let (path, query) = origin.target.split_once('?').unwrap_or((&origin.target, ""));
         let signed = SignedRequest { method: &parts.method, path, query, headers: &parts.headers, body };
         let now = call.app.clock.now();
-        let administrator = authenticate(&call.catalogue, &signed, now)?;
+        let by = api.access.authenticate(&call.catalogue, &signed, now)?;
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let resource = requested_resource(&call.catalogue.config, self.operation.resource, request);
+        let scope = ArnScope { region: &by.region, account_id: &call.catalogue.config.account_id };
+        let resource = requested_resource(scope, self.operation.resource, request);
         let requested = Requested {
             operation: self.operation.name,
             resource: &resource,
@@ -173,10 +189,10 @@ impl Target {
             user_agent: text("user-agent"),
             now,
         };
-        let permit = match authorize(&administrator, &requested) {
+        let permit = match authorize(&by.administrator, &requested) {
             Ok(permit) => permit,
             Err(error) => {
-                let (operation, administrator) = (self.operation.name, &administrator.name);
+                let (operation, administrator) = (self.operation.name, &by.administrator.name);
                 let pool = request.get("UserPoolId").and_then(Value::as_str);
                 tracing::warn!(
                     target: "audit", event = "api_denied", request_id = origin.request_id, operation,
@@ -185,7 +201,7 @@ impl Target {
                 return Err(error);
             }
         };
-        Ok(AdminCall { call, administrator, _permit: permit })
+        Ok(AdminCall { call, by, _permit: permit })
     }
 }
 
@@ -249,7 +265,7 @@ fn audit(
     origin: &RequestOrigin,
     result: &Result<Value, ApiError>,
 ) {
-    let (administrator, request_id) = (&*call.administrator.name, &*origin.request_id);
+    let (administrator, request_id) = (&*call.by.administrator.name, &*origin.request_id);
     let client = call.address.map(|address| address.to_string());
     let result = result.as_ref().map_or_else(|error| error.exception, |_| "success");
     tracing::info!(

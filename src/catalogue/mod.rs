@@ -138,7 +138,7 @@ impl Catalogue {
 
     /// Returns the `iss` claim of a pool's tokens.
     pub fn issuer_of(&self, pool_id: &str) -> String {
-        self.config.public_url.join(&format!("/{pool_id}"))
+        self.config.issuer_of(pool_id)
     }
 
     /// Iterates over every route, once for each of its hosts.

@@ -42,7 +42,7 @@ impl Pool {
         let PoolIds { pool: id, clients } = ids;
         let client = |(of, id): (&config::AppClient, String)| (id.clone(), Arc::new(AppClient::new(id, of)));
         let clients = declared.clients.iter().zip(clients).map(client).collect();
-        let issuer = config.public_url.join(&format!("/{id}"));
+        let issuer = config.issuer_of(&id);
         Self { issuer, id, name: declared.name.clone(), clients }
     }
 

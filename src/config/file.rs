@@ -7,9 +7,15 @@ use super::reader::{Invalid, Table};
 use super::route::Access;
 use super::types::OUTPUT_PATH;
 use super::{
+<<<<<<< HEAD
     AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, LOCAL_PROVIDER, Listen,
     Mail, MailTransport, MessageLimits, Provider, PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings,
     TlsCertificate, TrustedIssuer, UserPool,
+=======
+    AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, Listen, Mail,
+    MailTransport, MessageLimits, PoolIssuer, Provider, PublicUrl, Role, Route, SessionLimits, Sms,
+    StoreSettings, TlsCertificate, TrustedIssuer, UserPool,
+>>>>>>> work-b
 };
 use super::{
     administrator, breached_passwords, identity_pool, issuer, listen, log, mail, message, provider_keys,
@@ -83,8 +89,7 @@ const ADMINISTRATORS: Key<Nested> = Key::tables("administrator", &administrator:
 /// Reads the file, which is in `folder`.
 pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let public_url = table.read(&PUBLIC_URL);
-    let region = table.read(&REGION);
-    let account_id = table.read(&ACCOUNT_ID);
+    let (region, account_id) = (table.read(&REGION), table.read(&ACCOUNT_ID));
     let listen = Listen::read(&table.table(&LISTEN)?);
     let tls = table.tables(&TLS).iter().filter_map(TlsCertificate::read).collect();
     let state_dir = table.read(&STATE_DIR);
@@ -120,6 +125,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         folder: folder.to_owned(),
         state_dir: state_dir.unwrap_or_else(|| store.url.folder().unwrap_or(folder).to_owned()),
         public_url: public_url?,
+        pool_issuer: PoolIssuer::default(),
         region: region?,
         account_id: account_id?,
         listen: listen?,

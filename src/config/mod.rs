@@ -42,6 +42,7 @@ mod oauth2;
 mod oidc;
 mod password_policy;
 mod pool_attribute;
+mod pool_issuer;
 mod pool_rules;
 mod preset;
 mod provider;
@@ -95,6 +96,7 @@ pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
 pub use password_policy::PasswordRules;
 pub use pool_attribute::{AttributeKind, PoolAttribute};
+pub use pool_issuer::PoolIssuer;
 pub use pool_rules::{ContactAttribute, PoolRules, RecoveryRule};
 pub use preset::{
     ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Protocol, Quirks, SELECT_ACCOUNT, STANDARD,
@@ -133,6 +135,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The address of the sign-in pages, which is also the issuer of assertions.
     pub public_url: PublicUrl,
+    /// The form of the issuer of user pools' tokens; no key sets it.
+    pub pool_issuer: PoolIssuer,
     /// The AWS region in pool ids and ARNs.
     pub region: String,
     /// The AWS account id in ARNs.

@@ -61,13 +61,21 @@ impl std::borrow::Borrow<str> for Host {
     }
 }
 
-/// The URL of the sign-in pages. The scheme is always https, because the cookies are `__Host-`
-/// cookies.
+/// The URL of the sign-in pages. The scheme in a configuration is always https, because the cookies
+/// are `__Host-` cookies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
+    scheme: Scheme,
     host: Host,
     port: u16,
     path: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Https,
+    /// On this machine only.
+    Http,
 }
 
 impl PublicUrl {
@@ -87,7 +95,13 @@ impl PublicUrl {
         }
         let host = url.host_str().and_then(Host::parse).ok_or_else(|| invalid("has no host"))?;
         let path = url.path().trim_end_matches('/').to_owned();
-        Ok(Self { host, port: url.port().unwrap_or(443), path })
+        Ok(Self { scheme: Scheme::Https, host, port: url.port().unwrap_or(443), path })
+    }
+
+    /// Returns `http://localhost:PORT`, which no configuration can name. Browsers treat it as a
+    /// secure context: no network is between.
+    pub fn on_loopback(port: u16) -> Self {
+        Self { scheme: Scheme::Http, host: Host("localhost".to_owned()), port, path: String::new() }
     }
 
     /// Returns the host of the pages.
@@ -116,9 +130,10 @@ impl PublicUrl {
     }
 
     fn origin(&self, host: impl fmt::Display) -> String {
-        match self.port {
-            443 => format!("https://{host}"),
-            port => format!("https://{host}:{port}"),
+        match (self.scheme, self.port) {
+            (Scheme::Https, 443) => format!("https://{host}"),
+            (Scheme::Https, port) => format!("https://{host}:{port}"),
+            (Scheme::Http, port) => format!("http://{host}:{port}"),
         }
     }
 

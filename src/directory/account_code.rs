@@ -6,6 +6,7 @@ use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp, sha256};
 use crate::message::count_used_code;
 use crate::model::is_phone_number;
 use crate::store::{AccountCode, CodeCheck, Store, Tx};
+use std::sync::Arc;
 
 /// Wrong codes until a code is void.
 const MAX_ATTEMPTS: u32 = 5;
@@ -130,6 +131,21 @@ impl RightCode {
             true => Ok(()),
             false => Err(ErrorKind::CodeExpired.into()),
         }
+    }
+}
+
+/// A source of codes. A deployment has random ones.
+pub trait CodeSource: Send + Sync {
+    /// Returns a new code.
+    fn new_code(&self) -> Secret;
+}
+
+/// Random codes of six digits.
+pub(super) struct RandomCodes(pub Arc<dyn Entropy>);
+
+impl CodeSource for RandomCodes {
+    fn new_code(&self) -> Secret {
+        new_code(&*self.0)
     }
 }
 

@@ -33,7 +33,7 @@ pub mod srp;
 mod tokens;
 mod turns;
 
-pub use account_code::{CodePurpose, new_code};
+pub use account_code::{CodePurpose, CodeSource, new_code};
 pub use accounts::{
     AccountService, AdminNewUser, Administration, CodeDelivery, Invitation, SignUp, SignedUp,
 };

@@ -1,5 +1,6 @@
 //! The directory of a deployment.
 
+use super::account_code::{CodeSource, RandomCodes};
 use super::accounts::AccountService;
 use super::new_password::NewPasswords;
 use super::password::{Hasher, HasherSettings};
@@ -48,6 +49,19 @@ impl Directory {
     /// # Errors
     /// Returns an error if a thread cannot be started, or memory for one hash is missing.
     pub fn start(deps: DirectoryDeps, hashing: HasherSettings) -> std::io::Result<Self> {
+        let codes = Arc::new(RandomCodes(deps.entropy.clone()));
+        Self::start_with_codes(deps, hashing, codes)
+    }
+
+    /// As [`Directory::start`], with another source of the codes in messages.
+    ///
+    /// # Errors
+    /// As [`Directory::start`].
+    pub fn start_with_codes(
+        deps: DirectoryDeps,
+        hashing: HasherSettings,
+        codes: Arc<dyn CodeSource>,
+    ) -> std::io::Result<Self> {
         let hasher = Arc::new(Hasher::start(hashing, deps.entropy.clone())?);
         let DirectoryDeps { store, ring, clock, entropy, catalogue } = deps.clone();
         let passwords = Arc::new(NewPasswords::new(store.clone(), hasher, catalogue));
@@ -61,7 +75,7 @@ impl Directory {
                 clock.clone(),
                 entropy.clone(),
             ),
-            accounts: AccountService::new(deps.clone(), passwords),
+            accounts: AccountService::new(deps.clone(), passwords, codes),
             tokens: TokenService::new(store, ring, keys, clock, entropy),
             deps,
         })

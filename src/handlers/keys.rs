@@ -83,7 +83,7 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
         "revocation_endpoint": url("/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
         "end_session_endpoint": url("/logout"),
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "jwks_uri": format!("{}/.well-known/jwks.json", catalogue.config.pool_url(&pool.id)),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": grants,

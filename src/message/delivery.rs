@@ -4,6 +4,7 @@
 use super::content::Content;
 use super::errors::SendError;
 use super::metrics::{self, Outcome};
+use super::sink::{DeliveredMessage, MessageSink};
 use super::sms::SmsClient;
 use super::{backoff, mime, smtp};
 use crate::base::{Clock, Duration, Entropy, MonotonicTime, Timestamp};
@@ -37,6 +38,15 @@ enum Route {
     Sms(Arc<Sms>),
 }
 
+impl Route {
+    fn channel(&self) -> Channel {
+        match self {
+            Self::Mail(_) => Channel::Email,
+            Self::Sms(_) => Channel::Sms,
+        }
+    }
+}
+
 /// The delivery state of one channel.
 struct ChannelState {
     channel: Channel,
@@ -54,6 +64,8 @@ pub struct Delivery {
     entropy: Arc<dyn Entropy>,
     connections: Mutex<Vec<smtp::Connection>>,
     sms: SmsClient,
+    /// What receives the messages in the place of their servers.
+    sink: Option<Arc<dyn MessageSink>>,
 }
 
 impl Delivery {
@@ -65,7 +77,12 @@ impl Delivery {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let connections = Mutex::default();
-        Self { store, catalogue, clock, entropy, connections, sms: SmsClient::default() }
+        Self { store, catalogue, clock, entropy, connections, sms: SmsClient::default(), sink: None }
+    }
+
+    /// Returns the delivery with `sink` in the place of the mail server and the SMS service.
+    pub fn into_sink(self, sink: Arc<dyn MessageSink>) -> Self {
+        Self { sink: Some(sink), ..self }
     }
 
     /// Sends messages until `shutdown`. Attempts in progress are finished.
@@ -204,6 +221,10 @@ impl Delivery {
         message: &ClaimedMessage,
         content: &Content,
     ) -> Result<(), SendError> {
+        if let Some(sink) = &self.sink {
+            sink.deliver(&DeliveredMessage::new(route.channel(), message, content));
+            return Ok(());
+        }
         let now = self.clock.now();
         match route {
             Route::Mail(mail) => self.send_mail(mail, message, content, now).await,

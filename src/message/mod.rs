@@ -22,6 +22,7 @@ mod limits;
 mod metrics;
 mod mime;
 mod recipient;
+mod sink;
 mod sms;
 mod sms_requests;
 mod smtp;
@@ -33,6 +34,7 @@ pub use errors::{EnqueueError, SendError};
 pub use limits::Limit;
 pub use metrics::count_used_code;
 pub use recipient::{mask, sms_prefix};
+pub use sink::{DeliveredMessage, MessageSink};
 pub use smtp::verify_server;
 
 use crate::base::{Entropy, Secret, Timestamp, base64url_encode, sha256};

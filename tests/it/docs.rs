@@ -91,7 +91,7 @@ fn spans(prose: &str) -> Vec<String> {
 }
 
 /// Blocks of commands for a shell that another test runs.
-const RUN_ELSEWHERE: [&str; 2] = ["sh programs", "sh load"];
+const RUN_ELSEWHERE: [&str; 3] = ["sh programs", "sh load", "sh emulator"];
 
 /// Returns the documented commands that begin with `program`, each with its place.
 fn commands(program: &str) -> BTreeSet<(String, String)> {

@@ -52,6 +52,7 @@ mod dead_ends;
 mod desync;
 mod direct;
 mod docs;
+mod emulate;
 mod examples;
 mod explain;
 mod file_pools;

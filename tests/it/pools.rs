@@ -135,7 +135,7 @@ async fn pools_are_created_changed_listed_and_deleted(engine: Engine) {
         let (store, ring) = (&store, &ring);
         async move {
             let page = PageRequest { limit: Some(2), token: token.as_deref() };
-            pools::list_pools(store, ring, page, now(), &SystemEntropy).await
+            pools::list_pools((store, ring), "", page, now(), &SystemEntropy).await
         }
     })
     .await;

@@ -102,7 +102,8 @@ async fn describe_user_pool_domain(
     call: &AdminCall,
     request: DescribeDomainRequest,
 ) -> Answer<DescribeDomainResponse> {
-    let Some((domain, pool_id)) = pools::find_domain(call.store(), &request.domain).await? else {
+    let found = pools::find_domain(call.store(), &request.domain).await?;
+    let Some((domain, pool_id)) = found.filter(|(_, pool_id)| call.check_pool(pool_id).is_ok()) else {
         return Ok(DescribeDomainResponse { domain_description: Value::Object(Members::new()) });
     };
     let shape = DomainDescription {

@@ -4,7 +4,6 @@ use super::pool_request::RequestedPool;
 use super::pool_shape::{PoolFacts, describe};
 use super::schema::SchemaAttributeShape;
 use super::shapes::Time;
-use crate::aws::administrator::pool_arn;
 use crate::aws::call::AdminCall;
 use crate::aws::operation::{Answer, Empty, Operation, decode, operations};
 use crate::directory::PageRequest;
@@ -38,7 +37,7 @@ struct UserPoolResponse {
 
 async fn create_user_pool(call: &AdminCall, request: Value) -> Answer<UserPoolResponse> {
     let settings = &RequestedPool::read(request)?.settings;
-    let (region, now, entropy) = (&*call.catalogue.config.region, call.now(), call.entropy());
+    let (region, now, entropy) = (&*call.by.region, call.now(), call.entropy());
     let create = call.store().checked_transaction(|tx| -> CheckedWork<'_, _, _> {
         Box::pin(pools::create_pool(tx, region, settings, now, entropy))
     });
@@ -53,7 +52,7 @@ async fn describe_user_pool(call: &AdminCall, request: PoolIdRequest) -> Answer<
 
 async fn description(call: &AdminCall, pool: &Pool) -> Answer<UserPoolResponse> {
     let facts = PoolFacts {
-        arn: pool_arn(&call.catalogue.config, &pool.id),
+        arn: call.arn(&pool.id),
         users: call.store().counter(pool.no, Counter::Users).await?,
         domains: pools::list_domains(call.store(), pool).await?,
     };
@@ -102,7 +101,8 @@ struct UserPoolDescription {
 
 async fn list_user_pools(call: &AdminCall, request: ListUserPoolsRequest) -> Answer<ListUserPoolsResponse> {
     let page = PageRequest { limit: Some(request.max_results), token: request.next_token.as_deref() };
-    let page = pools::list_pools(call.store(), call.ring(), page, call.now(), call.entropy()).await?;
+    let (prefix, now) = (&*call.by.pool_prefix, call.now());
+    let page = pools::list_pools((call.store(), call.ring()), prefix, page, now, call.entropy()).await?;
     let description = |pool: Pool| UserPoolDescription {
         id: pool.id,
         name: pool.settings.name,

@@ -65,6 +65,7 @@ async fn list_tags_for_resource(call: &AdminCall, request: ListTagsRequest) -> A
 
 /// Returns the id of the pool with this ARN. A policy has allowed the operation on this very text.
 fn pool_id<'a>(call: &AdminCall, arn: &'a str) -> Answer<&'a str> {
-    pool_of_arn(&call.catalogue.config, arn)
-        .ok_or_else(|| ApiError::invalid_parameter(format!("{arn} is not the ARN of a user pool.")))
+    let id = pool_of_arn(call.arn_scope(), arn)
+        .ok_or_else(|| ApiError::invalid_parameter(format!("{arn} is not the ARN of a user pool.")))?;
+    call.check_pool(id).map(|()| id)
 }

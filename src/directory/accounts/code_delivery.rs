@@ -4,7 +4,7 @@ use super::AccountService;
 use crate::base::{Entropy, Secret, Timestamp, uuid};
 use crate::catalogue::Catalogue;
 use crate::config::{Channel, MessageEvent};
-use crate::directory::account_code::{CodePurpose, new_code};
+use crate::directory::account_code::CodePurpose;
 use crate::directory::error::Outcome;
 use crate::message::{Message, MessageSettings, enqueue};
 use crate::model::{Pool, Recovery, SignInAttribute, User, is_address, is_phone_number};
@@ -60,7 +60,7 @@ pub(super) struct Addressee<'a> {
 impl AccountService {
     /// Prepares a message with a new code.
     pub(super) fn code_message(&self, event: MessageEvent, recipient: Recipient) -> Prepared {
-        self.secret_message(event, recipient, new_code(&*self.entropy))
+        self.secret_message(event, recipient, self.codes.new_code())
     }
 
     /// Prepares a message with a code or a temporary password.

@@ -16,6 +16,7 @@ pub use administration::{AdminNewUser, Administration, Invitation};
 pub use code_delivery::CodeDelivery;
 pub use sign_up::{SignUp, SignedUp};
 
+use super::account_code::CodeSource;
 use super::error::{ErrorKind, Outcome};
 use super::new_password::{NewPassword, NewPasswords, PreparedPassword};
 use super::password_attempts::account_no;
@@ -35,6 +36,8 @@ pub struct AccountService {
     entropy: Arc<dyn Entropy>,
     /// The settings of messages.
     catalogue: Arc<CatalogueCell>,
+    /// The codes in messages.
+    codes: Arc<dyn CodeSource>,
 }
 
 /// The account that a name is of: a user, or nobody.
@@ -46,9 +49,9 @@ struct Account {
 
 impl AccountService {
     /// Creates the service of a deployment.
-    pub(super) fn new(deps: DirectoryDeps, passwords: Arc<NewPasswords>) -> Self {
+    pub(super) fn new(deps: DirectoryDeps, passwords: Arc<NewPasswords>, codes: Arc<dyn CodeSource>) -> Self {
         let DirectoryDeps { store, ring, clock, entropy, catalogue } = deps;
-        Self { store, passwords, ring, clock, entropy, catalogue }
+        Self { store, passwords, ring, clock, entropy, catalogue, codes }
     }
 
     /// Returns the account of a name at sign-in.

@@ -169,21 +169,31 @@ pub async fn find_pool(store: &Store, id: &str) -> Outcome<Pool> {
     pool.ok_or_else(|| no_pool(id))
 }
 
-/// Returns a page of the pools, in the order of creation.
+/// Returns a page of the pools whose ids begin with `id_prefix`, in the order of creation.
 ///
 /// # Errors
 /// Returns `InvalidParameterException` for a page that is not valid.
 pub async fn list_pools(
-    store: &Store,
-    ring: &KeyRing,
+    (store, ring): (&Store, &KeyRing),
+    id_prefix: &str,
     page: PageRequest<'_>,
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<Page<Pool>> {
     let tokens = Tokens { ring, list: "pools", now };
-    let (limit, after) = (page.limit()?, page.number(tokens)?);
-    let pools = store.live_pools(after, limit + 1).await?;
-    Ok(tokens.page(pools, limit, |pool| pool.no, entropy))
+    let (limit, mut after) = (page.limit()?, page.number(tokens)?);
+    let (wanted, mut listed) = (limit as usize + 1, Vec::new());
+    loop {
+        let pools = store.live_pools(after, limit + 1).await?;
+        let is_last = pools.len() < wanted;
+        after = pools.last().map_or(after, |pool| pool.no);
+        listed.extend(pools.into_iter().filter(|pool| pool.id.starts_with(id_prefix)));
+        if is_last || listed.len() >= wanted {
+            break;
+        }
+    }
+    listed.truncate(wanted);
+    Ok(tokens.page(listed, limit, |pool| pool.no, entropy))
 }
 
 /// Checks the settings of a pool.

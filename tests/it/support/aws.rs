@@ -114,6 +114,11 @@ impl Boto {
         Self(Orders::python_at(name, &arguments, address))
     }
 
+    /// A client of another endpoint without TLS.
+    pub fn of_endpoint(endpoint: &str, (id, secret): (&str, &str), region: &str) -> Self {
+        Self(Orders::python("aws-client.py", &[endpoint, region, id, secret, "no authority"]))
+    }
+
     /// Calls a signed operation.
     pub fn call(&mut self, operation: &str, parameters: Value) -> Result<Value, ApiError> {
         self.ask(&json!({ "operation": operation, "parameters": parameters }))

@@ -9,6 +9,7 @@ pub mod config_errors;
 pub mod deployment;
 pub mod documentation;
 pub mod documented;
+pub mod emulator;
 pub mod engine;
 pub mod exceptions;
 pub mod hosted;
