@@ -7,15 +7,9 @@ use super::reader::{Invalid, Table};
 use super::route::Access;
 use super::types::OUTPUT_PATH;
 use super::{
-<<<<<<< HEAD
     AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, LOCAL_PROVIDER, Listen,
-    Mail, MailTransport, MessageLimits, Provider, PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings,
-    TlsCertificate, TrustedIssuer, UserPool,
-=======
-    AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, Listen, Mail,
-    MailTransport, MessageLimits, PoolIssuer, Provider, PublicUrl, Role, Route, SessionLimits, Sms,
+    Mail, MailTransport, MessageLimits, PoolIssuer, Provider, PublicUrl, Role, Route, SessionLimits, Sms,
     StoreSettings, TlsCertificate, TrustedIssuer, UserPool,
->>>>>>> work-b
 };
 use super::{
     administrator, breached_passwords, identity_pool, issuer, listen, log, mail, message, provider_keys,

@@ -142,7 +142,7 @@ async fn pain_2_an_unconfirmed_user_learns_nothing_about_the_password(engine: En
         let Reply::Challenge(page) = begin(Flow::Page).await else { panic!("{password}") };
         if password == PASSWORD {
             let answer = Answer::Code(code.clone());
-            let reply = scene.sign_in.respond(scene.sender(), &page.session, &answer).await.unwrap();
+            let reply = scene.sign_in.respond_on_page(scene.sender(), &page.session, &answer).await.unwrap();
             assert!(matches!(reply, Reply::SignedIn { .. }), "the code leads straight in: {reply:?}");
             break;
         }

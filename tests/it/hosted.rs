@@ -110,6 +110,13 @@ async fn a_temporary_password_leads_to_a_new_one() {
     let page = visitor.open(&scene.app).await;
     let new = visitor.submit(&page, &[("username", "ada"), ("password", OTHER)]).await;
     new.assert_shows("Choose a new password");
+    // The page takes no attribute that it does not ask for.
+    let (action, mut fields) = new.form(0);
+    fields.iter_mut().find(|(name, _)| name == "password").unwrap().1 = PASSWORD.to_owned();
+    fields.push(("attribute.name".to_owned(), "Somebody else".to_owned()));
+    let origin = new.url.origin().ascii_serialization();
+    let added = visitor.client.post(action).header("origin", origin).form(&fields).send().await.unwrap();
+    Page::of(added).await.assert_shows("A required value is missing.");
     let weak = visitor.submit(&new, &[("password", "short")]).await;
     weak.assert_shows("The password does not meet the rules.");
     let back = visitor.submit_onward(&weak, &[("password", PASSWORD)]).await;

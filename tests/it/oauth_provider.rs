@@ -454,6 +454,29 @@ async fn a_session_signs_in_to_the_clients_of_its_own_pool_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_challenge_of_a_page_gives_no_tokens_at_the_api() {
+    let scene = Scene::start().await;
+    let mut boto = scene.api.boto();
+    let temporary = "Temporary-Horse-9-Staple";
+    let request = json!({
+        "UserPoolId": scene.api.pool_id(), "Username": "temp", "TemporaryPassword": temporary,
+        "MessageAction": "SUPPRESS",
+    });
+    ok(&mut boto, "AdminCreateUser", request);
+    let visitor = scene.visitor();
+    // No user signs in through this client by the API.
+    let page = visitor.open(&scene.authorize(&[])).await;
+    let new = visitor.submit(&page, &[("username", "temp"), ("password", temporary)]).await;
+    let answer = json!({
+        "ClientId": "spa", "ChallengeName": "NEW_PASSWORD_REQUIRED", "Session": new.value("session"),
+        "ChallengeResponses": { "USERNAME": "temp", "NEW_PASSWORD": PASSWORD },
+    });
+    assert_eq!(boto.unsigned("RespondToAuthChallenge", answer).unwrap_err().code, "NotAuthorizedException");
+    let back = visitor.submit_onward(&new, &[("password", PASSWORD)]).await;
+    assert!(back.starts_with(CALLBACK), "{back}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_signs_out_and_gets_the_browser_back() {
     let scene = Scene::start().await;
     let visitor = scene.visitor();

@@ -130,9 +130,34 @@ impl SignInService {
         session: &str,
         answer: &Answer,
     ) -> Result<Reply, SignInError> {
+        self.respond_from(false, sender, session, answer).await
+    }
+
+    /// As [`SignInService::respond`], for a sign-in that began with [`Flow::Page`]. Neither takes the
+    /// session of the other.
+    ///
+    /// # Errors
+    /// As [`SignInService::begin`].
+    pub async fn respond_on_page(
+        &self,
+        sender: Sender<'_>,
+        session: &str,
+        answer: &Answer,
+    ) -> Result<Reply, SignInError> {
+        self.respond_from(true, sender, session, answer).await
+    }
+
+    async fn respond_from(
+        &self,
+        on_page: bool,
+        sender: Sender<'_>,
+        session: &str,
+        answer: &Answer,
+    ) -> Result<Reply, SignInError> {
         let (pool, client) = (sender.pool.id.as_str(), sender.client.id.as_str());
         match self.sealer.open(pool, client, session, self.clock.now()) {
-            Ok(attempt) => self.resume(sender, attempt, &[], answer).await,
+            Ok(attempt) if attempt.on_page == on_page => self.resume(sender, attempt, &[], answer).await,
+            Ok(_) => Ok(Reply::Refused(Refusal::InvalidSession)),
             Err(error) => Ok(Reply::Refused(error.into())),
         }
     }
@@ -150,9 +175,9 @@ impl SignInService {
     ) -> Result<Reply, SignInError> {
         let (pool, client) = (sender.pool.id.as_str(), sender.client.id.as_str());
         match self.sealer.open_bytes(pool, client, secret_block, self.clock.now()) {
-            Ok(attempt) => self.resume(sender, attempt, secret_block, answer).await,
+            Ok(attempt) if !attempt.on_page => self.resume(sender, attempt, secret_block, answer).await,
             // Cognito answers a foreign block as a wrong password.
-            Err(_) => Ok(Reply::Refused(Refusal::IncorrectPassword)),
+            _ => Ok(Reply::Refused(Refusal::IncorrectPassword)),
         }
     }
 
@@ -170,7 +195,7 @@ impl SignInService {
             ChallengeId::Session(session) => self.sealer.open(pool, client, session, now),
             ChallengeId::SecretBlock(block) => self.sealer.open_bytes(pool, client, block, now),
         };
-        let Ok(attempt) = attempt else { return Ok(None) };
+        let Some(attempt) = attempt.ok().filter(|attempt| !attempt.on_page) else { return Ok(None) };
         in_whole_intervals(async {
             let user = self.store.user_by_number(attempt.user_no).await?;
             // Also for a known name: the time must not depend on it.
@@ -219,7 +244,8 @@ impl SignInService {
         let input =
             StepInput { sender, state, answer, secret_block, name, account_no, user, password, attempt };
         let now = self.clock.now();
-        let rules = Rules::of(&sender.client.settings);
+        let on_page = input.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
+        let rules = Rules { on_page, ..Rules::of(&sender.client.settings) };
         let mut facts = self.facts(&input, now).await?;
         let mut products = Products::default();
         let (outcome, effects) = loop {
@@ -384,7 +410,11 @@ impl SignInService {
         let entropy = &*self.entropy;
         let attempt = match &input.attempt {
             Some(attempt) => attempt.next(challenge.clone(), times, entropy),
-            None => Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy),
+            None => {
+                let on_page = matches!(input.state, State::Begin(Flow::Page));
+                let begun = Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy);
+                Attempt { on_page, ..begun }
+            }
         };
         let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.id.as_str());
         Ok(Reply::Challenge(Box::new(match (&challenge, products.exchange) {

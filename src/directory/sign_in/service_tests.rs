@@ -275,8 +275,12 @@ async fn an_unconfirmed_user_confirms_on_the_page_and_is_signed_in_by_the_right_
         let Reply::Challenge(challenge) = scene.password(Flow::Page, name, password).await else { panic!() };
         let enter = async |code: &str| {
             let answer = Answer::Code(Secret::new(code));
-            scene.service.respond(scene.sender(), &challenge.session, &answer).await.unwrap()
+            scene.service.respond_on_page(scene.sender(), &challenge.session, &answer).await.unwrap()
         };
+        // The session of a page is none of the API.
+        let right = Answer::Code(Secret::new("123456"));
+        let by_api = scene.service.respond(scene.sender(), &challenge.session, &right).await.unwrap();
+        assert_eq!(refused(&by_api), &Refusal::InvalidSession);
         assert_eq!(refused(&enter("654321").await), &Refusal::CodeMismatch);
         let reply = enter("123456").await;
         assert_eq!(matches!(reply, Reply::SignedIn { .. }), signs_in, "{reply:?}");
@@ -297,6 +301,8 @@ async fn a_disabled_user_does_not_sign_in_and_a_challenge_expires() {
     };
     let answer = Answer::NewPassword { password: Secret::new(OTHER), attributes: BTreeMap::new() };
     let respond = || scene.service.respond(scene.sender(), &challenge.session, &answer);
+    let on_page = scene.service.respond_on_page(scene.sender(), &challenge.session, &answer).await.unwrap();
+    assert_eq!(refused(&on_page), &Refusal::InvalidSession);
     scene.clock.advance(Duration::from_mins(3));
     assert_eq!(refused(&respond().await.unwrap()), &Refusal::SessionExpired);
     let now = scene.clock.now();

@@ -23,6 +23,10 @@ pub struct Attempt {
     pub user_no: i64,
     /// The challenge.
     pub challenge: Challenge,
+    /// Whether the sign-in began on the pool's own page. Its challenges are answered there alone: a
+    /// page serves clients that may not sign users in by the API.
+    #[serde(default)]
+    pub on_page: bool,
     /// When the sign-in began, in milliseconds.
     pub begun_at: i64,
     /// When the challenge expires, in milliseconds.
@@ -44,6 +48,7 @@ impl Attempt {
             name: name.chars().take(MAX_NAME_LENGTH + 1).collect(),
             user_no,
             challenge,
+            on_page: false,
             begun_at: now.millis(),
             expires_at: now.plus(validity).millis(),
         }

@@ -149,6 +149,8 @@ pub struct Rules {
     pub flows: Vec<Flow>,
     /// Whether an unknown user gets the answers of a wrong password (`PreventUserExistenceErrors`).
     pub hide_unknown_users: bool,
+    /// Whether the user is on the pool's own page, and fills in missing attributes alone.
+    pub on_page: bool,
 }
 
 impl Rules {
@@ -156,7 +158,7 @@ impl Rules {
     /// know allows nothing.
     pub fn of(client: &AppClientSettings) -> Self {
         let flows = Flow::all().filter(|flow| client.allows_auth_flow(flow.setting())).collect();
-        Self { flows, hide_unknown_users: client.hide_unknown_users }
+        Self { flows, hide_unknown_users: client.hide_unknown_users, on_page: false }
     }
 }
 

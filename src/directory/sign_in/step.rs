@@ -87,7 +87,7 @@ pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> 
         (
             State::Challenged(Challenge::NewPasswordRequired { password_set_at }),
             Answer::NewPassword { attributes, .. },
-        ) => new_password(*password_set_at, attributes, facts),
+        ) => new_password(*password_set_at, attributes, facts, rules),
         (State::Challenged(Challenge::ConfirmSignUp { password_set_at }), Answer::Code(_)) => {
             code(*password_set_at, facts)
         }
@@ -187,7 +187,12 @@ fn srp_proof(password_set_at: i64, facts: &Facts, rules: &Rules) -> Step {
     }
 }
 
-fn new_password(password_set_at: i64, attributes: &BTreeMap<String, String>, facts: &Facts) -> Step {
+fn new_password(
+    password_set_at: i64,
+    attributes: &BTreeMap<String, String>,
+    facts: &Facts,
+    rules: &Rules,
+) -> Step {
     let valid = |user: &&UserFacts| {
         user.enabled
             && user.status == UserStatus::ForceChangePassword
@@ -200,6 +205,10 @@ fn new_password(password_set_at: i64, attributes: &BTreeMap<String, String>, fac
         return refuse(Refusal::AttributeMissing(name.clone()));
     }
     if let Some(name) = user.present_attributes.iter().find(|name| attributes.contains_key(*name)) {
+        return refuse(Refusal::AttributePresent(name.clone()));
+    }
+    let is_asked = |name: &&String| user.missing_attributes.contains(name);
+    if let Some(name) = attributes.keys().find(|name| rules.on_page && !is_asked(name)) {
         return refuse(Refusal::AttributePresent(name.clone()));
     }
     match &facts.result {

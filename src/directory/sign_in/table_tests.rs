@@ -37,7 +37,7 @@ fn answers() -> Vec<Answer> {
 }
 
 fn rules() -> Rules {
-    Rules { flows: Flow::all().collect(), hide_unknown_users: true }
+    Rules { flows: Flow::all().collect(), hide_unknown_users: true, on_page: false }
 }
 
 fn user(status: UserStatus) -> UserFacts {

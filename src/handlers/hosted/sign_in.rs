@@ -149,6 +149,7 @@ async fn set_new_password(app: &AppState, info: &RequestData, body: &str) -> Han
     };
     let attributes: BTreeMap<String, String> = fields.iter().filter_map(attribute).collect();
     let answer = Answer::NewPassword { password: secret(&fields, "password"), attributes };
-    let reply = app.directory.sign_in.respond(context.sender(), text(&fields, "session"), &answer).await;
+    let reply =
+        app.directory.sign_in.respond_on_page(context.sender(), text(&fields, "session"), &answer).await;
     context.answer(reply, Step::NewPassword { fields: &fields }).await
 }

@@ -211,7 +211,7 @@ async fn confirm(app: &AppState, info: &RequestData, body: &str) -> Handled {
         };
     }
     let code = Secret::new(code.expose().trim());
-    let reply = app.directory.sign_in.respond(context.sender(), session, &Answer::Code(code)).await;
+    let reply = app.directory.sign_in.respond_on_page(context.sender(), session, &Answer::Code(code)).await;
     context.answer(reply, Step::Code { fields: &fields }).await
 }
 

@@ -76,7 +76,7 @@ impl Page {
     }
 
     /// Returns the address and the fields of the `number`-th form with `method="post"`.
-    fn form(&self, number: usize) -> (Url, Vec<(String, String)>) {
+    pub fn form(&self, number: usize) -> (Url, Vec<(String, String)>) {
         let form = self.html.split("<form").filter(|form| form.contains("method=\"post\"")).nth(number);
         let form = form.unwrap_or_else(|| panic!("no form {number} in:\n{}", self.html));
         let form = form.split("</form>").next().unwrap();
