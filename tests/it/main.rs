@@ -40,6 +40,7 @@ mod cognito_clients;
 mod cognito_crash;
 mod cognito_exceptions;
 mod cognito_libraries;
+mod cognito_linking;
 mod cognito_pools;
 mod cognito_search;
 mod cognito_shapes;
