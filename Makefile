@@ -85,7 +85,7 @@ soak: build-tools bench-tools
 build-tools:
 	@tests/install.sh build
 
-test-tools: $(PARTIES)/ready
+test-tools: $(PARTIES)/ready $(PARTIES)/rust-sdk
 	@tests/install.sh test
 
 bench-tools:
@@ -100,6 +100,13 @@ $(DENY)/bin/cargo-deny:
 $(MDBOOK)/bin/mdbook:
 	$(INSTALL) mdbook --version $(MDBOOK_VERSION) --no-default-features --features search --root $(MDBOOK) --target-dir $(MDBOOK)/build
 	rm -rf $(MDBOOK)/build
+
+# A client of AWS's SDK for Rust: a package of its own, so that its crates are not those of Narthex.
+$(PARTIES)/rust-sdk: $(addprefix tests/parties/rust-sdk/,Cargo.toml Cargo.lock src/main.rs)
+	@mkdir -p $(PARTIES)
+	$(CARGO) build --quiet --locked --manifest-path $< --target-dir $(PARTIES)/rust-sdk-build
+	cp $(PARTIES)/rust-sdk-build/debug/rust-sdk $@
+	rm -rf $(PARTIES)/rust-sdk-build
 
 $(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt $(wildcard tests/parties/*.mjs tests/parties/*.py)
 	@tests/install.sh test
