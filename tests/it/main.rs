@@ -45,6 +45,7 @@ mod cognito_pools;
 mod cognito_search;
 mod cognito_shapes;
 mod cognito_sign_in;
+mod cognito_typed_errors;
 mod cognito_user_names;
 mod cognito_validation;
 mod cognito_wire;
