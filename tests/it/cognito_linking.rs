@@ -5,6 +5,7 @@ use crate::support::aws::{Api, Boto, PASSWORD, claims, text};
 use crate::support::mail::MailServer;
 use crate::support::parties::OpenIdProvider;
 use crate::support::saml_provider::SamlProvider;
+use crate::support::saml_sign_in::{ENTITY_ID_TOML, sign_in};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, assert_status, location};
 use serde_json::{Value, json};
@@ -145,6 +146,7 @@ async fn pain_8_a_linked_account_signs_in_as_the_local_user_and_both_ways_give_t
     let identities: Value = serde_json::from_str(&scene.attribute("ann", "identities").unwrap()).unwrap();
     assert_eq!((&identities[0]["providerName"], &identities[0]["userId"]), (&json!("corp"), &json!("alice")));
 
+    assert_ne!(scene.come("club", "alice").await.1["sub"], json!(sub), "a link is for one provider");
     let (visitor, by_corp) = scene.come("corp", "alice").await;
     assert_eq!((&by_corp["sub"], &by_corp["cognito:username"]), (&json!(sub), &json!("ann")));
     assert_eq!(by_corp["email"], "alice@corp.example", "the provider speaks for the sessions through it");
@@ -162,7 +164,6 @@ async fn pain_8_a_linked_account_signs_in_as_the_local_user_and_both_ways_give_t
     // The next sign-in, and somebody else.
     assert_eq!(scene.come("corp", "alice").await.1["sub"], json!(sub));
     assert_ne!(scene.come("corp", "bob").await.1["sub"], json!(sub));
-    assert_ne!(scene.come("club", "alice").await.1["sub"], json!(sub), "a link is for one provider");
 
     scene.unlink(("corp", SUBJECT, "alice")).unwrap();
     let app = format!("{}/", scene.api.narthex.origin("app"));
@@ -307,6 +308,31 @@ async fn a_user_whose_password_is_disabled_signs_in_by_the_linked_account_alone(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_saml_account_is_linked_by_its_name_id() {
+    let (upstream, provider) = (Upstream::start().await, SamlProvider::new("idp"));
+    let mail = MailServer::start("starttls", &[]);
+    let narthex = Api::builder(&mail, POOL)
+        .tables(&provider.toml(&format!("{ENTITY_ID_TOML}\n")))
+        .route("app", upstream.port, "")
+        .start();
+    let api = Api { narthex, mail };
+    let (mut boto, pool) = (api.boto(), api.pool_id());
+    let create = json!({ "UserPoolId": pool, "Username": "ann", "MessageAction": "SUPPRESS" });
+    boto.call("AdminCreateUser", create).unwrap();
+    let link = json!({ "UserPoolId": pool, "DestinationUser": account("Cognito", "", "ann"),
+        "SourceUser": account("idp", "NameID", "alice") });
+    boto.call("AdminLinkProviderForUser", link).unwrap();
+    let (_, landed, _) = sign_in(&api.narthex, &provider).await;
+    assert_status(&landed, 200);
+    assert_eq!(upstream.seen().last().unwrap().claims()["cognito:username"], "ann");
+    let unlink = json!({ "UserPoolId": pool, "User": account("idp", SUBJECT, "alice") });
+    boto.call("AdminDisableProviderForUser", unlink).unwrap();
+    let (_, landed, _) = sign_in(&api.narthex, &provider).await;
+    assert_status(&landed, 200);
+    assert_ne!(upstream.seen().last().unwrap().claims()["cognito:username"], "ann");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entity_id_in_the_form_of_a_stored_link_is_refused() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider {
@@ -316,10 +342,10 @@ async fn an_entity_id_in_the_form_of_a_stored_link_is_refused() {
     provider.publish(&[&provider.key]);
     let mail = MailServer::start("starttls", &[]);
     let narthex = Api::builder(&mail, POOL)
-        .tables(&provider.toml(&format!("{}\n", crate::support::saml_sign_in::ENTITY_ID_TOML)))
+        .tables(&provider.toml(&format!("{}\n", ENTITY_ID_TOML)))
         .route("app", upstream.port, "")
         .start();
-    let (_, landed, _) = crate::support::saml_sign_in::sign_in(&narthex, &provider).await;
+    let (_, landed, _) = sign_in(&narthex, &provider).await;
     assert_status(&landed, 400);
     let failure = narthex.audit("login_failed").last().unwrap().to_string();
     assert!(failure.contains("is not a URI"), "{failure}");
