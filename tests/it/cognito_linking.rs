@@ -3,7 +3,8 @@
 
 use crate::support::aws::{Api, Boto, PASSWORD, claims, text};
 use crate::support::mail::MailServer;
-use crate::support::parties::OpenIdProvider;
+use crate::support::narthex::NarthexBuilder;
+use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::saml_provider::SamlProvider;
 use crate::support::saml_sign_in::{ENTITY_ID_TOML, sign_in};
 use crate::support::upstream::Upstream;
@@ -34,9 +35,14 @@ struct Scene {
 impl Scene {
     /// A deployment with the providers `corp` and `club`, and an app.
     async fn start() -> Self {
+        Self::start_with(|builder| builder).await
+    }
+
+    /// The same, with a change of the deployment.
+    async fn start_with(change: impl FnOnce(NarthexBuilder) -> NarthexBuilder) -> Self {
         let upstream = Upstream::start().await;
         let mail = MailServer::start("starttls", &[]);
-        let builder = Api::builder(&mail, POOL);
+        let builder = change(Api::builder(&mail, POOL));
         let providers = ["corp", "club"].map(|name| OpenIdProvider::start(name, &builder.callback(name)));
         let declared: String = providers.iter().map(|provider| provider.toml("\"anyone\"")).collect();
         let narthex = builder.tables(&declared).route("app", upstream.port, "").start();
@@ -178,6 +184,23 @@ async fn pain_8_a_linked_account_signs_in_as_the_local_user_and_both_ways_give_t
     assert!(
         ["provider_linked", "provider_unlinked"].iter().all(|change| changes.iter().any(|of| of == change))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_linked_in_postgresql_too() {
+    let database = Postgres::shared().database();
+    let mut scene = Scene::start_with(|builder| builder.postgres(&database)).await;
+    let sub = scene.create("ann");
+    let carol = scene.come("corp", "carol").await.1["sub"].clone();
+    scene.link("ann", ("corp", "email", "alice@corp.example"));
+    assert_eq!(scene.come("corp", "alice").await.1["sub"], json!(sub));
+    let refused = scene.try_link("ann", ("corp", SUBJECT, "carol")).unwrap_err();
+    assert!(refused.contains("provide a SourceUser that has not been signed up"), "{refused}");
+    scene.unlink(("corp", SUBJECT, "alice")).unwrap();
+    let alone = scene.come("corp", "alice").await.1["sub"].clone();
+    assert!(alone != json!(sub) && alone != carol);
+    scene.unlink(("Cognito", SUBJECT, "ann")).unwrap();
+    assert_eq!(scene.password_sign_in("ann").unwrap_err(), "NotAuthorizedException");
 }
 
 /// Waits until a visitor is signed out.
