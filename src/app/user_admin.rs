@@ -259,4 +259,8 @@ fn show(user: &User) {
     for account in &user.identities {
         say!("  signs in by {}", on_one_line(&account.provider));
     }
+    for link in user.waiting_links() {
+        let (provider, attribute) = (on_one_line(&link.provider), on_one_line(&link.attribute));
+        say!("  linked to the account of {provider} whose {attribute} is {}", on_one_line(&link.value));
+    }
 }

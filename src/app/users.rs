@@ -142,6 +142,16 @@ fn words(error: &LinkError) -> String {
             "the user has no account of this provider\n  help: give the provider's name, as the file has it"
                 .to_owned()
         }
+        LinkError::LocalSource => {
+            "the second user is no provider's user, and would lose the password\n  help: name that user first"
+                .to_owned()
+        }
+        LinkError::Unconfirmed => {
+            "the first user has not confirmed the sign-up\n  help: confirm it first".to_owned()
+        }
+        LinkError::TooMany => {
+            "a user has at most five linked accounts\n  help: unlink one of them first".to_owned()
+        }
         LinkError::NamedAfter => {
             "the user is named after this account, which stays\n  help: unlink the other accounts instead"
                 .to_owned()
@@ -151,6 +161,7 @@ fn words(error: &LinkError) -> String {
 
 fn print_user(user: &User) {
     let accounts: Vec<_> = user.identities.iter().map(|identity| identity.provider.as_str()).collect();
+    let accounts = if accounts.is_empty() { vec!["password"] } else { accounts };
     say!("{}: signs in by {}", user.username, accounts.join(", "));
 }
 

@@ -6,7 +6,7 @@
 use crate::base::{MAX_SMALL_FILE, base64url_encode, read_file, sha256};
 use crate::catalogue::Catalogue;
 use crate::config::{Kind, MetadataSource, Provider, Saml};
-use crate::model::Identity;
+use crate::model::{Identity, is_link_issuer};
 use crate::provider::ProviderError;
 use crate::store::{Result, Store, Tx};
 
@@ -55,15 +55,18 @@ pub(super) async fn is_same_source(tx: &mut Tx<'_>, config: &Provider, owner: &I
     Ok(recorded.lines().any(|source| current.iter().any(|known| known == source)))
 }
 
-/// Rejects an entity id that differs from the configured one of a SAML provider, or is configured
-/// for another provider.
+/// Rejects an issuer that has the form of a stored link, an entity id that differs from the
+/// configured one of a SAML provider, and one that is configured for another provider.
 pub(super) fn check_issuer(
     catalogue: &Catalogue,
     config: &Provider,
     issuer: &str,
 ) -> std::result::Result<(), ProviderError> {
-    let Kind::Saml(saml) = &config.kind else { return Ok(()) };
     let invalid = |detail| Err(ProviderError::Invalid { check: "issuer", detail });
+    if is_link_issuer(issuer) {
+        return invalid(format!("the issuer or entity id `{issuer}` is not a URI"));
+    }
+    let Kind::Saml(saml) = &config.kind else { return Ok(()) };
     match &saml.issuer {
         Some(named) if named == issuer => return Ok(()),
         Some(named) => {

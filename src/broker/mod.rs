@@ -23,7 +23,7 @@ pub use saml_rotation::{RotationError, RotationTimes, reschedule, rotate};
 use crate::base::{Clock, Duration, Entropy, KeyRing, RandomToken, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::config;
-use crate::directory::{self, Authentication, Browser, FederatedAccount};
+use crate::directory::{self, Authentication, Browser, FederatedAccount, LinkedUser};
 use crate::model::{
     AuthorizationRequest, CookieScope, Identity, ProviderTokens, Session, SessionCookie, User,
 };
@@ -41,6 +41,10 @@ use thiserror::Error;
 
 /// Total timeout of a login's calls to its provider.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// The reason to refuse an account that several users are linked to.
+const SEVERAL_LINKS: &str =
+    "several users are linked to the account by its attributes; help: link one of them by Cognito_Subject";
 
 /// A login in progress at a provider. The browser stores it sealed in a cookie.
 #[derive(Debug, Serialize, Deserialize)]
@@ -464,13 +468,29 @@ impl NewLogin<'_> {
             return Ok(Err(other));
         }
         // Before the user is updated: a refused login commits what it wrote.
-        if let Some(disabled) = known.as_ref().filter(|known| !known.enabled) {
+        let linked = match &known {
+            Some(_) => LinkedUser::None,
+            None => directory::find_linked_user(tx, pool_id, account).await?,
+        };
+        let owner = match &linked {
+            LinkedUser::None => known.as_ref(),
+            LinkedUser::One(user, _) => Some(&**user),
+            LinkedUser::Several => return Ok(Err(LoginError::Unmappable(SEVERAL_LINKS.to_owned()))),
+        };
+        if let Some(disabled) = owner.filter(|user| !user.may_sign_in_by_provider()) {
             return Ok(Err(LoginError::Disabled(disabled.username.clone())));
         }
         if let Err(why) = mapping::check_required(self.config, account, known) {
             return Ok(Err(LoginError::Unmappable(why)));
         }
-        let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
+        let user = match &linked {
+            LinkedUser::One(user, link) => {
+                directory::claim_link(tx, user, link, account, now, entropy).await?
+            }
+            LinkedUser::None | LinkedUser::Several => {
+                directory::upsert(tx, pool_id, account, now, entropy).await?
+            }
+        };
         let (authentication, limits) = (self.authentication, self.catalogue.config.session);
         let session =
             directory::begin_session(tx, &user, authentication, self.earlier, limits, now, entropy).await?;

@@ -76,6 +76,7 @@ pub(super) fn new_local_user(pool: &Pool, new: &NewUser, id: String, now: Timest
         attributes,
         groups: Vec::new(),
         identities: Vec::new(),
+        links: Vec::new(),
         profiles: BTreeMap::new(),
         version: 1,
         created_at: now,

@@ -141,8 +141,9 @@ fn line_of_user(
     if !user.groups.is_empty() {
         add("provider_groups", json!(user.groups));
     }
-    if !user.identities.is_empty() {
-        let identities = user.identities.iter().map(|identity| {
+    let accounts = user.stored_accounts();
+    if !accounts.is_empty() {
+        let identities = accounts.iter().map(|identity| {
             let mut line = json!({
                 "issuer": identity.issuer,
                 "subject": identity.subject,

@@ -71,6 +71,7 @@ pub fn new_user(id: String, pool_id: &str, account: FederatedAccount, now: Times
         attributes,
         groups,
         identities: vec![identity],
+        links: Vec::new(),
         profiles: BTreeMap::new(),
         version: 1,
         created_at: now,

@@ -1,10 +1,15 @@
-//! Linking of accounts: an administrator declares that several provider accounts are one user.
+//! Linking of accounts: an administrator declares that several provider accounts are one user, or
+//! that an account signs in as a local user.
 
 use super::credential_events::{CredentialEvent, Current, end_credentials};
 use super::federated::username;
 use crate::base::{Entropy, Timestamp};
-use crate::model::{Identity, User};
+use crate::model::{Identity, ProviderLink, User, UserStatus};
 use crate::store::{Change, Result, Tx};
+
+/// Maximum accounts that are linked to a user, besides the one that created the user: "The maximum
+/// number of federated identities linked to a user is five" [AdminLinkProviderForUser].
+const MAX_LINKED: usize = 5;
 
 /// Why accounts were not linked or unlinked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +24,12 @@ pub enum LinkError {
     NoAccount,
     /// The user name is derived from this account: the next sign-in with it would conflict.
     NamedAfter,
+    /// The source is a local user, who would be deleted with the password.
+    LocalSource,
+    /// The destination has not confirmed the sign-up: the address may be another person's.
+    Unconfirmed,
+    /// The destination has as many linked accounts as a user may have.
+    TooMany,
 }
 
 /// Moves the provider accounts of `source` to `destination`, then deletes `source` and its
@@ -40,11 +51,11 @@ pub async fn link(
     if !destination.enabled || !source.enabled {
         return Ok(Err(LinkError::Disabled));
     }
-    let same =
-        |one: &Identity, other: &Identity| one.provider == other.provider || one.issuer == other.issuer;
-    let of = |account: &Identity| destination.identities.iter().any(|known| same(known, account));
-    if let Some(both) = source.identities.iter().find(|account| of(account)) {
-        return Ok(Err(LinkError::SameProvider(both.provider.clone())));
+    if source.status != UserStatus::ExternalProvider {
+        return Ok(Err(LinkError::LocalSource));
+    }
+    if let Err(error) = check_destination(destination, &source.stored_accounts()) {
+        return Ok(Err(error));
     }
     end_credentials(tx, source, CredentialEvent::AccountMoved, Current::default(), now, entropy).await?;
     tx.move_identities(source, &destination.id).await?;
@@ -55,8 +66,33 @@ pub async fn link(
     save_changed(tx, linked, now, entropy).await.map(Ok)
 }
 
-/// Removes the account of `provider` from `user`: the next sign-in with it creates a new user. Ends
-/// all sessions and tokens of the user, because some may know the provider by another name.
+/// Checks that `user` may get these further accounts or links.
+///
+/// # Errors
+/// Returns a [`LinkError`].
+pub(super) fn check_destination(user: &User, accounts: &[Identity]) -> std::result::Result<(), LinkError> {
+    if !user.enabled {
+        return Err(LinkError::Disabled);
+    }
+    if user.status == UserStatus::Unconfirmed {
+        return Err(LinkError::Unconfirmed);
+    }
+    let known = user.stored_accounts();
+    let same =
+        |one: &Identity, other: &Identity| one.provider == other.provider || one.issuer == other.issuer;
+    if let Some(both) = accounts.iter().find(|account| known.iter().any(|known| same(known, account))) {
+        return Err(LinkError::SameProvider(both.provider.clone()));
+    }
+    let linked = user.identities.iter().filter(|identity| username(identity) != user.username).count();
+    match linked + user.waiting_links().count() + accounts.len() > MAX_LINKED {
+        true => Err(LinkError::TooMany),
+        false => Ok(()),
+    }
+}
+
+/// Removes the account of `provider`, or the link to one, from `user`: the next sign-in with it
+/// creates a new user. Ends all sessions and tokens of the user, because some may know the provider
+/// by another name.
 ///
 /// # Errors
 /// Returns an error if the database fails. A [`LinkError`] is returned in the value.
@@ -67,16 +103,19 @@ pub async fn unlink(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<std::result::Result<User, LinkError>> {
-    let Some(identity) = user.identities.iter().find(|identity| identity.provider == provider) else {
+    let mut accounts =
+        user.identities.iter().cloned().chain(user.waiting_links().map(ProviderLink::to_identity));
+    let Some(identity) = accounts.find(|identity| identity.provider == provider) else {
         return Ok(Err(LinkError::NoAccount));
     };
-    if username(identity) == user.username {
+    if username(&identity) == user.username {
         return Ok(Err(LinkError::NamedAfter));
     }
     end_credentials(tx, user, CredentialEvent::AccountMoved, Current::default(), now, entropy).await?;
-    tx.remove_identity(&user.pool_id, identity).await?;
+    tx.remove_identity(&user.pool_id, &identity).await?;
     let mut left = user.clone();
-    left.identities.retain(|other| other != identity);
+    left.identities.retain(|other| *other != identity);
+    left.links.retain(|link| link.provider != provider);
     left.profiles.remove(provider);
     save_changed(tx, left, now, entropy).await.map(Ok)
 }

@@ -100,12 +100,14 @@ impl Position {
 /// # Errors
 /// Returns `InvalidParameterException` for a name that is not in the schema, also without users.
 pub fn select_attributes(pool: &Pool, users: &[User], names: &[&str]) -> Outcome<Vec<Attributes>> {
-    if names.iter().any(|name| pool.settings.schema.get(name).is_none()) {
+    let exists = |name: &&&str| **name == "identities" || pool.settings.schema.get(name).is_some();
+    if !names.iter().all(|name| exists(&name)) {
         return Err(DirectoryError::invalid("One or more requested attributes do not exist."));
     }
     let selected = |user: &User| {
-        let all = std::iter::once(("sub", user.id.as_str())).chain(user.attributes.iter());
-        all.filter(|(name, _)| names.is_empty() || names.contains(name)).collect()
+        let all = user.all_attributes();
+        let named = all.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
+        named.map(|(name, value)| (*name, &**value)).collect()
     };
     Ok(users.iter().map(selected).collect())
 }

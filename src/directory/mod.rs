@@ -24,6 +24,7 @@ mod password;
 mod password_attempts;
 mod pool_cache;
 pub mod pools;
+mod provider_links;
 mod secret_hash;
 mod sender;
 mod service;
@@ -63,6 +64,7 @@ pub use password::{
     MAX_PASSWORD_CHARS, ParamsError, PasswordHash, Verdict, Violation, is_common_password,
 };
 pub use pool_cache::{PoolCache, PoolOfClient};
+pub use provider_links::{LinkedUser, claim_link, find_linked_user};
 pub use sender::Sender;
 pub use service::{Directory, DirectoryDeps};
 pub use sessions::{Authentication, Browser, PasswordSignIn, begin_session};

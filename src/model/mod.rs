@@ -11,6 +11,7 @@ mod names;
 mod password_policy;
 mod pool;
 mod pool_domain;
+mod provider_link;
 mod provider_tokens;
 mod resource_server;
 mod schema;
@@ -34,6 +35,7 @@ pub use pool::{
     UserGroup,
 };
 pub use pool_domain::PoolDomain;
+pub use provider_link::{LOCAL_PROVIDER, ProviderLink, SUBJECT_ATTRIBUTE, is_link_issuer};
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use resource_server::{ResourceScope, ResourceServer, ResourceServerSettings};
 pub use schema::{

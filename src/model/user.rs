@@ -1,6 +1,6 @@
 //! A user of a pool.
 
-use super::{Attributes, UserStatus};
+use super::{Attributes, ProviderLink, UserStatus};
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// The provider accounts that sign in as this user.
     pub identities: Vec<Identity>,
+    /// Links that an administrator made before the account signed in.
+    pub links: Vec<ProviderLink>,
     /// The profiles of linked provider accounts, by the provider's name. Each profile applies to
     /// sessions through its provider. The account that created the user has no profile: its data
     /// are the user's own attributes and groups.
@@ -99,6 +101,7 @@ impl Default for User {
             attributes: Attributes::default(),
             groups: Vec::new(),
             identities: Vec::new(),
+            links: Vec::new(),
             profiles: BTreeMap::new(),
             version: 0,
             created_at: Timestamp::from_millis(0),
@@ -116,6 +119,14 @@ impl User {
     /// Returns whether the e-mail address is verified.
     pub fn email_verified(&self) -> bool {
         self.attributes.get("email_verified").is_some_and(|value| value == "true")
+    }
+
+    /// Returns whether an account of a provider may sign in as this user. The password's state does
+    /// not matter: a user who must set a new one may have another way to sign in.
+    pub fn may_sign_in_by_provider(&self) -> bool {
+        use UserStatus::{Confirmed, ExternalProvider, ForceChangePassword, ResetRequired};
+        self.enabled
+            && matches!(self.status, Confirmed | ExternalProvider | ForceChangePassword | ResetRequired)
     }
 
     /// Returns the name of the user for display on pages.

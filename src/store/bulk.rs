@@ -207,7 +207,7 @@ impl Tx<'_> {
     async fn add_identities(&mut self, users: &[(i64, &BulkUser)]) -> Result<()> {
         let mut rows = Vec::new();
         for (_, BulkUser { user, .. }) in users {
-            for identity in &user.identities {
+            for identity in user.stored_accounts() {
                 let profile = user.profiles.get(&identity.provider);
                 let attributes = profile.map(|profile| json(&profile.attributes)).transpose()?;
                 let groups = profile.map(|profile| json(&profile.groups)).transpose()?;

@@ -3,6 +3,7 @@
 //! which adds methods to [`Store`] (reads) or [`Tx`] (writes).
 
 mod account_codes;
+mod accounts;
 mod app_clients;
 mod bulk;
 mod bulk_text;

@@ -38,6 +38,7 @@ statements! {
     SET_VERIFIER = "INSERT INTO srp_verifiers (user_no, sealed) VALUES ($1, $2) \
                     ON CONFLICT (user_no) DO UPDATE SET sealed = excluded.sealed";
     REMOVE_VERIFIER = "DELETE FROM srp_verifiers WHERE user_no = $1";
+    REMOVE_PASSWORD = "DELETE FROM passwords WHERE user_no = $1";
 }
 
 /// The hash of a user's password.
@@ -144,6 +145,18 @@ impl Tx<'_> {
         self.cut_history(user_no, history).await?;
         self.clear_password_failures(user_no).await?;
         sqlx::query(REMOVE_VERIFIER).bind(user_no).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+
+    /// Removes the password of a user, with the SRP verifier and the failed attempts. Its history
+    /// stays.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn remove_password(&mut self, user_no: i64) -> Result<()> {
+        self.clear_password_failures(user_no).await?;
+        sqlx::query(REMOVE_VERIFIER).bind(user_no).execute(&mut *self.inner).await?;
+        sqlx::query(REMOVE_PASSWORD).bind(user_no).execute(&mut *self.inner).await?;
         Ok(())
     }
 

@@ -21,8 +21,9 @@ macro_rules! user_columns {
 pub(super) use user_columns;
 
 /// The files whose statements are listed.
-const FILES: [(&str, &[(&str, &str)]); 14] = [
+const FILES: [(&str, &[(&str, &str)]); 15] = [
     ("account_codes", super::account_codes::STATEMENTS),
+    ("accounts", super::accounts::STATEMENTS),
     ("app_clients", super::app_clients::STATEMENTS),
     ("client_secrets", super::client_secrets::STATEMENTS),
     ("groups", super::groups::STATEMENTS),

@@ -4,7 +4,9 @@ use super::pools::Counter;
 use super::statements::{statements, user_columns};
 use super::{Result, Store, StoreError, Tx, within_deadline};
 use crate::base::{Entropy, Timestamp};
-use crate::model::{Attributes, Identity, Pool, Profile, SearchKey, User, UserStatus};
+use crate::model::{
+    Attributes, Identity, Pool, Profile, ProviderLink, SearchKey, User, UserStatus, is_link_issuer,
+};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use std::collections::BTreeMap;
@@ -29,8 +31,6 @@ statements! {
                   WHERE user_id = $1 ORDER BY created_at, issuer, subject";
     ADD = "INSERT INTO users (id, no, pool_id, username, enabled, status, attributes, provider_groups, version, \
            indexed_version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    ADD_IDENTITY = "INSERT INTO user_identities (pool_id, issuer, subject, user_id, provider, created_at, saml) \
-                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
     MOVE_IDENTITIES = "UPDATE user_identities SET user_id = $2, attributes = COALESCE(attributes, $3), \
                        provider_groups = COALESCE(provider_groups, $4) WHERE user_id = $1";
     RENAME_PROVIDER =
@@ -169,6 +169,20 @@ impl Tx<'_> {
         issuer: &str,
         subject: &str,
     ) -> Result<Option<User>> {
+        // A link is no account.
+        if is_link_issuer(issuer) {
+            return Ok(None);
+        }
+        self.user_by_stored_account(pool_id, issuer, subject).await
+    }
+
+    /// Returns the user of an account or a link as it is stored.
+    pub(super) async fn user_by_stored_account(
+        &mut self,
+        pool_id: &str,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<User>> {
         let id: Option<String> = sqlx::query_scalar(BY_IDENTITY)
             .bind(pool_id)
             .bind(issuer)
@@ -205,16 +219,7 @@ impl Tx<'_> {
         self.put_keys(&pool, user, &BTreeMap::new()).await?;
         self.count(pool.no, Counter::Users, 1, entropy).await?;
         for identity in &user.identities {
-            sqlx::query(ADD_IDENTITY)
-                .bind(&user.pool_id)
-                .bind(&identity.issuer)
-                .bind(&identity.subject)
-                .bind(&user.id)
-                .bind(&identity.provider)
-                .bind(user.created_at.millis())
-                .bind(i64::from(identity.saml))
-                .execute(&mut *self.inner)
-                .await?;
+            self.add_account(user, identity, None, user.created_at).await?;
         }
         Ok(())
     }
@@ -348,6 +353,7 @@ pub(super) fn read(row: &AnyRow) -> Result<User> {
         attributes: unjson(row, "attributes")?,
         groups: unjson(row, "provider_groups")?,
         identities: Vec::new(),
+        links: Vec::new(),
         profiles: BTreeMap::new(),
         version: row.try_get("version")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
@@ -355,7 +361,7 @@ pub(super) fn read(row: &AnyRow) -> Result<User> {
     })
 }
 
-/// Reads a provider account and adds it to `user`.
+/// Reads a provider account, or a link, and adds it to `user`.
 pub(super) fn add_identity(user: &mut User, row: &AnyRow) -> Result<()> {
     let identity = Identity {
         issuer: row.try_get("issuer")?,
@@ -363,6 +369,10 @@ pub(super) fn add_identity(user: &mut User, row: &AnyRow) -> Result<()> {
         provider: row.try_get("provider")?,
         saml: row.try_get::<i64, _>("saml")? != 0,
     };
+    if let Some(link) = ProviderLink::from_identity(&identity) {
+        user.links.push(link);
+        return Ok(());
+    }
     if row.try_get::<Option<String>, _>("attributes")?.is_some() {
         let profile =
             Profile { attributes: unjson(row, "attributes")?, groups: unjson(row, "provider_groups")? };

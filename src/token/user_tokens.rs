@@ -183,18 +183,19 @@ pub fn is_released(scope: &str, attribute: &str) -> bool {
     }
 }
 
-/// Returns the provider accounts, in Cognito's form.
+/// Returns the provider accounts, in Cognito's form. A link to an account that has not signed in is
+/// none.
 fn identities(user: &User) -> Value {
-    let account = |(at, identity): (usize, &crate::model::Identity)| {
+    let account = |identity: &crate::model::Identity| {
         json!({
             "userId": identity.subject,
             "providerName": identity.provider,
             "issuer": identity.issuer,
-            "primary": if at == 0 { "true" } else { "false" },
+            "primary": user.is_primary(identity).to_string(),
             "dateCreated": user.created_at.millis().to_string(),
         })
     };
-    user.identities.iter().enumerate().map(account).collect()
+    user.identities.iter().map(account).collect()
 }
 
 /// Returns the groups by rank: the lowest number first, those without a number last.
@@ -270,6 +271,7 @@ mod tests {
                 provider: "Google".into(),
                 saml: false,
             }],
+            links: Vec::new(),
             profiles: BTreeMap::new(),
             version: 1,
             created_at: Timestamp::from_seconds(5),

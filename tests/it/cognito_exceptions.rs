@@ -19,7 +19,7 @@ scopes = ["read"]
 /// A third password.
 const THIRD: &str = "Third-Horse-9-Paperclip";
 /// The exceptions of each family of operations, without `Exception`.
-const FAMILIES: [(&str, &str); 12] = [
+const FAMILIES: [(&str, &str); 13] = [
     (
         "sign-up",
         "AliasExists CodeDeliveryFailure CodeMismatch ExpiredCode InvalidParameter InvalidPassword LimitExceeded \
@@ -50,6 +50,7 @@ const FAMILIES: [(&str, &str); 12] = [
     ("domains", "InvalidParameter ResourceNotFound"),
     ("resource servers", "InvalidParameter LimitExceeded OperationNotEnabled ResourceNotFound"),
     ("identity providers", "DuplicateProvider InvalidParameter ResourceNotFound"),
+    ("provider links", "InvalidParameter LimitExceeded ResourceNotFound UserNotFound"),
     ("tags", "InvalidParameter OperationNotEnabled ResourceNotFound"),
 ];
 
@@ -288,6 +289,59 @@ fn domains_servers_and_providers(scene: &mut Scene) {
     scene.raise("InvalidParameter", "ListIdentityProviders", json!({ "NextToken": "x" }));
 }
 
+fn provider_links(scene: &mut Scene) {
+    scene.family = "provider links";
+    let account = |provider: &str, attribute: &str, value: &str| {
+        json!({ "ProviderName": provider, "ProviderAttributeName": attribute,
+        "ProviderAttributeValue": value })
+    };
+    let link = |user: &str, source: Value| json!({ "DestinationUser": account("Cognito", "", user), "SourceUser": source });
+    let subject = "Cognito_Subject";
+    let names: Vec<String> = (0..6).map(|number| format!("linked{number}")).collect();
+    for name in &names {
+        let details = json!({ "client_id": "a", "client_secret": "b", "oidc_issuer": "https://idp.example",
+            "authorize_scopes": "openid", "attributes_request_method": "GET" });
+        let provider = json!({ "ProviderName": name, "ProviderType": "OIDC", "ProviderDetails": details,
+            "AttributeMapping": { "email": "email" } });
+        scene.done("CreateIdentityProvider", provider);
+    }
+    let social = json!({ "ProviderName": "Google", "ProviderType": "Google", "AttributeMapping": { "email": "email" },
+        "ProviderDetails": { "client_id": "a", "client_secret": "b", "authorize_scopes": "openid" } });
+    scene.done("CreateIdentityProvider", social);
+    let operation = "AdminLinkProviderForUser";
+    for (exception, request) in [
+        ("UserNotFound", link("nobody", account("linked0", subject, "7"))),
+        ("ResourceNotFound", link("max", account("nowhere", subject, "7"))),
+        ("InvalidParameter", link("max", account("Cognito", subject, "ann"))),
+        ("InvalidParameter", link("max", account("linked0", "name", "Max"))),
+        ("InvalidParameter", link("max", account("linked0", "email_verified", "true"))),
+        ("InvalidParameter", link("max", account("Google", "email", "max@example.com"))),
+        ("InvalidParameter", link("max", account("linked0", subject, ""))),
+        ("InvalidParameter", link("max", account("linked0", subject, &"7".repeat(2049)))),
+        (
+            "InvalidParameter",
+            link("max", json!({ "ProviderName": "linked0", "ProviderAttributeValue": "7" })),
+        ),
+    ] {
+        scene.raise(exception, operation, request);
+    }
+    for name in &names[..5] {
+        scene.done(operation, link("max", account(name, "email", "max@example.com")));
+    }
+    scene.raise("LimitExceeded", operation, link("max", account(&names[5], subject, "7")));
+    let operation = "AdminDisableProviderForUser";
+    for (exception, user) in [
+        ("UserNotFound", account("linked0", subject, "7")),
+        ("UserNotFound", account("linked0", "email", "other@example.com")),
+        ("UserNotFound", account("Cognito", subject, "nobody")),
+        ("ResourceNotFound", account("nowhere", subject, "7")),
+        ("InvalidParameter", account("Cognito", "email", "max")),
+    ] {
+        scene.raise(exception, operation, json!({ "User": user }));
+    }
+    scene.done(operation, json!({ "User": account("linked0", "email", "max@example.com") }));
+}
+
 #[test]
 fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() {
     let mut scene = Scene::start(POOL);
@@ -300,6 +354,7 @@ fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() 
     pools_and_tags(&mut scene);
     clients(&mut scene);
     domains_servers_and_providers(&mut scene);
+    provider_links(&mut scene);
     // An address has a limited number of wrong guesses.
     scene.family = "sign-in";
     let wrong = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": { "USERNAME": "nobody", "PASSWORD": "x" } });

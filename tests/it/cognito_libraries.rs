@@ -1,10 +1,8 @@
 //! AWS's own libraries, unchanged, against the Cognito API: the same life of an account with each.
 
-use crate::support::aws::{Api, KEY, OTHER, PASSWORD};
-use crate::support::libraries::{self, InBrowser, Library};
-use crate::support::process::parties;
-use serde_json::{Value, json};
-use std::process::Command;
+use crate::support::aws::{Api, OTHER, PASSWORD};
+use crate::support::libraries::{self, Cli, InBrowser, Library};
+use serde_json::json;
 
 /// A pool whose users sign in by user name or e-mail address.
 const POOL: &str = r#"
@@ -16,7 +14,7 @@ auto_verified = ["email"]
 [[user_pool.client]]
 name = "web"
 id = "webclient"
-auth_flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"]
+auth_flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_USER_PASSWORD_AUTH"]
 "#;
 
 /// Signs up, confirms, signs in, and so on to the deletion of the account.
@@ -101,66 +99,100 @@ fn pycognito() {
     in_a_process("pycognito");
 }
 
-/// AWS CLI: a command of `aws cognito-idp`, with the administrator's key.
-struct Cli<'a> {
-    program: std::path::PathBuf,
-    api: &'a Api,
+/// A confidential client, and one whose refresh tokens rotate.
+const FURTHER_CLIENTS: &str = r#"
+[[user_pool.client]]
+name = "server"
+id = "serverclient"
+secret = "aSecretOfTheServer0123456789abcdef"
+auth_flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+[[user_pool.client]]
+name = "rotating"
+id = "rotatingclient"
+auth_flows = ["ALLOW_USER_PASSWORD_AUTH"]
+refresh_rotation_grace = 0
+"#;
+
+#[test]
+fn the_aws_sdk_for_rust() {
+    in_a_process("rust-sdk");
 }
 
-impl Cli<'_> {
-    fn run(&self, arguments: &[&str]) -> Result<Value, String> {
-        let (id, secret) = KEY;
-        let output = Command::new(&self.program)
-            .args(["--endpoint-url", &self.api.narthex.origin("auth"), "--output", "json", "cognito-idp"])
-            .args(arguments)
-            .env("PYTHONPATH", parties())
-            .env("AWS_ACCESS_KEY_ID", id)
-            .env("AWS_SECRET_ACCESS_KEY", secret)
-            .env("AWS_DEFAULT_REGION", "us-east-1")
-            .env("AWS_MAX_ATTEMPTS", "1")
-            .env("AWS_CA_BUNDLE", self.api.narthex.folder().join("certs/local-authority.pem"))
-            .output()
-            .unwrap();
-        match output.status.success() {
-            true => Ok(serde_json::from_slice(&output.stdout).unwrap_or_default()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
+#[test]
+fn the_aws_sdk_for_rust_with_a_client_secret_groups_and_rotation() {
+    let api = Api::start(&format!("{POOL}{FURTHER_CLIENTS}"));
+    let mut server =
+        libraries::client(&api, "rust-sdk", "serverclient", Some("aSecretOfTheServer0123456789abcdef"));
+    let email = json!({ "email": "ann@example.com" });
+    server.done(json!({ "do": "signUp", "name": "ann", "password": PASSWORD, "attributes": email }));
+    server.done(json!({ "do": "confirm", "name": "ann", "code": api.code("ann@example.com", 1) }));
+    server.done(json!({ "do": "createGroup", "group": "staff" }));
+    let again = Library::refused(&mut server, json!({ "do": "createGroup", "group": "staff" }));
+    assert_eq!(again, "GroupExistsException");
+    server.done(json!({ "do": "addToGroup", "group": "staff", "name": "ann" }));
+    assert_eq!(server.done(json!({ "do": "groupsOf", "name": "ann" })), json!(["staff"]));
+    let sign_in = json!({ "do": "signIn", "name": "ann", "password": PASSWORD });
+    let tokens = server.done(sign_in.clone());
+    let claims = server.done(json!({ "do": "verify", "token": tokens["id"] }));
+    assert_eq!((&claims["cognito:groups"], &claims["aud"]), (&json!(["staff"]), &json!("serverclient")));
+    // Without rotation a refresh answers no refresh token, whichever way it is asked for.
+    for way in ["refresh", "refreshAuth"] {
+        let refreshed = server.done(json!({ "do": way }));
+        assert!(
+            refreshed["access"] != tokens["access"] && refreshed["refresh"].is_null(),
+            "{way}: {refreshed}"
+        );
     }
+    server.done(json!({ "do": "forgot", "name": "ann" }));
+    let code = api.code("ann@example.com", 2);
+    server.done(json!({ "do": "confirmForgot", "name": "ann", "code": code, "password": OTHER }));
+    let ended = Library::refused(&mut server, json!({ "do": "refreshAuth" }));
+    assert_eq!(ended, "NotAuthorizedException");
+    // A client without its secret.
+    let mut bare = libraries::client(&api, "rust-sdk", "serverclient", None);
+    assert_eq!(Library::refused(&mut bare, sign_in), "NotAuthorizedException");
 
-    /// Signs a user up and in, as an app and as an administrator.
-    fn live(&self) {
-        let email = "Name=email,Value=cli@example.com";
-        let of = ["--client-id", "webclient", "--username", "cli"];
-        let run = |command: &str, more: &[&str]| self.run(&[&[command], &of[..], more].concat());
-        let signed_up = run("sign-up", &["--password", PASSWORD, "--user-attributes", email]).unwrap();
-        assert_eq!(signed_up["CodeDeliveryDetails"]["DeliveryMedium"], "EMAIL");
-        run("confirm-sign-up", &["--confirmation-code", &self.api.code("cli@example.com", 1)]).unwrap();
-        let (pool, parameters) =
-            (self.api.pool_id(), |password: &str| format!("USERNAME=cli,PASSWORD={password}"));
-        let sign_in = |password: &str| {
-            let parameters = parameters(password);
-            let flow = ["--auth-flow", "ADMIN_USER_PASSWORD_AUTH", "--auth-parameters", &parameters];
-            let of = ["admin-initiate-auth", "--user-pool-id", &pool, "--client-id", "webclient"];
-            self.run(&[&of[..], &flow[..]].concat())
-        };
-        let tokens = sign_in(PASSWORD).unwrap();
-        let token = tokens["AuthenticationResult"]["AccessToken"].as_str().unwrap();
-        let user = self.run(&["get-user", "--access-token", token]).unwrap();
-        assert_eq!(user["Username"], "cli");
-        let error = sign_in(OTHER).unwrap_err();
-        assert!(error.contains("(NotAuthorizedException)"), "{error}");
-        assert!(error.contains("Incorrect username or password."), "{error}");
-    }
+    let mut rotating = libraries::client(&api, "rust-sdk", "rotatingclient", None);
+    let first = rotating.done(json!({ "do": "signIn", "name": "ann", "password": OTHER }))["refresh"].clone();
+    let second = rotating.done(json!({ "do": "refresh" }))["refresh"].clone();
+    assert!(second.is_string() && second != first);
+    let reused = Library::refused(&mut rotating, json!({ "do": "refresh", "token": first }));
+    assert_eq!(reused, "RefreshTokenReuseException");
+    assert_eq!(Library::refused(&mut rotating, json!({ "do": "refresh" })), "NotAuthorizedException");
+}
+
+/// Signs a user up and in with AWS CLI, as an app and as an administrator.
+fn live_in_cli(api: &Api, cli: &Cli<'_>) {
+    let email = "Name=email,Value=cli@example.com";
+    let of = ["--client-id", "webclient", "--username", "cli"];
+    let run = |command: &str, more: &[&str]| cli.run(&[&[command], &of[..], more].concat());
+    let signed_up = run("sign-up", &["--password", PASSWORD, "--user-attributes", email]).unwrap();
+    assert_eq!(signed_up["CodeDeliveryDetails"]["DeliveryMedium"], "EMAIL");
+    run("confirm-sign-up", &["--confirmation-code", &api.code("cli@example.com", 1)]).unwrap();
+    let (pool, parameters) = (api.pool_id(), |password: &str| format!("USERNAME=cli,PASSWORD={password}"));
+    let sign_in = |password: &str| {
+        let parameters = parameters(password);
+        let flow = ["--auth-flow", "ADMIN_USER_PASSWORD_AUTH", "--auth-parameters", &parameters];
+        let of = ["admin-initiate-auth", "--user-pool-id", &pool, "--client-id", "webclient"];
+        cli.run(&[&of[..], &flow[..]].concat())
+    };
+    let tokens = sign_in(PASSWORD).unwrap();
+    let token = tokens["AuthenticationResult"]["AccessToken"].as_str().unwrap();
+    let user = cli.run(&["get-user", "--access-token", token]).unwrap();
+    assert_eq!(user["Username"], "cli");
+    let error = sign_in(OTHER).unwrap_err();
+    assert!(error.contains("(NotAuthorizedException)"), "{error}");
+    assert!(error.contains("Incorrect username or password."), "{error}");
 }
 
 #[test]
 fn aws_cli_1() {
     let api = Api::start(POOL);
-    Cli { program: parties().join("cli/bin/aws"), api: &api }.live();
+    live_in_cli(&api, &Cli::version_1(&api));
 }
 
 #[test]
 fn aws_cli_2() {
     let api = Api::start(POOL);
-    Cli { program: "/usr/bin/aws".into(), api: &api }.live();
+    live_in_cli(&api, &Cli::version_2(&api));
 }

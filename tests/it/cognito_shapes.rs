@@ -146,6 +146,16 @@ impl Scene {
         self.of_pool("DescribeIdentityProvider", json!({ "ProviderName": "corp" }));
         self.of_pool("GetIdentityProviderByIdentifier", json!({ "IdpIdentifier": "corp.example" }));
         self.of_pool("ListIdentityProviders", json!({}));
+        self.of_pool("AdminCreateUser", json!({ "Username": "linked", "MessageAction": "SUPPRESS" }));
+        let account = |provider: &str, value: &str| {
+            json!({ "ProviderName": provider, "ProviderAttributeName": "Cognito_Subject",
+                "ProviderAttributeValue": value })
+        };
+        let (user, source) = (account("Cognito", "linked"), account("corp", "7"));
+        self.of_pool("AdminLinkProviderForUser", json!({ "DestinationUser": user, "SourceUser": source }));
+        self.of_pool("AdminGetUser", json!({ "Username": "linked" }));
+        self.of_pool("AdminDisableProviderForUser", json!({ "User": source }));
+        self.of_pool("AdminDeleteUser", json!({ "Username": "linked" }));
         self.of_pool("DeleteIdentityProvider", json!({ "ProviderName": "corp" }));
     }
 

@@ -9,7 +9,9 @@ use narthex::directory::{
     self, Authentication, Browser, CREDENTIAL_EVENTS, CredentialEvent, Current, DirectoryError, Extent,
     IssuedTokens, RefreshFlow, Sender, SignedIn, TokenUser,
 };
-use narthex::model::{AppClient, AppClientSettings, PoolSettings, RefreshRotation, SignInAttribute, User};
+use narthex::model::{
+    AppClient, AppClientSettings, PoolSettings, RefreshRotation, SignInAttribute, User, UserStatus,
+};
 use narthex::store::CheckedWork;
 use narthex::token::{PoolKeys, TokenUse};
 use serde_json::Value;
@@ -254,13 +256,15 @@ async fn happen(scene: &AccountScene, user: &User, event: CredentialEvent, curre
                             let new = directory::NewUser {
                                 username: format!("{}-2", user.username),
                                 attributes: Default::default(),
-                                status: narthex::model::UserStatus::Confirmed,
+                                status: UserStatus::Confirmed,
                                 origin: directory::Origin::Administrator,
                                 takeover: directory::Takeover::Refuse,
                             };
                             let pool = &scene.pool;
                             let into = directory::create_user(tx, pool, &new, now, &SystemEntropy).await?;
-                            let linked = directory::link(tx, &into, user, now, &SystemEntropy).await?;
+                            // A provider's user may have tokens too.
+                            let from = &User { status: UserStatus::ExternalProvider, ..user.clone() };
+                            let linked = directory::link(tx, &into, from, now, &SystemEntropy).await?;
                             linked.map(drop).map_err(|error| DirectoryError::invalid(format!("{error:?}")))
                         }
                     }

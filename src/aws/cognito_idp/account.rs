@@ -1,14 +1,15 @@
 //! Operations of a signed-in user on the own account, with an access token.
 
 use super::shapes::{
-    Attribute, CodeDeliveryDetails, CodeSent, address_attribute, attribute_list, attributes_of, secret,
+    Attribute, CodeDeliveryDetails, CodeSent, address_attribute, attributes_of, readable_attributes_of_user,
+    secret,
 };
 use crate::aws::call::Call;
 use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, Empty, Operation, operations};
 use crate::base::Secret;
 use crate::directory::Current;
-use crate::model::{Attributes, SignInAttribute};
+use crate::model::SignInAttribute;
 use serde::{Deserialize, Serialize};
 
 pub const OPERATIONS: &[Operation] = operations! {
@@ -39,10 +40,7 @@ struct GetUserResponse {
 async fn get_user(call: &Call, request: TokenRequest) -> Answer<GetUserResponse> {
     let of = call.user(&request.access_token).await?;
     let settings = &of.of.client.settings;
-    let readable = of.user.attributes.iter().filter(|(name, _)| settings.may_read(name));
-    let sub = Attribute { name: "sub".to_owned(), value: Some(of.user.id.clone()) };
-    let attributes: Attributes = readable.collect();
-    let user_attributes = std::iter::once(sub).chain(attribute_list(&attributes)).collect();
+    let user_attributes = readable_attributes_of_user(&of.user, |name| settings.may_read(name));
     Ok(GetUserResponse { username: of.user.username, user_attributes })
 }
 

@@ -14,6 +14,7 @@ mod mfa_config;
 mod pool_request;
 mod pool_shape;
 mod pools;
+mod provider_links;
 mod resource_servers;
 mod schema;
 mod shapes;
@@ -25,7 +26,7 @@ mod tokens;
 use super::operation::{Handler, Operation, OperationSummary};
 
 /// The operations of each family.
-const FAMILIES: [&[Operation]; 15] = [
+const FAMILIES: [&[Operation]; 16] = [
     sign_up::OPERATIONS,
     sign_in::OPERATIONS,
     account::OPERATIONS,
@@ -39,6 +40,7 @@ const FAMILIES: [&[Operation]; 15] = [
     domains::OPERATIONS,
     resource_servers::OPERATIONS,
     identity_providers::OPERATIONS,
+    provider_links::OPERATIONS,
     tags::OPERATIONS,
     mfa_config::OPERATIONS,
 ];

@@ -5,6 +5,7 @@ use crate::config::Channel;
 use crate::directory::CodeDelivery;
 use crate::model::{Attributes, SignInAttribute, User};
 use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// `AttributeType`
@@ -36,8 +37,17 @@ pub fn attribute_list(attributes: &Attributes) -> Vec<Attribute> {
 
 /// Returns all attributes of a user, `sub` first, as Cognito answers them.
 pub fn attributes_of_user(user: &User) -> Vec<Attribute> {
-    let sub = Attribute { name: "sub".to_owned(), value: Some(user.id.clone()) };
-    std::iter::once(sub).chain(attribute_list(&user.attributes)).collect()
+    readable_attributes_of_user(user, |_| true)
+}
+
+/// Returns the attributes of a user that `may_read` names, with `sub` before them and `identities`
+/// after them.
+pub fn readable_attributes_of_user(user: &User, may_read: impl Fn(&str) -> bool) -> Vec<Attribute> {
+    let all = user.all_attributes().into_iter();
+    let readable = all.filter(|(name, _)| matches!(*name, "sub" | "identities") || may_read(name));
+    let attribute =
+        |(name, value): (&str, _)| Attribute { name: name.to_owned(), value: Some(Cow::into_owned(value)) };
+    readable.map(attribute).collect()
 }
 
 /// A time as seconds since 1970, with milliseconds as the fraction.

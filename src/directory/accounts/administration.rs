@@ -1,6 +1,7 @@
 //! What administrators do with accounts.
 
 use super::code_delivery::{Addressee, CodeDelivery, Requester, address_of};
+use super::providers::enable_password;
 use super::recovery::resettable;
 use super::{AccountService, audit, current};
 use crate::base::{Entropy, Secret, Timestamp};
@@ -157,7 +158,8 @@ impl AccountService {
         let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
             Box::pin(async move {
-                let user = current(tx, no).await?;
+                let mut user = current(tx, no).await?;
+                enable_password(tx, &mut user).await?;
                 let event = CredentialEvent::PasswordSetByAdministrator;
                 end_credentials(tx, &user, event, Current::default(), now, entropy).await?;
                 let policy = &pool.settings.password_policy;
@@ -305,7 +307,7 @@ fn no_address() -> DirectoryError {
 /// Checks that a user still has the temporary password of an invitation.
 fn check_invited(user: &User) -> Outcome<()> {
     match user.status {
-        UserStatus::ForceChangePassword => Ok(()),
+        UserStatus::ForceChangePassword if !user.password_is_disabled() => Ok(()),
         _ => Err(DirectoryError::new(
             ErrorKind::UnsupportedUserState,
             "Resend not possible. User has already changed the password.",

@@ -9,6 +9,7 @@ mod administration;
 mod attributes;
 mod code_delivery;
 mod password;
+mod providers;
 mod recovery;
 mod sign_up;
 

@@ -130,6 +130,9 @@ pub(super) fn resettable(pool: &Pool, user: &User) -> Outcome<Recipient> {
     if !user.enabled {
         return refused("User is disabled.");
     }
+    if user.password_is_disabled() {
+        return refused("User password cannot be reset in the current state.");
+    }
     match user.status {
         UserStatus::Confirmed | UserStatus::ResetRequired => {}
         UserStatus::ForceChangePassword if pool.settings.temporary_password_recovery => {}

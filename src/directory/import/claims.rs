@@ -5,7 +5,7 @@ use crate::base::sha256;
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::groups::too_many_groups_of_user;
 use crate::directory::names::{SUB_LENGTH, Stage, conflict};
-use crate::model::{NameKind, Pool, SignInName, User};
+use crate::model::{Identity, NameKind, Pool, SignInName, User};
 use crate::store::Tx;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -43,7 +43,8 @@ impl Lookup {
         let usernames: Vec<&str> = stored().map(|user| user.user.username.as_str()).collect();
         let groups: Vec<&str> = users.iter().flat_map(|user| &user.groups).map(String::as_str).collect();
         let mut accounts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for identity in stored().flat_map(|user| &user.user.identities) {
+        let all: Vec<Identity> = stored().flat_map(|user| user.user.stored_accounts()).collect();
+        for identity in &all {
             accounts.entry(&identity.issuer).or_default().push(&identity.subject);
         }
         let mut found = Self {
@@ -135,8 +136,8 @@ impl Claims {
 
     fn check_accounts(&self, user: &User, found: &Lookup) -> Outcome<Vec<[u8; 16]>> {
         let mut keys = Vec::with_capacity(user.identities.len());
-        for identity in &user.identities {
-            let account = (identity.issuer.clone(), identity.subject.clone());
+        for identity in user.stored_accounts() {
+            let account = (identity.issuer, identity.subject);
             let key = key("account", format!("{}\0{}", account.0, account.1).as_bytes());
             if found.accounts.contains(&account) || self.taken.contains(&key) {
                 let words = "An identity signs in as another user.";

@@ -8,7 +8,7 @@ use crate::directory::names::{SUB_LENGTH, Takeover};
 use crate::directory::new_password::temporary_end;
 use crate::model::{
     Attributes, Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, MAX_NAME_LENGTH, Pool,
-    Profile, User, UserStatus, is_federated_name,
+    Profile, ProviderLink, User, UserStatus, is_federated_name,
 };
 use crate::store::{BulkUser, StoredPassword};
 use std::collections::BTreeMap;
@@ -130,6 +130,7 @@ impl UserLine {
             attributes: std::mem::take(&mut self.attributes),
             groups: Vec::new(),
             identities: Vec::new(),
+            links: Vec::new(),
             profiles: BTreeMap::new(),
             version: 1,
             created_at: NOT_STATED,
@@ -163,8 +164,12 @@ fn add_accounts(user: &mut User, accounts: Vec<(Identity, Option<Profile>)>) -> 
             return Err(DirectoryError::invalid("identities: a text is empty or too long."));
         }
         let same = |other: &Identity| other.provider == identity.provider || other.issuer == identity.issuer;
-        if user.identities.iter().any(same) {
+        if user.stored_accounts().iter().any(same) {
             return Err(DirectoryError::invalid("identities: a user has one account of each provider."));
+        }
+        if let Some(link) = ProviderLink::from_identity(&identity) {
+            user.links.push(link);
+            continue;
         }
         if let Some(profile) = profile {
             check_provider_attributes(&profile.attributes)?;

@@ -1,6 +1,6 @@
 //! Libraries for Cognito, driven by orders.
 
-use super::aws::Api;
+use super::aws::{Api, KEY};
 use super::browser::{self, DESK};
 use super::orders::Orders;
 use super::process::parties;
@@ -42,15 +42,19 @@ fn config(api: &Api, client_id: &str, client_secret: Option<&str>) -> Value {
         "clientId": client_id,
         "clientSecret": client_secret,
         "region": "us-east-1",
+        "key": [KEY.0, KEY.1],
         "ca": api.narthex.folder().join("certs/local-authority.pem"),
     })
 }
 
-/// A library that uses this app client: `identityJs`, `sdk`, `amplify` or `pycognito`.
+/// A library that uses this app client: `identityJs`, `sdk`, `amplify`, `pycognito` or `rust-sdk`.
 pub fn client(api: &Api, library: &str, client_id: &str, client_secret: Option<&str>) -> Orders {
     let config = config(api, client_id, client_secret).to_string();
     if library == "pycognito" {
         return Orders::python("pycognito-client.py", &[&config]);
+    }
+    if library == "rust-sdk" {
+        return Orders::program("rust-sdk", &[&config]);
     }
     let authority = api.narthex.folder().join("certs/local-authority.pem");
     Orders::node("cognito-client.mjs", &[library, &config], &authority)
@@ -110,4 +114,42 @@ fn bundle() -> String {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// AWS CLI: a command of `aws cognito-idp`, with the administrator's key.
+pub struct Cli<'a> {
+    program: std::path::PathBuf,
+    api: &'a Api,
+}
+
+impl<'a> Cli<'a> {
+    /// The newest version 1.
+    pub fn version_1(api: &'a Api) -> Self {
+        Self { program: parties().join("cli/bin/aws"), api }
+    }
+
+    /// The version 2 of the system.
+    pub fn version_2(api: &'a Api) -> Self {
+        Self { program: "/usr/bin/aws".into(), api }
+    }
+
+    /// Returns the output of a command, or what the program says of its failure.
+    pub fn run(&self, arguments: &[&str]) -> Result<Value, String> {
+        let (id, secret) = KEY;
+        let output = Command::new(&self.program)
+            .args(["--endpoint-url", &self.api.narthex.origin("auth"), "--output", "json", "cognito-idp"])
+            .args(arguments)
+            .env("PYTHONPATH", parties())
+            .env("AWS_ACCESS_KEY_ID", id)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("AWS_CA_BUNDLE", self.api.narthex.folder().join("certs/local-authority.pem"))
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(serde_json::from_slice(&output.stdout).unwrap_or_default()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
 }

@@ -35,6 +35,13 @@ impl Orders {
         Self::start(command)
     }
 
+    /// A program that was built with the parties.
+    pub fn program(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(parties().join(name));
+        command.args(arguments);
+        Self::start(command)
+    }
+
     fn start(mut command: Command) -> Self {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let orders = process.stdin.take().unwrap();
