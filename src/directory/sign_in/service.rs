@@ -133,8 +133,8 @@ impl SignInService {
         self.respond_from(false, sender, session, answer).await
     }
 
-    /// As [`SignInService::respond`], for a sign-in that began with [`Flow::Page`]. Neither takes the
-    /// session of the other.
+    /// As [`SignInService::respond`], for a sign-in that began with [`Flow::Page`]. Neither takes
+    /// the session of the other.
     ///
     /// # Errors
     /// As [`SignInService::begin`].
