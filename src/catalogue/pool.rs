@@ -85,6 +85,11 @@ impl AppClient {
         self.allowed_oauth_flows.contains(&flow)
     }
 
+    /// Returns whether the client has a secret; a public client has none.
+    pub fn has_secret(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
     /// Returns whether `secret` is what the client presents: one of its secrets, or none for a
     /// public client.
     pub fn authenticate(&self, secret: Option<&str>) -> bool {

@@ -229,6 +229,15 @@ impl TokenService {
         Ok(self.store.user_by_number(family.user_no).await?)
     }
 
+    /// Returns the scopes of a refresh token, separated by spaces, if its family has not ended.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn scope_of_refresh_token(&self, sender: Sender<'_>, token: &str) -> Outcome<Option<String>> {
+        let Some(id) = self.refresh_tokens(&sender).family_id(token) else { return Ok(None) };
+        Ok(self.store.refresh_family(&id).await?.map(|family| family.scope))
+    }
+
     /// Ends the family of a refresh token, with its access tokens (RFC 7009). A token that is
     /// unknown or has ended is no error (section 2.2: "invalid tokens do not cause an error
     /// response").

@@ -149,7 +149,12 @@ async fn authenticate_client<'a>(
     };
     // Section 2.3.1: "the authorization server MUST protect any endpoint utilizing it against brute
     // force attacks". By address and client, so that one client cannot lock out another.
-    let from = info.client.map(|address| (rate_limit_key(address), id.clone()));
+    // A public client has no secret to guess: any site could make a browser use up its limit.
+    let has_secret = match (declared, &stored) {
+        (Some((_, client)), _) => client.has_secret(),
+        (None, stored) => stored.as_ref().is_some_and(|of| !of.secrets.is_empty()),
+    };
+    let from = info.client.filter(|_| has_secret).map(|address| (rate_limit_key(address), id.clone()));
     if let Err(wait) = app.client_failures.check(from.as_ref()) {
         refused(&id, "too many failures");
         let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));

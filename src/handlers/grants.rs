@@ -72,17 +72,20 @@ pub(super) async fn refresh(
 ) -> Result<HttpResponse, EndpointError> {
     let of = request.in_directory(app, info).await?;
     let token = request.required("refresh_token")?;
-    let issuer = app.catalogue.load().issuer_of(&of.pool.id);
-    let refreshed =
-        app.directory.tokens.refresh(sender(&of, info), &issuer, token, RefreshFlow::Tokens).await;
-    let issued = refreshed.map_err(|error| refused(info, &error))?;
-    let scope = &issued.scope;
-    // Section 6: the requested scope "MUST NOT include any scope not originally granted". The
-    // tokens keep the whole scope.
-    let asked = request.parameter("scope").unwrap_or_default();
-    if asked.split(' ').any(|asked| !asked.is_empty() && !scope.split(' ').any(|granted| granted == asked)) {
-        return Err(OAuthError::new("invalid_scope", "the refresh token was not granted a scope").into());
+    let (sender, tokens) = (sender(&of, info), &app.directory.tokens);
+    // Section 6: the requested scope "MUST NOT include any scope not originally granted". Before
+    // the rotation: an error must leave the token as it is. The new tokens keep the whole scope.
+    if let Some(asked) = request.parameter("scope") {
+        let granted = tokens.scope_of_refresh_token(sender, token).await;
+        let granted = granted.map_err(|error| refused(info, &error))?.unwrap_or_default();
+        let is_granted = |asked: &str| asked.is_empty() || granted.split(' ').any(|granted| granted == asked);
+        if !asked.split(' ').all(is_granted) {
+            return Err(OAuthError::new("invalid_scope", "the refresh token was not granted a scope").into());
+        }
     }
+    let issuer = app.catalogue.load().issuer_of(&of.pool.id);
+    let refreshed = tokens.refresh(sender, &issuer, token, RefreshFlow::Tokens).await;
+    let issued = refreshed.map_err(|error| refused(info, &error))?;
     Ok(response(&issued, None))
 }
 

@@ -200,7 +200,11 @@ async fn home_page(app: &AppState, info: &RequestData) -> Handled {
     HomePage {
         t: info.texts(),
         name: principal.user().display_name().to_owned(),
-        apps: apps(&catalogue),
+        // Routes are for users of the first pool.
+        apps: match principal.session().pool_id == catalogue.pool.id {
+            true => apps(&catalogue),
+            false => Vec::new(),
+        },
         sign_out: catalogue.config.public_url.join("/logout"),
         sessions: catalogue.config.public_url.join("/sessions"),
     }

@@ -367,7 +367,21 @@ fn pages_and_endpoints_are_at_the_same_address() {
     let emulator = Emulator::start(&[]);
     let html = ("Accept", "text/html");
     let (status, page) = emulator.send("GET", "/login", &[html], "");
-    assert!(status == 200 && page.contains("<title>Sign in</title>"), "{status} {page}");
+    assert!(status == 401 && page.contains("Sign-in is not set up"), "{status} {page}");
+    let members = json!({
+        "CallbackURLs": ["http://localhost:3000/cb"], "AllowedOAuthFlows": ["code"],
+        "AllowedOAuthFlowsUserPoolClient": true, "AllowedOAuthScopes": ["openid"],
+        "SupportedIdentityProviders": ["COGNITO"],
+    });
+    let pool = Pool::with(&mut emulator.boto("us-east-1"), members);
+    let request = format!(
+        "/oauth2/authorize?response_type=code&client_id={}&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcb&scope=openid\
+         &code_challenge={}&code_challenge_method=S256",
+        pool.client,
+        "c".repeat(43)
+    );
+    let (status, page) = emulator.send("GET", &request, &[html], "");
+    assert!(status == 200 && page.contains("<title>Sign in · web</title>"), "{status} {page}");
     assert_eq!(emulator.send("GET", "/.narthex/healthz", &[], "").0, 200);
     let (status, style) = emulator.send("GET", "/.narthex/style.css", &[], "");
     assert!(status == 200 && style.contains('{'), "{status}");

@@ -217,3 +217,25 @@ async fn a_session_ends_with_the_password_and_the_user() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_up_with_the_address_of_another_person_gives_no_access() {
+    let scene = HostedScene::start(POOL).await;
+    // Somebody signs up with the address of a person, who later comes with a password of her own.
+    let (attacker, visitor) = (scene.visitor(), scene.visitor());
+    let page = attacker.open(&scene.app).await;
+    let sign_up = attacker.open(&page.link("Create an account")).await;
+    let typed = [("username", "ada"), ("attribute.email", "ada@example.com"), ("password", OTHER)];
+    attacker.submit(&sign_up, &typed).await.assert_shows("Confirm your account");
+    let own = visitor.open(&scene.app).await;
+    let code_page = visitor.submit(&own, &[("username", "ada"), ("password", PASSWORD)]).await;
+    let code = scene.api.code("ada@example.com", 1);
+    let reset = visitor.submit(&code_page, &[("code", &code)]).await;
+    reset.assert_shows("You must reset your password before you can sign in.");
+    let refused = attacker.submit(&page, &[("username", "ada"), ("password", OTHER)]).await;
+    refused.assert_shows("You must reset your password before you can sign in.");
+    let new = visitor.submit(&reset, &[("username", "ada@example.com")]).await;
+    let code = scene.api.code("ada@example.com", 2);
+    let back = visitor.submit_onward(&new, &[("code", &code), ("password", PASSWORD)]).await;
+    assert_status(&visitor.follow(&back).await, 200);
+}

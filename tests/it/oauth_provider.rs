@@ -173,7 +173,10 @@ async fn a_public_client_gets_tokens_refreshes_and_revokes() {
     };
     let (status, error) = refresh(&tokens["refresh_token"], &[("client_id", "server")]).await;
     assert_eq!((status, &error["error"]), (400, &json!("invalid_request")), "a parameter comes twice");
-    let (status, refreshed) = refresh(&tokens["refresh_token"], &[]).await;
+    // A scope that was not granted is an error, which leaves the token as it is.
+    let (status, error) = refresh(&tokens["refresh_token"], &[("scope", "openid profile")]).await;
+    assert_eq!((status, &error["error"]), (400, &json!("invalid_scope")));
+    let (status, refreshed) = refresh(&tokens["refresh_token"], &[("scope", "openid")]).await;
     assert_eq!((status, &claims(&text(&refreshed["id_token"]))["sub"]), (200, &id["sub"]));
     // Without a grace period an earlier token ends the family.
     let (status, error) = refresh(&tokens["refresh_token"], &[]).await;
@@ -357,6 +360,10 @@ async fn the_token_endpoint_refuses_what_does_not_fit_the_code() {
     ] {
         let (status, error) = scene.redeem(&code, others).await;
         assert_eq!((status, error["error"].as_str().unwrap()), expected, "{others:?}: {error}");
+    }
+    // A public client has no secret that could be guessed: nobody shuts it out.
+    for _ in 0..320 {
+        scene.token(&[("client_id", "spa"), ("client_secret", "z"), ("grant_type", "refresh_token")]).await;
     }
     // None of these has used the code up.
     assert_eq!(scene.redeem(&code, &[]).await.0, 200);

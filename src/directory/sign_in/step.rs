@@ -236,7 +236,14 @@ fn code(password_set_at: Option<i64>, facts: &Facts) -> Step {
                 true => Outcome::SignedIn,
                 false => Outcome::Confirmed,
             };
-            Step::Done(outcome, vec![Effect::ConfirmSignUp])
+            let mut effects = vec![Effect::ConfirmSignUp];
+            if !same_password {
+                // Whoever has the code did not know the password: perhaps another person signed up
+                // with this address, and waits for its owner to confirm it. That password must not
+                // be of use.
+                effects.push(Effect::SetStatus(UserStatus::ResetRequired));
+            }
+            Step::Done(outcome, effects)
         }
         Some(WorkResult::Code(Err(refusal))) => refuse((**refusal).clone()),
         _ => refuse(Refusal::CodeMismatch),

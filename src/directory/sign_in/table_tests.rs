@@ -302,12 +302,17 @@ fn an_unconfirmed_user_reaches_the_code_with_any_password_and_the_app_with_the_r
         };
         let accepted = || Some(WorkResult::Code(Ok(())));
         let confirmed = vec![Effect::ConfirmSignUp, Effect::SpendChallenge];
-        assert_eq!(code(Some(user(Unconfirmed)), accepted()), Step::Done(end, confirmed.clone()));
+        // A password that was not proved is void.
+        let voided = vec![Effect::ConfirmSignUp, Effect::SetStatus(ResetRequired), Effect::SpendChallenge];
+        let effects_of = |is_proved| if is_proved { confirmed.clone() } else { voided.clone() };
+        let is_proved = end == Outcome::SignedIn;
+        assert_eq!(code(Some(user(Unconfirmed)), accepted()), Step::Done(end, effects_of(is_proved)));
         // Nothing signs in a disabled user, or one whose password changed meanwhile.
         let disabled = UserFacts { enabled: false, ..user(Unconfirmed) };
         let changed = UserFacts { password_set_at: SET_AT + 1, ..user(Unconfirmed) };
-        for other in [disabled, changed] {
-            assert_eq!(code(Some(other), accepted()), Step::Done(Outcome::Confirmed, confirmed.clone()));
+        for (other, is_proved) in [(disabled, is_proved), (changed, false)] {
+            let expected = Step::Done(Outcome::Confirmed, effects_of(is_proved));
+            assert_eq!(code(Some(other), accepted()), expected);
         }
         let mismatch = Some(WorkResult::Code(Err(Box::new(CodeMismatch))));
         assert_eq!(outcome(code(Some(user(Unconfirmed)), mismatch)), Outcome::Refused(CodeMismatch));

@@ -4,6 +4,7 @@
 use super::client::{self, SignInClient};
 use super::response::response_url;
 use crate::catalogue::Catalogue;
+use crate::directory::{DirectoryError, ErrorKind};
 use crate::handlers::{AppState, Form, RequestData};
 use crate::model::{AppClientSettings, AuthorizationRequest};
 use crate::pages::{ErrorResponse, HttpResponse, see_other};
@@ -94,8 +95,22 @@ impl SignInRequest {
         let plain =
             |hint: &String| hint.len() <= MAX_LOGIN_HINT_LENGTH && !hint.chars().any(char::is_control);
         let login_hint = form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain);
+        let client_id = form.remove("client_id");
+        let app_client = match client_id.as_deref().filter(|id| *id != catalogue.gateway_client) {
+            Some(id) => {
+                let found =
+                    client::app_client(app, catalogue, id).await.map_err(|error| failed(info, &error))?;
+                Some(found.ok_or(AuthorizeError::Page("client_id is of no client"))?)
+            }
+            None => None,
+        };
+        let is_gateway = app_client.is_none();
+        let client = match app_client {
+            Some(client) => client,
+            None => client::gateway(app, catalogue).await.map_err(|error| failed(info, &error))?,
+        };
         let mut read = Self {
-            client: client::gateway(app, catalogue).await.map_err(|error| failed(info, &error))?,
+            client,
             request: None,
             provider: form.remove("identity_provider"),
             login_hint,
@@ -103,17 +118,14 @@ impl SignInRequest {
             max_age: form.get("max_age").and_then(|age| age.parse().ok()),
             language: form.remove("lang").or_else(|| form.remove("ui_locales")),
         };
-        if !needs_client && !form.contains_key("client_id") && !form.contains_key("redirect_uri") {
+        if !needs_client && client_id.is_none() && !form.contains_key("redirect_uri") {
             return Ok(read);
         }
-        let client_id = form.remove("client_id").ok_or(AuthorizeError::Page("client_id is missing"))?;
-        if client_id == catalogue.gateway_client {
+        let client_id = client_id.ok_or(AuthorizeError::Page("client_id is missing"))?;
+        if is_gateway {
             read.request = Some(gateway_request(catalogue, form, client_id)?);
             return Ok(read);
         }
-        let client = client::app_client(app, catalogue, &client_id).await;
-        let client = client.map_err(|error| failed(info, &error))?;
-        read.client = client.ok_or(AuthorizeError::Page("client_id is of no client"))?;
         let by_identifier =
             form.remove("idp_identifier").and_then(|domain| read.client.provider_of(catalogue, &domain));
         read.provider = read.provider.or(by_identifier);
@@ -170,7 +182,10 @@ impl AuthorizeError {
     }
 }
 
-fn failed(info: &RequestData, error: &crate::directory::DirectoryError) -> AuthorizeError {
+fn failed(info: &RequestData, error: &DirectoryError) -> AuthorizeError {
+    if error.kind() == ErrorKind::PoolNotFound {
+        return AuthorizeError::Failure(ErrorResponse::no_provider());
+    }
     tracing::error!(request_id = info.request_id, %error, "cannot read an app client");
     AuthorizeError::Failure(ErrorResponse::unavailable())
 }

@@ -56,7 +56,8 @@ impl PageContext<'_> {
                 self.finish(&user, begun_at, password_set_at).await
             }
             Ok(Reply::Challenge(challenge)) => self.challenge_page(*challenge, name),
-            Ok(Reply::Confirmed) => self.sign_in_page(name, &self.t.confirmed, ""),
+            // The password was another one, and is void.
+            Ok(Reply::Confirmed) => self.forgot_page(name, &self.t.reset_required),
             Ok(Reply::Refused(refusal)) | Err(SignInError::Refused(refusal)) => self.refused(&refusal, step),
             Err(error) => self.failed(&error, name),
         }
