@@ -49,6 +49,9 @@ test)
   ls /usr/share/lemonldap-ng/portal/htdocs >/dev/null 2>&1 ||
     need lemonldap-ng "liblemonldap-ng-portal-perl libplack-perl liblasso-perl libxml-simple-perl libio-string-perl libstring-random-perl starman" \
       "lemonldap-ng-portal perl-Plack perl-lasso perl-Starman" lemonldap-ng
+  need apache2 "apache2-bin libapache2-mod-auth-openidc" "httpd mod_auth_openidc" httpd
+  ls /usr/lib/apache2/modules/mod_auth_openidc.so >/dev/null 2>&1 ||
+    need mod_auth_openidc libapache2-mod-auth-openidc mod_auth_openidc httpd
   need haproxy haproxy haproxy haproxy
   need caddy caddy caddy caddy
   need prlimit util-linux util-linux util-linux

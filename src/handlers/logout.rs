@@ -2,7 +2,7 @@
 
 mod relying_party;
 
-use super::{AppState, Handled, Reply, RequestData, Shared, principal, sign_out_unavailable};
+use super::{AppState, Handled, Reply, RequestData, Shared, form_as_query, principal, sign_out_unavailable};
 use crate::authn::{POOL_COOKIE, SessionPrincipal, clear_cookie_value};
 use crate::broker::{self, EndedSession};
 use crate::config::Host;
@@ -22,8 +22,11 @@ pub(super) async fn get(State(app): Shared, info: RequestData) -> Reply {
     })
 }
 
-pub(super) async fn post(State(app): Shared, info: RequestData) -> Reply {
-    Reply(end(&app, &info).await)
+pub(super) async fn post(State(app): Shared, info: RequestData, text: String) -> Reply {
+    Reply(match relying_party::is_request(&text) {
+        true => form_as_query(&app, "/logout", &text),
+        false => end(&app, &info).await,
+    })
 }
 
 /// Returns a page that asks for confirmation, because any site can navigate a browser here.

@@ -101,7 +101,7 @@ pub fn router(app: Arc<AppState>) -> Router {
             get(hosted::confirm_forgot_password).post(hosted::confirm_forgot_password_form),
         )
         .route("/logout", get(logout::get).post(logout::post))
-        .route("/oauth2/authorize", get(authorize::authorize))
+        .route("/oauth2/authorize", get(authorize::authorize).post(authorize::authorize_form))
         .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse).post(callback::idpresponse_form))
         .route("/oauth2/backchannel-logout/{provider}", post(backchannel::post))
         .route("/saml2/metadata/{provider}", get(saml::metadata))
@@ -183,6 +183,21 @@ fn sign_out_unavailable(app: &AppState, info: &RequestData, error: &StoreError) 
 fn unavailable(info: &RequestData, error: &StoreError) -> ErrorResponse {
     tracing::error!(request_id = info.request_id, %error, "database error");
     ErrorResponse::unavailable()
+}
+
+/// Maximum length of a form that becomes a query, in bytes: browsers and Narthex limit addresses.
+const MAX_QUERY_LENGTH: usize = 8192;
+
+/// Redirects the browser to `path` with the parameters of a form as its query. The form of another
+/// site comes without the session, because `SameSite=Lax` withholds the cookie; the request that
+/// follows the redirect is a GET, and has it.
+fn form_as_query(app: &AppState, path: &str, text: &str) -> Handled {
+    if text.len() > MAX_QUERY_LENGTH {
+        return Err(ErrorResponse::bad_request());
+    }
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let query = query.extend_pairs(url::form_urlencoded::parse(text.as_bytes())).finish();
+    pages::see_other(&app.catalogue.load().config.public_url.join(&format!("{path}?{query}")))
 }
 
 async fn home(State(app): Shared, info: RequestData) -> Reply {

@@ -85,7 +85,8 @@ pub(super) async fn preflight() -> Reply {
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "GET, POST"),
-        ("access-control-allow-headers", "authorization, content-type"),
+        // aws-amplify names itself in the last one.
+        ("access-control-allow-headers", "authorization, content-type, x-amz-user-agent"),
         ("access-control-max-age", "3600"),
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

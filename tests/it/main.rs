@@ -76,6 +76,7 @@ mod logout_tokens;
 mod malicious_provider;
 mod messages;
 mod nodes;
+mod oauth_clients;
 mod oauth_provider;
 mod operations;
 mod people;

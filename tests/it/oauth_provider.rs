@@ -218,7 +218,7 @@ async fn a_code_that_is_used_twice_ends_its_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_request_returns_an_error_and_the_state() {
+async fn pain_5_every_error_redirect_carries_the_state() {
     let scene = Scene::start().await;
     let visitor = scene.visitor();
     let long = "x".repeat(1025);
@@ -397,7 +397,7 @@ async fn the_token_endpoint_refuses_what_does_not_fit_the_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_asks_for_a_page_or_for_none() {
+async fn pain_4_lang_login_hint_and_prompt_change_the_page_or_forbid_it() {
     let scene = Scene::start().await;
     let visitor = scene.visitor();
     scene.sign_in(&visitor, &scene.authorize(&[])).await;
@@ -417,8 +417,10 @@ async fn a_client_asks_for_a_page_or_for_none() {
     let hint =
         visitor.open(&scene.authorize(&[("prompt", "login"), ("login_hint", "ada@example.com")])).await;
     assert_eq!(hint.value("username"), "ada@example.com");
-    let german = visitor.open(&scene.authorize(&[("prompt", "login"), ("ui_locales", "de")])).await;
-    german.assert_shows("Passwort vergessen?");
+    for name in ["lang", "ui_locales"] {
+        let german = visitor.open(&scene.authorize(&[("prompt", "login"), (name, "de")])).await;
+        german.assert_shows("Passwort vergessen?");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -520,6 +522,43 @@ async fn a_client_signs_out_and_gets_the_browser_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_send_its_requests_as_forms() {
+    let scene = Scene::start().await;
+    let visitor = scene.visitor();
+    let send = async |url: &str| {
+        let mut url: Url = url.parse().unwrap();
+        let fields: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        url.set_query(None);
+        let request = visitor.client.post(url).header("origin", "https://spa.example");
+        request.header("sec-fetch-site", "cross-site").form(&fields).send().await.unwrap()
+    };
+    let request = redirect_target(&send(&scene.authorize(&[])).await).expect("a request of the browser");
+    let back = scene.sign_in(&visitor, &request).await;
+    assert_eq!(parameter(&back, "state").as_deref(), Some("s-1 &x"));
+    let (_, tokens) = scene.redeem(&parameter(&back, "code").unwrap(), &[]).await;
+    let elsewhere = scene.authorize(&[("redirect_uri", "https://evil.example/")]);
+    let request = redirect_target(&send(&elsewhere).await).unwrap();
+    assert!(request.starts_with(&scene.auth), "{request}");
+    assert_status(&visitor.get(&request).await, 400);
+    let long = scene.authorize(&[("scope", &"x".repeat(9000))]);
+    assert_status(&send(&long).await, 400);
+    let hint = text(&tokens["id_token"]);
+    let logout = format!("{}/logout", scene.auth);
+    let named = [
+        ("id_token_hint", &*hint),
+        ("post_logout_redirect_uri", "https://spa.example/bye"),
+        ("state", "s t"),
+    ];
+    let request = redirect_target(&send(Url::parse_with_params(&logout, named).unwrap().as_str()).await);
+    assert!(redirect_target(&visitor.get(&scene.authorize(&[])).await).is_some(), "a session still");
+    let onward = redirect_target(&visitor.get(&request.unwrap()).await);
+    assert_eq!(onward.as_deref(), Some("https://spa.example/bye?state=s+t"));
+    assert!(redirect_target(&visitor.get(&scene.authorize(&[])).await).is_none());
+    // The form of the page without a client is Narthex's own.
+    assert_status(&send(&logout).await, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_discovery_document_names_what_works() {
     let scene = Scene::start().await;
     let client = scene.visitor().client;
@@ -545,5 +584,10 @@ async fn the_discovery_document_names_what_works() {
         let response = preflight.header("origin", "https://spa.example").send().await.unwrap();
         assert_status(&response, 204);
         assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        let allowed = response.headers()["access-control-allow-headers"].to_str().unwrap();
+        // aws-amplify sends the last one.
+        for name in ["authorization", "content-type", "x-amz-user-agent"] {
+            assert!(allowed.split(", ").any(|one| one == name), "{path}: {allowed}");
+        }
     }
 }

@@ -238,7 +238,7 @@ fn code(password_set_at: Option<i64>, facts: &Facts) -> Step {
             };
             let mut effects = vec![Effect::ConfirmSignUp];
             if !same_password {
-                // Whoever has the code did not know the password: perhaps another person signed up
+                // The owner of the code did not know the password: perhaps another person signed up
                 // with this address, and waits for its owner to confirm it. That password must not
                 // be of use.
                 effects.push(Effect::SetStatus(UserStatus::ResetRequired));

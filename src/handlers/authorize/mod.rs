@@ -10,7 +10,7 @@ pub use request::SignInRequest;
 pub use response::grant;
 
 use super::hosted::{SignInForm, sign_in_page};
-use super::{AppState, Handled, Reply, RequestData, Shared, session_principal};
+use super::{AppState, Handled, Reply, RequestData, Shared, form_as_query, session_principal};
 use crate::authn::{LOGIN_COOKIE, SessionPrincipal, set_cookie_value_same_site};
 use crate::broker::{ATTEMPT_COOKIE_LIFETIME, LoginError};
 use crate::catalogue::Catalogue;
@@ -94,6 +94,12 @@ pub(super) fn other_account_url(
 
 pub(super) async fn authorize(State(app): Shared, info: RequestData) -> Reply {
     Reply(start(&app, &info, true).await)
+}
+
+/// Answers a request that comes as a form. OpenID Connect Core 1.0, section 3.1.2.1: servers "MUST
+/// support the use of the HTTP GET and POST methods".
+pub(super) async fn authorize_form(State(app): Shared, text: String) -> Reply {
+    Reply(form_as_query(&app, "/oauth2/authorize", &text))
 }
 
 pub(super) async fn login(State(app): Shared, info: RequestData) -> Reply {

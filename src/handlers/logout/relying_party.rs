@@ -4,7 +4,7 @@
 use super::{end_session, session_to_end, sign_out_unavailable};
 use crate::authn::{POOL_COOKIE, clear_cookie_value};
 use crate::directory::PoolOfClient;
-use crate::handlers::{AppState, Form, Handled, RequestData};
+use crate::handlers::{AppState, Form, Handled, RequestData, form};
 use crate::jose::Unverified;
 use crate::pages::{ErrorResponse, see_other, set_cookie};
 use serde_json::Value;
@@ -45,6 +45,12 @@ pub(super) async fn read(app: &AppState, info: &RequestData) -> Result<Option<Ta
         None => return Ok(None),
     };
     Ok(Some(Target { of, url }))
+}
+
+/// Returns whether a form is the request of a client, and not of Narthex's own page. RP-Initiated
+/// Logout 1.0, section 2: servers "MUST support the use of the HTTP GET and POST methods".
+pub(super) fn is_request(text: &str) -> bool {
+    form(text).is_some_and(|form| form.contains_key("client_id") || form.contains_key("id_token_hint"))
 }
 
 /// Returns the id of the client: the parameter, or the audience of the ID token that the client

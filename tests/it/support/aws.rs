@@ -50,6 +50,11 @@ impl Api {
         Boto::new(&self.narthex, KEY)
     }
 
+    /// The same at another address of the sign-in host.
+    pub fn boto_at(&self, endpoint: &str) -> Boto {
+        Boto::run("aws-client.py", &self.narthex, KEY, endpoint, "us-east-1", "127.0.0.1")
+    }
+
     /// The id of the pool in the file.
     pub fn pool_id(&self) -> String {
         let log = self.narthex.log();
@@ -108,9 +113,19 @@ impl Boto {
     }
 
     fn program(name: &str, narthex: &Narthex, key: (&str, &str), region: &str, address: &str) -> Self {
-        let (id, secret) = key;
+        Self::run(name, narthex, key, &narthex.origin("auth"), region, address)
+    }
+
+    fn run(
+        name: &str,
+        narthex: &Narthex,
+        (id, secret): (&str, &str),
+        endpoint: &str,
+        region: &str,
+        address: &str,
+    ) -> Self {
         let ca = narthex.folder().join("certs/local-authority.pem").display().to_string();
-        let arguments = [&*narthex.origin("auth"), region, id, secret, &ca];
+        let arguments = [endpoint, region, id, secret, &ca];
         Self(Orders::python_at(name, &arguments, address))
     }
 

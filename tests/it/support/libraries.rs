@@ -62,7 +62,7 @@ pub fn client(api: &Api, library: &str, client_id: &str, client_secret: Option<&
 
 /// A library of JavaScript in Chromium, on the page of an app at another origin.
 pub struct InBrowser {
-    browser: fantoccini::Client,
+    pub browser: fantoccini::Client,
     library: String,
     config: Value,
 }
@@ -70,9 +70,26 @@ pub struct InBrowser {
 impl InBrowser {
     /// Opens the app's page.
     pub async fn open(api: &Api, library: &str, client_id: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+        serve_app(listener, "cognito-libraries.mjs").await;
+        Self::on_page(&app, library, config(api, client_id, None)).await
+    }
+
+    /// Opens the page of an app that [`serve_app`] serves.
+    pub async fn on_page(app: &str, library: &str, config: Value) -> Self {
         let browser = browser::open(DESK).await;
-        browser.goto(&app().await).await.unwrap();
-        Self { browser, library: library.to_owned(), config: config(api, client_id, None) }
+        browser.goto(app).await.unwrap();
+        Self { browser, library: library.to_owned(), config }
+    }
+
+    /// Gives an order on which the library leaves the page.
+    pub async fn leave(&self, order: Value) {
+        const SCRIPT: &str = "const [library, config, order] = arguments;\
+            window.run ??= libraries.open(library, config);\
+            window.run(order)";
+        let arguments = vec![json!(self.library), self.config.clone(), order];
+        self.browser.execute(SCRIPT, arguments).await.unwrap();
     }
 
     /// Closes the browser.
@@ -92,23 +109,20 @@ impl Library for InBrowser {
     }
 }
 
-/// Starts an app whose page loads the libraries. Returns its address.
-async fn app() -> String {
-    let script = tokio::task::spawn_blocking(bundle).await.unwrap();
+/// Starts an app whose page loads the libraries of `program`.
+pub async fn serve_app(listener: tokio::net::TcpListener, program: &'static str) {
+    let script = tokio::task::spawn_blocking(move || bundle(program)).await.unwrap();
     let page: Html<&str> = Html("<!doctype html><title>app</title><script src=/libraries.js></script>");
     let script = get(async move || ([(CONTENT_TYPE, "text/javascript")], script));
     let router = Router::new().route("/", get(async move || page)).route("/libraries.js", script);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    format!("http://127.0.0.1:{port}/")
 }
 
 /// Returns the libraries as one script for browsers.
-fn bundle() -> String {
+fn bundle(program: &str) -> String {
     let output = Command::new(parties().join("node_modules/.bin/esbuild"))
         .current_dir(parties())
-        .args(["cognito-libraries.mjs", "--bundle", "--format=iife", "--global-name=libraries"])
+        .args([program, "--bundle", "--format=iife", "--global-name=libraries"])
         .args(["--define:global=globalThis", "--log-level=error"])
         .output()
         .unwrap();

@@ -1,6 +1,7 @@
 //! Clients, providers and apps of the tests.
 
 pub mod accounts;
+pub mod apache;
 pub mod aws;
 pub mod browser;
 pub mod certificates;
@@ -24,6 +25,7 @@ pub mod malicious_provider;
 pub mod model_cases;
 pub mod model_shapes;
 pub mod narthex;
+pub mod oauth_clients;
 pub mod odd_provider;
 pub mod orders;
 pub mod pages;

@@ -49,9 +49,9 @@ impl NarthexBuilder {
         self
     }
 
-    /// The origin of `name`.localhost.
+    /// The origin of `name`.localhost; of localhost, if `name` is empty.
     pub fn origin(&self, name: &str) -> String {
-        format!("https://{name}.localhost:{}", self.front.unwrap_or(self.https))
+        origin(name, self.front.unwrap_or(self.https))
     }
 
     /// Where the provider `name` sends browsers back to.
@@ -150,6 +150,11 @@ impl NarthexBuilder {
     }
 }
 
+fn origin(name: &str, port: u16) -> String {
+    let dot = if name.is_empty() { "" } else { "." };
+    format!("https://{name}{dot}localhost:{port}")
+}
+
 /// A running Narthex.
 pub struct Narthex {
     child: Option<Child>,
@@ -232,9 +237,9 @@ impl Narthex {
         self.child.take().unwrap().wait().unwrap().success()
     }
 
-    /// The origin of `name`.localhost.
+    /// The origin of `name`.localhost; of localhost, if `name` is empty.
     pub fn origin(&self, name: &str) -> String {
-        format!("https://{name}.localhost:{}", self.https)
+        origin(name, self.https)
     }
 
     /// Lets it have the certificates of another node, as nodes of one deployment have.
