@@ -95,12 +95,9 @@ impl SignInClient {
         catalogue.config.providers.iter().filter(|provider| self.offers(&provider.name))
     }
 
-    /// Returns the provider of an e-mail address or its domain.
+    /// Returns the provider of an e-mail address.
     pub fn provider_of(&self, catalogue: &Catalogue, address: &str) -> Option<String> {
-        let address = if address.contains('@') { address.to_owned() } else { format!("@{address}") };
-        self.offered(catalogue)
-            .find(|provider| provider.answers_for(&address))
-            .map(|found| found.name.clone())
+        self.offered(catalogue).find(|provider| provider.answers_for(address)).map(|found| found.name.clone())
     }
 
     /// Returns the sender of a page's request to the directory.

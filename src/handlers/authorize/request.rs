@@ -126,8 +126,9 @@ impl SignInRequest {
             read.request = Some(gateway_request(catalogue, form, client_id)?);
             return Ok(read);
         }
-        let by_identifier =
-            form.remove("idp_identifier").and_then(|domain| read.client.provider_of(catalogue, &domain));
+        let by_identifier = form
+            .remove("idp_identifier")
+            .and_then(|domain| read.client.provider_of(catalogue, &format!("@{domain}")));
         read.provider = read.provider.or(by_identifier);
         read.request = Some(client_request(&read, form)?);
         Ok(read)
