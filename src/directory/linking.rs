@@ -8,7 +8,7 @@ use crate::model::{Identity, ProviderLink, User, UserStatus};
 use crate::store::{Change, Result, Tx};
 
 /// Maximum accounts that are linked to a user, besides the one that created the user: "The maximum
-/// number of federated identities linked to a user is five" [AdminLinkProviderForUser].
+/// number of federated identities linked to a user is five" (`AdminLinkProviderForUser`).
 const MAX_LINKED: usize = 5;
 
 /// Why accounts were not linked or unlinked.

@@ -1,6 +1,7 @@
 //! HTTP endpoints of the user pool: authorization, provider callbacks, logout, tokens, keys, home
 //! page. Handlers return failures as values; [`answer`] renders them as pages or JSON.
 
+mod account;
 mod authorize;
 mod backchannel;
 mod callback;
@@ -28,6 +29,7 @@ use crate::authn::{
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, CatalogueCell};
+use crate::config::LOCAL_PROVIDER;
 use crate::directory::Directory;
 use crate::model::CookieScope;
 use crate::pages::{self, App, ErrorResponse, HomePage, HttpResponse, ResponseContext};
@@ -107,6 +109,12 @@ pub fn router(app: Arc<AppState>) -> Router {
         .route("/saml2/metadata/{provider}", get(saml::metadata))
         .route("/saml2/idpresponse/{provider}", get(saml::resume).post(saml::post))
         .route("/saml2/logout/{provider}", get(saml::logout_query).post(saml::logout_form))
+        .route("/account", get(account::get).post(account::profile_form))
+        .route("/account/email", post(account::email_form))
+        .route("/account/verify", post(account::verify_form))
+        .route("/account/password", post(account::password_form))
+        .route("/account/data", get(account::data))
+        .route("/account/delete", post(account::delete_form))
         .route("/sessions", get(sessions::get).post(sessions::post))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/public-keys/{kid}", get(keys::pem))
@@ -212,6 +220,7 @@ async fn home_page(app: &AppState, info: &RequestData) -> Handled {
         }
         return authorize::own_sign_in_page(app, &catalogue, info).await;
     };
+    let is_local = principal.session().provider == LOCAL_PROVIDER;
     HomePage {
         t: info.texts(),
         name: principal.user().display_name().to_owned(),
@@ -222,6 +231,7 @@ async fn home_page(app: &AppState, info: &RequestData) -> Handled {
         },
         sign_out: catalogue.config.public_url.join("/logout"),
         sessions: catalogue.config.public_url.join("/sessions"),
+        account: is_local.then(|| catalogue.config.public_url.join("/account")),
     }
     .answer()
 }

@@ -14,6 +14,8 @@ const MAX_VALUE_LENGTH: usize = 2048;
 pub struct Field {
     /// The name of the parameter.
     pub name: String,
+    /// Distinguishes fields with one name on a page; empty for the name.
+    pub id: String,
     /// The visible name.
     pub label: String,
     /// The `type` attribute.
@@ -39,6 +41,7 @@ impl Field {
     pub fn new(name: &str, label: &str, autocomplete: &'static str) -> Self {
         Self {
             name: name.to_owned(),
+            id: String::new(),
             label: label.to_owned(),
             kind: "text",
             value: String::new(),
@@ -78,7 +81,8 @@ impl Field {
     /// Returns the `id` attribute: names of attributes have characters that ids should not have.
     pub(super) fn id(&self) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
-        format!("field-{}", self.name.chars().map(plain).collect::<String>())
+        let distinct = if self.id.is_empty() { &self.name } else { &self.id };
+        format!("field-{}", distinct.chars().map(plain).collect::<String>())
     }
 
     pub(super) fn is_code(&self) -> bool {
@@ -134,6 +138,43 @@ pub struct FormPage {
     pub second_form: Option<Form>,
     /// Links below.
     pub links: Vec<Link>,
+}
+
+/// A part of the page about a user's own account.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// The heading.
+    pub title: String,
+    /// The sentence below it; may be empty.
+    pub lead: String,
+    /// The form.
+    pub form: Form,
+}
+
+/// The page about a user's own account.
+#[derive(Clone, Debug, Template)]
+#[template(path = "account.html")]
+pub struct AccountPage {
+    /// The texts.
+    pub t: &'static Texts,
+    /// The user's name.
+    pub name: String,
+    /// What was done; may be empty.
+    pub notice: String,
+    /// The parts.
+    pub sections: Vec<Section>,
+    /// Links below.
+    pub links: Vec<Link>,
+}
+
+impl AccountPage {
+    /// Renders the page.
+    ///
+    /// # Errors
+    /// Returns an error if the template cannot be rendered.
+    pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
+        page(StatusCode::OK, self)
+    }
 }
 
 impl FormPage {

@@ -11,7 +11,7 @@ mod texts;
 
 pub use device::Device;
 pub use failure::{Action, ErrorResponse};
-pub use forms::{Field, Form, FormPage, Link};
+pub use forms::{AccountPage, Field, Form, FormPage, Link, Section};
 pub use logos::logo;
 pub use site::Site;
 pub use templates::{

@@ -195,6 +195,8 @@ pub struct HomePage {
     pub sign_out: String,
     /// The URL of the session list.
     pub sessions: String,
+    /// The URL of the page about the user's own account, if the user has one here.
+    pub account: Option<String>,
 }
 
 /// An error page.

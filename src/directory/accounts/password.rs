@@ -52,6 +52,17 @@ impl AccountService {
         Ok(())
     }
 
+    /// Checks the current password of a user who asks for a change that needs it.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException` for a wrong password and during a lock.
+    pub async fn check_password(&self, sender: Sender<'_>, user: &User, password: &Secret) -> Outcome<()> {
+        self.verify_password(sender, user, password).await?;
+        let no = user.no;
+        self.store.transaction(|tx| Box::pin(async move { tx.clear_password_failures(no).await })).await?;
+        Ok(())
+    }
+
     /// Compares the password of `user`, as a sign-in does. Returns when it was set.
     async fn verify_password(
         &self,

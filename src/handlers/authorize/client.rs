@@ -28,7 +28,19 @@ pub struct SignInClient {
 /// # Errors
 /// Returns an error if the database is needed and fails.
 pub async fn gateway(app: &AppState, catalogue: &Catalogue) -> Result<SignInClient, DirectoryError> {
-    let found = app.directory.pools.pool_with_verifiers(&catalogue.pool.id).await?;
+    own_client(app, catalogue, &catalogue.pool.id).await
+}
+
+/// Returns the sign-in host as a client of a pool, for the pages about a user's own account.
+///
+/// # Errors
+/// Returns an error if the pool is gone, or the database is needed and fails.
+pub async fn own_client(
+    app: &AppState,
+    catalogue: &Catalogue,
+    pool_id: &str,
+) -> Result<SignInClient, DirectoryError> {
+    let found = app.directory.pools.pool_with_verifiers(pool_id).await?;
     let (pool, keeps_verifiers) = found.ok_or(ErrorKind::PoolNotFound)?;
     let has_passwords = catalogue.config.user_pool.rules.password_sign_in;
     let providers: Vec<String> = catalogue.config.providers.iter().map(|of| of.name.clone()).collect();

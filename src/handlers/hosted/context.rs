@@ -94,18 +94,7 @@ impl<'a> PageContext<'a> {
 
     /// Returns the field of a new password, with the pool's rules.
     pub fn new_password_field(&self, label: &str) -> Field {
-        let (t, policy) = (self.t, &self.pool().settings.password_policy);
-        let rules = [
-            (policy.require_uppercase, &t.with_uppercase),
-            (policy.require_lowercase, &t.with_lowercase),
-            (policy.require_numbers, &t.with_number),
-            (policy.require_symbols, &t.with_symbol),
-        ];
-        let length = t.at_least.replace("{}", &policy.minimum_length.to_string());
-        let demanded =
-            rules.into_iter().filter(|(is_demanded, _)| *is_demanded).map(|(_, words)| words.as_str());
-        let hint = std::iter::once(length.as_str()).chain(demanded).collect::<Vec<_>>().join(", ");
-        Field { hint, ..Field::password("password", label, "new-password") }
+        new_password_field(self.pool(), self.t, label)
     }
 
     /// Counts a wrong password or code of the client's address.
@@ -115,12 +104,12 @@ impl<'a> PageContext<'a> {
 }
 
 /// Returns a field of a form; empty if it is absent.
-pub(super) fn text<'f>(fields: &'f Form, name: &str) -> &'f str {
+pub(in crate::handlers) fn text<'f>(fields: &'f Form, name: &str) -> &'f str {
     fields.get(name).map_or("", String::as_str)
 }
 
 /// Returns a secret of a form.
-pub(super) fn secret(fields: &Form, name: &str) -> Secret {
+pub(in crate::handlers) fn secret(fields: &Form, name: &str) -> Secret {
     Secret::new(text(fields, name))
 }
 
@@ -138,4 +127,19 @@ pub(super) fn name_field(pool: &Pool, t: &'static Texts) -> Field {
         (false, false) => &t.username,
     };
     Field { max_length: 128, ..Field::new("username", label, "username") }
+}
+
+/// Returns the field of a new password, with the pool's rules.
+pub(in crate::handlers) fn new_password_field(pool: &Pool, t: &'static Texts, label: &str) -> Field {
+    let policy = &pool.settings.password_policy;
+    let rules = [
+        (policy.require_uppercase, &t.with_uppercase),
+        (policy.require_lowercase, &t.with_lowercase),
+        (policy.require_numbers, &t.with_number),
+        (policy.require_symbols, &t.with_symbol),
+    ];
+    let length = t.at_least.replace("{}", &policy.minimum_length.to_string());
+    let demanded = rules.into_iter().filter(|(is_demanded, _)| *is_demanded).map(|(_, words)| words.as_str());
+    let hint = std::iter::once(length.as_str()).chain(demanded).collect::<Vec<_>>().join(", ");
+    Field { hint, ..Field::password("password", label, "new-password") }
 }

@@ -11,7 +11,7 @@ use crate::directory::{DirectoryError, PasswordSignIn};
 use crate::handlers::authorize::grant;
 use crate::handlers::{Form, Handled, audit_replaced_session, metrics, session_principal};
 use crate::model::{CookieScope, Session, User};
-use crate::pages::{ErrorResponse, Field, FormPage, browser_action, set_cookie};
+use crate::pages::{ErrorResponse, Field, FormPage, Texts, browser_action, set_cookie};
 use crate::provider::BrowserAction;
 use crate::store::Change;
 use http::Method;
@@ -83,19 +83,7 @@ impl PageContext<'_> {
 
     /// Returns the field of an attribute.
     pub fn attribute_field(&self, name: &str, value: &str) -> Field {
-        let (kind, autocomplete) = match name {
-            "email" => ("email", "email"),
-            "phone_number" => ("tel", "tel"),
-            "birthdate" => ("date", "bday"),
-            "website" | "profile" | "picture" => ("url", "url"),
-            "name" => ("text", "name"),
-            "given_name" => ("text", "given-name"),
-            "family_name" => ("text", "family-name"),
-            "nickname" => ("text", "nickname"),
-            _ => ("text", "off"),
-        };
-        let name_of_field = format!("{ATTRIBUTE_PREFIX}{name}");
-        Field { kind, ..Field::new(&name_of_field, self.t.attribute(name), autocomplete) }.value(value)
+        attribute_field(self.t, name, value)
     }
 
     /// Returns the page for a password in place of a temporary one.
@@ -248,4 +236,21 @@ impl PageContext<'_> {
             sid = session.id,
         );
     }
+}
+
+/// Returns the field of an attribute.
+pub(in crate::handlers) fn attribute_field(t: &Texts, name: &str, value: &str) -> Field {
+    let (kind, autocomplete) = match name {
+        "email" => ("email", "email"),
+        "phone_number" => ("tel", "tel"),
+        "birthdate" => ("date", "bday"),
+        "website" | "profile" | "picture" => ("url", "url"),
+        "name" => ("text", "name"),
+        "given_name" => ("text", "given-name"),
+        "family_name" => ("text", "family-name"),
+        "nickname" => ("text", "nickname"),
+        _ => ("text", "off"),
+    };
+    let name_of_field = format!("{ATTRIBUTE_PREFIX}{name}");
+    Field { kind, ..Field::new(&name_of_field, t.attribute(name), autocomplete) }.value(value)
 }

@@ -27,7 +27,7 @@ pub(super) fn of_refusal(t: &'static Texts, refusal: &Refusal) -> &'static str {
 }
 
 /// Returns the words for a refused operation; `None` for a failure that is not the user's.
-pub(super) fn of_error(t: &'static Texts, kind: ErrorKind) -> Option<&'static str> {
+pub(in crate::handlers) fn of_error(t: &'static Texts, kind: ErrorKind) -> Option<&'static str> {
     Some(match kind {
         ErrorKind::UsernameExists => &t.username_taken,
         ErrorKind::AliasExists => &t.address_taken,

@@ -1,0 +1,196 @@
+//! What the page about the own account shows, and the session that it needs.
+
+use crate::authn::{SessionPrincipal, rate_limit_key};
+use crate::catalogue::Catalogue;
+use crate::config::LOCAL_PROVIDER;
+use crate::directory::{DirectoryError, ErrorKind, Sender};
+use crate::handlers::authorize::{SignInClient, own_client};
+use crate::handlers::hosted::{attribute_field, new_password_field, words_of_error};
+use crate::handlers::logout::own_origin;
+use crate::handlers::{AppState, Form, Handled, RequestData, form, session_principal};
+use crate::model::Schema;
+use crate::pages::{AccountPage, ErrorResponse, Field, Form as PageForm, Link, Section, Texts};
+use crate::store::Change;
+use std::sync::Arc;
+
+/// Attributes that are no part of the profile: addresses and names have forms of their own.
+const NOT_OF_PROFILE: [&str; 7] = [
+    "sub",
+    "email",
+    "email_verified",
+    "phone_number",
+    "phone_number_verified",
+    "preferred_username",
+    "updated_at",
+];
+
+/// Where a problem is shown, and its words.
+type Problem<'a> = Option<(&'a str, &'a str)>;
+
+/// The context of a request about the own account.
+pub(super) struct AccountContext<'a> {
+    pub app: &'a AppState,
+    pub info: &'a RequestData,
+    pub t: &'static Texts,
+    pub principal: SessionPrincipal,
+    catalogue: Arc<Catalogue>,
+    client: SignInClient,
+}
+
+impl<'a> AccountContext<'a> {
+    /// Returns the context of a user who signed in with a password.
+    ///
+    /// # Errors
+    /// Nobody is signed in, or a user of a provider, who has no account here.
+    pub async fn read(app: &'a AppState, info: &'a RequestData) -> Result<Self, ErrorResponse> {
+        let principal = session_principal(app, info).await?.ok_or_else(ErrorResponse::sign_in_required)?;
+        if principal.session().provider != LOCAL_PROVIDER {
+            return Err(ErrorResponse::not_found());
+        }
+        let catalogue = app.catalogue.load();
+        let client = own_client(app, &catalogue, &principal.session().pool_id).await.map_err(|error| {
+            tracing::error!(request_id = info.request_id, %error, "cannot read a user pool");
+            ErrorResponse::unavailable()
+        })?;
+        Ok(Self { app, info, t: info.texts(), principal, catalogue, client })
+    }
+
+    /// As [`AccountContext::read`], with the fields of a form.
+    ///
+    /// # Errors
+    /// As there; the form is of another site, or its sender guessed too often.
+    pub async fn read_form(
+        app: &'a AppState,
+        info: &'a RequestData,
+        body: &str,
+    ) -> Result<(Self, Form), ErrorResponse> {
+        info.same_origin(&own_origin(app))?;
+        let context = Self::read(app, info).await?;
+        let fields = form(body).ok_or_else(ErrorResponse::bad_request)?;
+        let limit = app.wrong_guesses.check(info.client.map(rate_limit_key).as_ref());
+        limit.map_err(|_| ErrorResponse::too_many_failures())?;
+        Ok((context, fields))
+    }
+
+    /// Returns the sender of the directory's operations.
+    pub fn sender(&self) -> Sender<'_> {
+        self.client.sender(self.info, Some(&self.t.language))
+    }
+
+    /// Returns the address of a page of the sign-in host.
+    pub fn url(&self, path: &str) -> String {
+        self.catalogue.config.public_url.join(path)
+    }
+
+    /// Returns the attributes that the user edits: standard ones that are mutable, and that the user
+    /// has or the pool declares. An attribute of the pool's own may decide about access.
+    pub fn profile_attributes(&self) -> Vec<String> {
+        let (schema, user) = (&self.client.of.pool.settings.schema, self.principal.user());
+        let is_declared = |name: &str| schema.declared().iter().any(|of| of.name == name);
+        let is_shown = |name: &str| {
+            matches!(name, "name" | "given_name" | "family_name" | "locale" | "zoneinfo")
+                || user.attributes.contains(name)
+                || is_declared(name)
+        };
+        let all = schema.iter().filter(|of| of.mutable && Schema::standard(&of.name).is_some());
+        let names = all.map(|of| of.name.to_string());
+        names.filter(|name| !NOT_OF_PROFILE.contains(&name.as_str()) && is_shown(name)).collect()
+    }
+
+    /// Returns the page after a change, with the user as stored now.
+    pub async fn updated(self, notice: &str) -> Handled {
+        self.app.sessions.apply_changes(&[Change::User(self.principal.user().id.clone())]);
+        let (app, info) = (self.app, self.info);
+        AccountContext::read(app, info).await?.page(notice, None)
+    }
+
+    /// Returns the page with the words for a refusal at a field.
+    pub fn failed(&self, error: &DirectoryError, field: &str) -> Handled {
+        self.refused(error, |words| self.page("", Some((field, words))))
+    }
+
+    /// Answers a refused operation with the page that `show` makes of its words.
+    pub fn refused(&self, error: &DirectoryError, show: impl FnOnce(&str) -> Handled) -> Handled {
+        if matches!(error.kind(), ErrorKind::CodeMismatch | ErrorKind::NotAuthorized) {
+            self.app.wrong_guesses.record(self.info.client.map(rate_limit_key));
+        }
+        match words_of_error(self.t, error.kind()) {
+            Some(words) => show(words),
+            None => {
+                tracing::error!(request_id = self.info.request_id, %error, "a change of an account failed");
+                Err(ErrorResponse::unavailable())
+            }
+        }
+    }
+
+    /// Returns the page.
+    pub fn page(&self, notice: &str, problem: Problem<'_>) -> Handled {
+        let (t, user) = (self.t, self.principal.user());
+        let shown = |mut field: Field, key: &str| {
+            if let Some((_, words)) = problem.filter(|(at, _)| *at == key) {
+                words.clone_into(&mut field.problem);
+            }
+            field
+        };
+        let profile = |name: &String| {
+            let field = attribute_field(t, name, user.attributes.get(name).unwrap_or_default());
+            shown(Field { is_required: false, name: name.clone(), ..field }, name)
+        };
+        let password = |key: &str| {
+            let field = Field::password("current_password", &t.current_password, "current-password");
+            Field { id: key.to_owned(), ..shown(field, key) }
+        };
+        let email = attribute_field(t, "email", "");
+        let email = Field { name: "email".into(), label: t.new_email.clone(), ..email };
+        let new = new_password_field(&self.client.of.pool, t, &t.new_password);
+        let section = |title: &str, lead: &str, path: &str, submit: &str, fields: Vec<Field>| Section {
+            title: title.to_owned(),
+            lead: lead.to_owned(),
+            form: PageForm { action: self.url(path), hidden: Vec::new(), fields, submit: submit.to_owned() },
+        };
+        let current = user.email().unwrap_or_default();
+        let sections = vec![
+            section(
+                &t.profile,
+                "",
+                "/account",
+                &t.save,
+                self.profile_attributes().iter().map(profile).collect(),
+            ),
+            section(
+                &t.your_email,
+                current,
+                "/account/email",
+                &t.change_email,
+                vec![shown(email, "email"), password("current_password")],
+            ),
+            section(
+                &t.your_password,
+                "",
+                "/account/password",
+                &t.change_password,
+                vec![password("old_password"), shown(new, "password")],
+            ),
+            section(
+                &t.delete_account,
+                &t.delete_effect,
+                "/account/delete",
+                &t.delete_account,
+                vec![password("delete_password")],
+            ),
+        ];
+        let link = |label: &str, path: &str| Link {
+            before: String::new(),
+            label: label.to_owned(),
+            href: self.url(path),
+        };
+        let links = vec![
+            link(&t.your_apps, "/"),
+            link(&t.your_sessions, "/sessions"),
+            link(&t.download_data, "/account/data"),
+            link(&t.sign_out, "/logout"),
+        ];
+        AccountPage { t, name: user.display_name().to_owned(), notice: notice.to_owned(), sections, links }
+            .answer()
+    }
+}
