@@ -82,8 +82,8 @@ impl<'a> AccountContext<'a> {
         self.catalogue.config.public_url.join(path)
     }
 
-    /// Returns the attributes that the user edits: standard ones that are mutable, and that the user
-    /// has or the pool declares. An attribute of the pool's own may decide about access.
+    /// Returns the attributes that the user edits: standard ones that are mutable, and that the
+    /// user has or the pool declares. An attribute of the pool's own may decide about access.
     pub fn profile_attributes(&self) -> Vec<String> {
         let (schema, user) = (&self.client.of.pool.settings.schema, self.principal.user());
         let is_declared = |name: &str| schema.declared().iter().any(|of| of.name == name);
@@ -98,7 +98,7 @@ impl<'a> AccountContext<'a> {
     }
 
     /// Returns the page after a change, with the user as stored now.
-    pub async fn updated(self, notice: &str) -> Handled {
+    pub async fn updated(&self, notice: &str) -> Handled {
         self.app.sessions.apply_changes(&[Change::User(self.principal.user().id.clone())]);
         let (app, info) = (self.app, self.info);
         AccountContext::read(app, info).await?.page(notice, None)
@@ -125,72 +125,86 @@ impl<'a> AccountContext<'a> {
 
     /// Returns the page.
     pub fn page(&self, notice: &str, problem: Problem<'_>) -> Handled {
+        let t = self.t;
+        let links = [
+            (&t.your_apps, "/"),
+            (&t.your_sessions, "/sessions"),
+            (&t.download_data, "/account/data"),
+            (&t.sign_out, "/logout"),
+        ];
+        let link = |(label, path): (&String, &str)| Link {
+            before: String::new(),
+            label: label.clone(),
+            href: self.url(path),
+        };
+        AccountPage {
+            t,
+            name: self.principal.user().display_name().to_owned(),
+            notice: notice.to_owned(),
+            sections: self.sections(problem),
+            links: links.into_iter().map(link).collect(),
+        }
+        .answer()
+    }
+
+    fn sections(&self, problem: Problem<'_>) -> Vec<Section> {
         let (t, user) = (self.t, self.principal.user());
-        let shown = |mut field: Field, key: &str| {
-            if let Some((_, words)) = problem.filter(|(at, _)| *at == key) {
-                words.clone_into(&mut field.problem);
-            }
-            field
-        };
-        let profile = |name: &String| {
-            let field = attribute_field(t, name, user.attributes.get(name).unwrap_or_default());
-            shown(Field { is_required: false, name: name.clone(), ..field }, name)
-        };
         let password = |key: &str| {
             let field = Field::password("current_password", &t.current_password, "current-password");
-            Field { id: key.to_owned(), ..shown(field, key) }
+            Field { id: key.to_owned(), ..shown(field, key, problem) }
         };
-        let email = attribute_field(t, "email", "");
-        let email = Field { name: "email".into(), label: t.new_email.clone(), ..email };
+        let email = Field { name: "email".into(), ..attribute_field(t, "email", "") };
+        let email = shown(Field { label: t.new_email.clone(), ..email }, "email", problem);
         let new = new_password_field(&self.client.of.pool, t, &t.new_password);
-        let section = |title: &str, lead: &str, path: &str, submit: &str, fields: Vec<Field>| Section {
+        let new = shown(new, "password", problem);
+        let current = user.email().unwrap_or_default();
+        vec![
+            self.section((&t.profile, ""), ("/account", &t.save), self.profile_fields(problem)),
+            self.section(
+                (&t.your_email, current),
+                ("/account/email", &t.change_email),
+                vec![email, password("current_password")],
+            ),
+            self.section(
+                (&t.your_password, ""),
+                ("/account/password", &t.change_password),
+                vec![password("old_password"), new],
+            ),
+            self.section(
+                (&t.delete_account, &t.delete_effect),
+                ("/account/delete", &t.delete_account),
+                vec![password("delete_password")],
+            ),
+        ]
+    }
+
+    fn profile_fields(&self, problem: Problem<'_>) -> Vec<Field> {
+        let user = self.principal.user();
+        let field = |name: &String| {
+            let field = attribute_field(self.t, name, user.attributes.get(name).unwrap_or_default());
+            shown(Field { is_required: false, name: name.clone(), ..field }, name, problem)
+        };
+        self.profile_attributes().iter().map(field).collect()
+    }
+
+    fn section(
+        &self,
+        (title, lead): (&str, &str),
+        (path, submit): (&str, &str),
+        fields: Vec<Field>,
+    ) -> Section {
+        Section {
             title: title.to_owned(),
             lead: lead.to_owned(),
             form: PageForm { action: self.url(path), hidden: Vec::new(), fields, submit: submit.to_owned() },
-        };
-        let current = user.email().unwrap_or_default();
-        let sections = vec![
-            section(
-                &t.profile,
-                "",
-                "/account",
-                &t.save,
-                self.profile_attributes().iter().map(profile).collect(),
-            ),
-            section(
-                &t.your_email,
-                current,
-                "/account/email",
-                &t.change_email,
-                vec![shown(email, "email"), password("current_password")],
-            ),
-            section(
-                &t.your_password,
-                "",
-                "/account/password",
-                &t.change_password,
-                vec![password("old_password"), shown(new, "password")],
-            ),
-            section(
-                &t.delete_account,
-                &t.delete_effect,
-                "/account/delete",
-                &t.delete_account,
-                vec![password("delete_password")],
-            ),
-        ];
-        let link = |label: &str, path: &str| Link {
-            before: String::new(),
-            label: label.to_owned(),
-            href: self.url(path),
-        };
-        let links = vec![
-            link(&t.your_apps, "/"),
-            link(&t.your_sessions, "/sessions"),
-            link(&t.download_data, "/account/data"),
-            link(&t.sign_out, "/logout"),
-        ];
-        AccountPage { t, name: user.display_name().to_owned(), notice: notice.to_owned(), sections, links }
-            .answer()
+        }
+    }
+}
+
+/// Returns the field with the problem, if it is the one of this key.
+fn shown(field: Field, key: &str, problem: Problem<'_>) -> Field {
+    match problem.filter(|(at, _)| *at == key) {
+        Some((_, words)) => field.problem(words),
+        None => field,
     }
 }

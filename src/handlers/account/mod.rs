@@ -47,8 +47,8 @@ pub async fn email_form(State(app): Shared, info: RequestData, body: String) -> 
     Reply(change_email(&app, &info, &body).await)
 }
 
-/// Begins the change of the e-mail address. The password is needed: the owner of the address can set a
-/// new one.
+/// Begins the change of the e-mail address. The password is needed: the owner of the address can
+/// set a new one.
 async fn change_email(app: &AppState, info: &RequestData, body: &str) -> Handled {
     let (context, fields) = AccountContext::read_form(app, info, body).await?;
     let (accounts, user) = (&app.directory.accounts, context.principal.user());

@@ -21,8 +21,8 @@ pub(super) struct Target {
 ///
 /// # Errors
 /// The client or its address is unknown: RP-Initiated Logout 1.0, section 3, "the OP MUST NOT
-/// perform post-logout redirection if" the address "does not exactly match one of the previously registered"
-/// values.
+/// perform post-logout redirection if" the address "does not exactly match one of the previously
+/// registered" values.
 pub(super) async fn read(app: &AppState, info: &RequestData) -> Result<Option<Target>, ErrorResponse> {
     let Some(mut form) = info.parameters() else { return Err(ErrorResponse::bad_request()) };
     let Some(client_id) = client_id(&mut form) else { return Ok(None) };
