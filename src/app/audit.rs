@@ -304,9 +304,13 @@ mod tests {
 
     #[test]
     fn the_table_has_the_reasons_of_a_failed_sign_in() {
-        let source = include_str!("../broker/mod.rs");
-        let body = source.split("pub fn reason(&self)").nth(1).unwrap().split("\n    }\n").next().unwrap();
-        let reasons: BTreeSet<&str> = body.split('"').skip(1).step_by(2).collect();
+        let of_providers = (include_str!("../broker/mod.rs"), "pub fn reason(&self)", "\n    }\n");
+        let of_passwords = (include_str!("../handlers/hosted/words.rs"), "fn reason(refusal", "\n}\n");
+        let mut reasons = BTreeSet::new();
+        for (source, start, end) in [of_providers, of_passwords] {
+            let body = source.split(start).nth(1).unwrap().split(end).next().unwrap();
+            reasons.extend(body.split('"').skip(1).step_by(2));
+        }
         assert_eq!(reasons, REASONS.iter().map(|(reason, _)| *reason).collect());
     }
 }
