@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The scope of access tokens that may call the API.
-const USER_ADMIN_SCOPE: &str = "aws.cognito.signin.user.admin";
+const USER_ADMIN_SCOPE: &str = crate::directory::API_SCOPE;
 
 /// A call by an app.
 pub struct Call {

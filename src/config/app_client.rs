@@ -132,7 +132,7 @@ impl AppClient {
         let flows = table.read(&ALLOWED_OAUTH_FLOWS).unwrap_or_default();
         let sign_in = ClientSignIn::read(table, attributes);
         // A public client has no secret: the users of an app can read any secret in it.
-        let signs_in = |of: &ClientSignIn| !of.auth_flows.is_empty() || !of.callback_urls.is_empty();
+        let signs_in = |of: &ClientSignIn| !of.auth_flows.is_empty();
         let is_public = !flows.contains(&OAuthFlow::ClientCredentials)
             && (!flows.is_empty() || sign_in.as_ref().is_none_or(signs_in));
         let secrets = match is_public {

@@ -68,4 +68,4 @@ pub use provider_links::{LinkedUser, claim_link, find_linked_user};
 pub use sender::Sender;
 pub use service::{Directory, DirectoryDeps};
 pub use sessions::{Authentication, Browser, PasswordSignIn, begin_session};
-pub use tokens::{CodeRedemption, IssuedTokens, RefreshFlow, SignedIn, TokenService, TokenUser};
+pub use tokens::{API_SCOPE, CodeRedemption, IssuedTokens, RefreshFlow, SignedIn, TokenService, TokenUser};

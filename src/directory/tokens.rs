@@ -3,7 +3,7 @@
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::sender::Sender;
 use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid};
-use crate::model::{AppClient, Pool, User, UserGroup, UserStatus};
+use crate::model::{AppClient, AppClientSettings, Pool, User, UserGroup, UserStatus};
 use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
 use crate::token::{
     self, AccessClaims, AccessTokenError, CodeError, Grant, KeySet, NewFamily, PoolKeys, RefreshError,
@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// The entry of `ExplicitAuthFlows` that allows `REFRESH_TOKEN_AUTH`.
 const REFRESH_FLOW: &str = "ALLOW_REFRESH_TOKEN_AUTH";
+
+/// The scope of tokens that the Cognito API issues.
+pub const API_SCOPE: &str = "aws.cognito.signin.user.admin";
 
 /// Issues and verifies the tokens of users.
 pub struct TokenService {
@@ -215,8 +218,10 @@ impl TokenService {
         }
         let (user, groups, refreshed) = redeemed.map_err(refused)?;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
-        let tokens = self.tokens(&keys, subject, (issuer, None), &refreshed.family, now)?;
-        Ok(IssuedTokens { tokens, refresh_token: refreshed.next, scope: refreshed.family.scope })
+        let scope = remaining_scope(&refreshed.family.scope, &sender.client.settings)?;
+        let family = RefreshFamily { scope, ..refreshed.family };
+        let tokens = self.tokens(&keys, subject, (issuer, None), &family, now)?;
+        Ok(IssuedTokens { tokens, refresh_token: refreshed.next, scope: family.scope })
     }
 
     /// Returns the user of a refresh token, if the token's family has not ended.
@@ -347,6 +352,22 @@ async fn current_user(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
 
 async fn groups(tx: &mut Tx<'_>, pool: &Pool, user: &User) -> Outcome<Vec<UserGroup>> {
     Ok(tx.groups_of_user(user.no, pool.settings.quotas.groups_of_user).await?)
+}
+
+/// Returns the granted scopes that the client still has. A sign-in at the API grants none of them.
+///
+/// # Errors
+/// Returns `NotAuthorizedException` if the client may not use its grants any more, or none is left.
+fn remaining_scope(granted: &str, settings: &AppClientSettings) -> Outcome<String> {
+    if granted.is_empty() || granted == API_SCOPE {
+        return Ok(granted.to_owned());
+    }
+    let is_allowed = |scope: &&str| settings.allowed_oauth_scopes.iter().any(|allowed| allowed == scope);
+    let remaining: Vec<&str> = granted.split(' ').filter(is_allowed).collect();
+    match settings.may_use_oauth() && !remaining.is_empty() {
+        true => Ok(remaining.join(" ")),
+        false => Err(not_authorized("Refresh Token has been revoked")),
+    }
 }
 
 /// Checks that a client may refresh in this way.

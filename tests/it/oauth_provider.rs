@@ -463,6 +463,44 @@ async fn a_session_signs_in_to_the_clients_of_its_own_pool_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_has_the_scopes_that_the_client_still_has() {
+    let scene = Scene::start().await;
+    let mut boto = scene.api.boto();
+    let pool = text(&create(&mut boto, json!({}))["Id"]);
+    let members = |scopes: Value, is_allowed: bool| {
+        json!({
+            "UserPoolId": pool, "ClientName": "app", "CallbackURLs": ["https://other.example/cb"],
+            "AllowedOAuthFlows": ["code"], "AllowedOAuthFlowsUserPoolClient": is_allowed,
+            "AllowedOAuthScopes": scopes, "SupportedIdentityProviders": ["COGNITO"],
+            "ExplicitAuthFlows": ["ALLOW_REFRESH_TOKEN_AUTH"],
+        })
+    };
+    let request = members(json!(["openid", "email", "phone"]), true);
+    let client = text(&ok(&mut boto, "CreateUserPoolClient", request)["UserPoolClient"]["ClientId"]);
+    create_user(&mut boto, &pool, "ada");
+    let own = [("client_id", &*client), ("redirect_uri", "https://other.example/cb")];
+    let asked = scene.authorize(&[&own[..], &[("scope", "openid email phone")]].concat());
+    let back = scene.sign_in(&scene.visitor(), &asked).await;
+    let (_, tokens) = scene.redeem(&parameter(&back, "code").unwrap(), &own).await;
+    let token = text(&tokens["refresh_token"]);
+    let fields = [("grant_type", "refresh_token"), ("client_id", &*client), ("refresh_token", &*token)];
+    let mut change = |scopes: Value, is_allowed: bool| {
+        let mut request = members(scopes, is_allowed);
+        request["ClientId"] = json!(client);
+        ok(&mut boto, "UpdateUserPoolClient", request);
+    };
+    let wait = async || tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    let scope_of = |tokens: &Value| text(&claims(&text(&tokens["access_token"]))["scope"]);
+    assert_eq!(scope_of(&scene.token(&fields).await.1), "openid email phone");
+    change(json!(["openid", "phone"]), true);
+    wait().await;
+    assert_eq!(scope_of(&scene.token(&fields).await.1), "openid phone");
+    change(json!(["openid", "phone"]), false);
+    wait().await;
+    assert_eq!(scene.token(&fields).await.1["error"], "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_challenge_of_a_page_gives_no_tokens_at_the_api() {
     let scene = Scene::start().await;
     let mut boto = scene.api.boto();

@@ -21,7 +21,7 @@ pub const OPERATIONS: &[Operation] = operations! {
 };
 
 /// The scope of tokens that the API issues.
-const SCOPE: &str = "aws.cognito.signin.user.admin";
+const SCOPE: &str = crate::directory::API_SCOPE;
 /// The prefix of attributes in `NEW_PASSWORD_REQUIRED`.
 const ATTRIBUTE_PREFIX: &str = "userAttributes.";
 
