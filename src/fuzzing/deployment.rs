@@ -31,6 +31,8 @@ const POLICY: &str = r#"{ "Version": "2012-10-17",
 pub struct Deployment {
     /// The state.
     pub app: Arc<AppState>,
+    /// The clock, which stands still by itself.
+    pub clock: Arc<ManualClock>,
     /// The runtime.
     pub runtime: Runtime,
 }
@@ -42,8 +44,9 @@ impl Deployment {
     /// Panics if the folder or the database cannot be created.
     pub fn start() -> Self {
         let runtime = Runtime::new().expect("the runtime starts");
-        let app = Arc::new(runtime.block_on(state()));
-        Self { app, runtime }
+        let clock = Arc::new(ManualClock::new(NOW));
+        let app = Arc::new(runtime.block_on(state(clock.clone())));
+        Self { app, clock, runtime }
     }
 }
 
@@ -65,9 +68,9 @@ fn folder() -> PathBuf {
     folder
 }
 
-async fn state() -> AppState {
+async fn state(clock: Arc<ManualClock>) -> AppState {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW));
+    let clock: Arc<dyn Clock> = clock;
     let folder = folder();
     let ring = Arc::new(KeyRing::new(&MasterKey::random(&*entropy)));
     let url = StoreUrl::Sqlite(folder.join("narthex.db"));
