@@ -305,8 +305,8 @@ async fn an_account_that_has_a_user_is_not_linked() {
         .arg(&narthex.file)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && told.contains("would lose the password"), "{told}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && printed.contains("would lose the password"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,10 +164,10 @@ fn in_cli(cli: &Cli<'_>, operation: &str, request: &Value) -> Raised {
         command.push(c.to_ascii_lowercase());
         command
     });
-    let told = cli.run(&[&command, "--cli-input-json", &request.to_string()]).unwrap_err();
+    let printed = cli.run(&[&command, "--cli-input-json", &request.to_string()]).unwrap_err();
     let (exception, rest) =
-        told.split_once("An error occurred (").and_then(|(_, rest)| rest.split_once(')')).expect(&told);
-    let (_, message) = rest.split_once("operation: ").expect(&told);
+        printed.split_once("An error occurred (").and_then(|(_, rest)| rest.split_once(')')).expect(&printed);
+    let (_, message) = rest.split_once("operation: ").expect(&printed);
     (exception.to_owned(), message.trim().to_owned())
 }
 

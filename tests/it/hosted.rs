@@ -13,7 +13,7 @@ async fn a_user_signs_up_confirms_and_reaches_the_app() {
     let page = visitor.open(&scene.app).await;
     page.assert_shows("to continue to");
     let sign_up = visitor.open(&page.link("Create an account")).await;
-    // What is missing or wrong is said beside its field, and what was typed stays.
+    // A problem is shown beside its field, and the typed values stay.
     let typed = [("username", "ada"), ("attribute.email", "ada@example.com")];
     let weak = visitor.submit(&sign_up, &[&typed[..], &[("password", "short")]].concat()).await;
     weak.assert_shows("The password does not meet the rules.");
