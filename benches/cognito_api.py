@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures sign-ins with Secure Remote Password, GetUser and ListUsers of the Cognito API, in turn at Narthex, moto_server and
-MiniStack; the result is put into benches/RESULTS.md.
+"""Measures sign-ins, refreshes, GetUser and ListUsers of the Cognito API, in turn at Narthex, moto_server and MiniStack, and
+argon2id alone; the result is put into benches/RESULTS.md.
 
 usage: benches/cognito_api.py NARTHEX PYTHON [ROUNDS]
 
-PYTHON is that of an environment with moto and MiniStack. Each server has one core and the client another one. The numbers
+PYTHON is that of an environment with moto, MiniStack and argon2-cffi. Each server has one core and the client another one. The numbers
 are requests per second of the server's CPU time, which neither the client's speed nor other programs determine. moto does
 not check the proof of Secure Remote Password, and neither moto nor MiniStack hashes passwords. Narthex alone uses TLS and
 writes to a disk."""
@@ -33,7 +33,16 @@ KEY = ("AKIABENCHMARK0000001", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 REGION, PASSWORD = "us-east-1", "Correct-Horse-7-Battery"
 USERS = 100
 # Calls of a round.
-CALLS = {"SRP sign-in": 40, "GetUser": 1500, "ListUsers": 800}
+CALLS = {"SRP sign-in": 40, "password sign-in": 40, "refresh": 400, "GetUser": 1500, "ListUsers": 800}
+# The hashing of a password as Narthex does it (OWASP's parameters), once for each second of CPU time.
+ARGON2ID = """
+import time
+from argon2.low_level import Type, hash_secret_raw
+calls, begun = 60, time.process_time()
+for _ in range(calls):
+    hash_secret_raw(b"Correct-Horse-7-Battery", bytes(16), time_cost=2, memory_cost=19456, parallelism=1, hash_len=32, type=Type.ID)
+print(calls / (time.process_time() - begun))
+"""
 # RFC 5054, the group of 3072 bits (RFC 3526).
 N = int(
     "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B302B0A6"
@@ -105,17 +114,19 @@ class Server:
 
     def fill(self):
         self.pool = self.call("CreateUserPool", {"PoolName": "people", "AutoVerifiedAttributes": ["email"]}, True)["UserPool"]["Id"]
-        client = {"UserPoolId": self.pool, "ClientName": "app", "ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH"]}
+        client = {"UserPoolId": self.pool, "ClientName": "app", "ExplicitAuthFlows": [
+            f"ALLOW_{flow}_AUTH" for flow in ("USER_SRP", "USER_PASSWORD", "REFRESH_TOKEN")]}
         self.client = self.call("CreateUserPoolClient", client, True)["UserPoolClient"]["ClientId"]
         for number in range(USERS):
             email = [{"Name": "email", "Value": f"user{number}@example.com"}]
             user = {"UserPoolId": self.pool, "Username": f"user{number}"}
             self.call("AdminCreateUser", {**user, "UserAttributes": email, "MessageAction": "SUPPRESS"}, True)
             self.call("AdminSetUserPassword", {**user, "Password": PASSWORD, "Permanent": True}, True)
-        self.access = self.sign_in(0)
+        tokens = self.sign_in(0)
+        self.access, self.refresh = tokens["AccessToken"], tokens["RefreshToken"]
 
     def sign_in(self, number):
-        """Signs in as a user. Returns the access token."""
+        """Signs in as a user with Secure Remote Password. Returns the tokens."""
         small_a = secrets.randbits(256)
         big_a = pow(2, small_a, N)
         name = f"user{number % USERS}"
@@ -127,11 +138,19 @@ class Server:
         responses = {"USERNAME": challenge["USERNAME"], "PASSWORD_CLAIM_SECRET_BLOCK": challenge["SECRET_BLOCK"],
                      "PASSWORD_CLAIM_SIGNATURE": proof, "TIMESTAMP": stamp}
         answer = {"ClientId": self.client, "ChallengeName": "PASSWORD_VERIFIER", "ChallengeResponses": responses}
-        return self.call("RespondToAuthChallenge", answer)["AuthenticationResult"]["AccessToken"]
+        return self.call("RespondToAuthChallenge", answer)["AuthenticationResult"]
+
+    def authenticate(self, flow, parameters):
+        request = {"ClientId": self.client, "AuthFlow": flow, "AuthParameters": parameters}
+        assert self.call("InitiateAuth", request)["AuthenticationResult"]["AccessToken"]
 
     def run(self, kind, number):
         if kind == "SRP sign-in":
             self.sign_in(number)
+        elif kind == "password sign-in":
+            self.authenticate("USER_PASSWORD_AUTH", {"USERNAME": f"user{number % USERS}", "PASSWORD": PASSWORD})
+        elif kind == "refresh":
+            self.authenticate("REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": self.refresh})
         elif kind == "GetUser":
             self.call("GetUser", {"AccessToken": self.access})
         else:
@@ -228,10 +247,16 @@ name = "declared"
     return [own, peer, other]
 
 
-def measure(servers, rounds):
-    """The requests per CPU second of each server and kind, round by round."""
-    rates = {(server.name, kind): [] for server in servers for kind in CALLS}
+def hashes(python):
+    """The hashes of argon2id per CPU second, on the servers' core."""
+    return float(subprocess.check_output(["taskset", "-c", "0", python, "-c", ARGON2ID]))
+
+
+def measure(servers, python, rounds):
+    """The requests per CPU second of each server and kind, and the hashes of argon2id, round by round."""
+    rates = {(server.name, kind): [] for server in servers for kind in CALLS} | {"argon2id": []}
     for _ in range(rounds):
+        rates["argon2id"].append(hashes(python))
         for kind, calls in CALLS.items():
             for server in servers:
                 for number in range(5):
@@ -254,6 +279,10 @@ def report(servers, rates, rounds):
             of = rates[server.name, kind]
             cells.append(f"{statistics.median(of):.0f} ({min(of):.0f} to {max(of):.0f})")
         lines.append(f"| {server.name} | " + " | ".join(cells) + " |")
+    raw, own = statistics.median(rates["argon2id"]), servers[0].name
+    share = {kind: statistics.median(rates[own, kind]) / raw for kind in ("password sign-in", "SRP sign-in")}
+    lines += ["", f"argon2id alone (libargon2, the same parameters and core): {raw:.1f} hashes per second of CPU time. To that, {own}'s "
+              f"sign-ins with a password: {share['password sign-in']:.2f}; with Secure Remote Password: {share['SRP sign-in']:.2f}."]
     return "\n".join(lines) + "\n"
 
 
@@ -274,7 +303,7 @@ def main():
             for server in servers:
                 server.wait()
                 server.fill()
-            text = report(servers, measure(servers, rounds), rounds)
+            text = report(servers, measure(servers, python, rounds), rounds)
         finally:
             for server in servers:
                 server.process.terminate()

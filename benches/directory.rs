@@ -169,6 +169,13 @@ async fn import(store: &Store, pool: &Pool, users: usize) {
     println!("\nImport: {:.0} users a second.", users as f64 / begun.elapsed().as_secs_f64());
 }
 
+/// Returns the most memory that this process has used, in KiB.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 async fn size(engine: &Engine) -> u64 {
     if let StoreUrl::Sqlite(path) = &engine.url {
         let mut connection = engine.connect().await;
@@ -211,6 +218,7 @@ async fn main() {
             size(&engine).await >> 20
         );
         measure(&store, &ring, &pool, users).await;
+        println!("\nMemory of this process, at most: {} MiB.", peak_memory() >> 10);
         import(&store, &pool, users).await;
         store.close().await;
     }
