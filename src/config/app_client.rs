@@ -44,6 +44,7 @@ pub(super) const SECTION: Section = Section {
         KEYS[8],
         KEYS[9],
         KEYS[10],
+        KEYS[11],
     ],
 };
 const NAME: Key<String> = Key::new(

@@ -32,7 +32,7 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
 
 /// The keys, for the section of app clients.
-pub(super) const KEYS: [&dyn Declared; 11] = [
+pub(super) const KEYS: [&dyn Declared; 12] = [
     &FLOWS,
     &ID_TOKEN_VALIDITY,
     &REFRESH_TOKEN_VALIDITY,
@@ -44,6 +44,7 @@ pub(super) const KEYS: [&dyn Declared; 11] = [
     &CALLBACK_URLS,
     &LOGOUT_URLS,
     &IDENTITY_PROVIDERS,
+    &REQUIRE_PUSHED_REQUESTS,
 ];
 const FLOWS: Key<Vec<String>> = Key::new(
     "auth_flows",
@@ -103,6 +104,12 @@ const IDENTITY_PROVIDERS: Key<Vec<String>> = Key::new(
      the pool.",
 )
 .default("[\"COGNITO\"]");
+const REQUIRE_PUSHED_REQUESTS: Key<bool> = Key::new(
+    "require_pushed_requests",
+    FLAG,
+    "Whether the client must send its authorization requests to `/oauth2/par` first (RFC 9126).",
+)
+.default("false");
 const URLS: Type<Vec<String>> = Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(urls(item)));
 
 /// The settings of an app client for the sign-in of users.
@@ -131,6 +138,8 @@ pub struct ClientSignIn {
     pub logout_urls: Vec<String>,
     /// The providers that users can choose; [`LOCAL_PROVIDER`] for a password of the pool.
     pub identity_providers: Vec<String>,
+    /// Whether the client must push its authorization requests.
+    pub require_pushed_requests: bool,
 }
 
 impl ClientSignIn {
@@ -147,6 +156,7 @@ impl ClientSignIn {
         let callback_urls = table.read(&CALLBACK_URLS).unwrap_or_default();
         let logout_urls = table.read(&LOGOUT_URLS).unwrap_or_default();
         let identity_providers = table.read(&IDENTITY_PROVIDERS);
+        let require_pushed_requests = table.read(&REQUIRE_PUSHED_REQUESTS);
         if auth_flows.len() > 1 && auth_flows.iter().any(|flow| flow == "ALLOW_CLIENT_TOKEN_AUTH") {
             table.report(
                 "ALLOW_CLIENT_TOKEN_AUTH excludes every other flow",
@@ -165,6 +175,7 @@ impl ClientSignIn {
             callback_urls,
             logout_urls,
             identity_providers: identity_providers?,
+            require_pushed_requests: require_pushed_requests?,
         })
     }
 }

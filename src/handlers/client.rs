@@ -35,6 +35,11 @@ struct Presented {
 }
 
 impl<'a> AuthenticatedClient<'a> {
+    /// Returns the request's form, which holds the client's credentials.
+    pub fn form(&self) -> &Form {
+        &self.form
+    }
+
     /// Returns a parameter of the request's form.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.form.get(name).map(String::as_str)

@@ -82,6 +82,8 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
         "userinfo_endpoint": url("/oauth2/userInfo"),
         "revocation_endpoint": url("/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
+        "pushed_authorization_request_endpoint": url("/oauth2/par"),
+        "require_pushed_authorization_requests": false,
         "end_session_endpoint": url("/logout"),
         "jwks_uri": format!("{}/.well-known/jwks.json", catalogue.config.pool_url(&pool.id)),
         "response_types_supported": ["code"],

@@ -89,7 +89,13 @@ impl RequestData {
             .filter(|(name, _)| name == "lang" || name == "ui_locales")
             .map(|(_, value)| value)
             .collect();
-        let asked = asked.iter().flat_map(|value| value.split(' '));
+        self.texts_of(&asked.join(" "))
+    }
+
+    /// Returns the texts in the first of the languages `asked`, which are separated by spaces, or
+    /// in the browser's.
+    pub fn texts_of(&self, asked: &str) -> &'static Texts {
+        let asked = asked.split(' ').filter(|language| !language.is_empty());
         let accepted = accepted_languages(self.header("accept-language").unwrap_or_default());
         Texts::of(&asked.chain(accepted).take(MAX_LANGUAGES).collect::<Vec<_>>())
     }

@@ -74,6 +74,8 @@ pub struct AppClientSettings {
     pub logout_urls: Vec<String>,
     /// The identity providers that users of the client may choose; `COGNITO` is the pool itself.
     pub identity_providers: Vec<String>,
+    /// Whether the client must push its authorization requests (RFC 9126, section 6).
+    pub require_pushed_requests: bool,
     /// Members of Cognito's API that have no effect here, or whose form the other settings do not
     /// hold. Responses repeat them.
     pub kept: Members,
@@ -124,6 +126,7 @@ impl Default for AppClientSettings {
             default_redirect_uri: None,
             logout_urls: Vec::new(),
             identity_providers: vec!["COGNITO".to_owned()],
+            require_pushed_requests: false,
             kept: Members::new(),
         }
     }

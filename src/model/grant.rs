@@ -47,4 +47,27 @@ pub struct AuthorizationRequest {
     /// The `nonce` (OpenID Connect Core 1.0, section 3.1.2.1); empty if the client sent none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nonce: String,
+    /// The `request_uri` of a pushed request (RFC 9126, section 2.2); empty if the browser brought
+    /// the parameters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request_uri: String,
+}
+
+/// An authorization request that the client sent to the server itself (RFC 9126).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedRequest {
+    /// SHA-256 of the random part of the `request_uri`.
+    pub hash: [u8; 32],
+    /// The app client that sent it.
+    pub client_id: String,
+    /// The parameters, form-encoded.
+    pub parameters: String,
+    /// When it was sent.
+    pub created_at: Timestamp,
+    /// Whether a browser has opened it.
+    pub is_started: bool,
+    /// Whether a code was issued for it.
+    pub is_used: bool,
+    /// The end of the sign-in that it began.
+    pub expires_at: Timestamp,
 }

@@ -24,6 +24,7 @@ mod pool_domains;
 mod pools;
 mod provider_tokens;
 mod purge;
+mod pushed_requests;
 mod refresh_families;
 mod replay;
 mod resource_servers;

@@ -89,6 +89,7 @@ mod policies_beside;
 mod policy_grammar;
 mod pools;
 mod provider_answers;
+mod pushed_requests;
 mod reload;
 mod replay;
 mod reverse_proxies;

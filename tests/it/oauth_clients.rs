@@ -84,6 +84,21 @@ async fn pyoidc() {
     live("pyoidc", "server", "RS256", Gaps { iss: false, revocation: true }).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn libraries_push_their_requests() {
+    for (name, client) in [("openid-client", "server"), ("oauth4webapi", "spa")] {
+        let provider = Provider::start("ES256", CALLBACK, SIGNED_OUT);
+        let mut config = provider.config(client);
+        config["pushed"] = json!(true);
+        let mut library = provider.library_with(name, config);
+        let authorize = text(&library.done(json!({ "do": "authorize" })));
+        assert!(authorize.contains("request_uri=urn") && !authorize.contains("redirect_uri"), "{authorize}");
+        let response = provider.sign_in(&provider.visitor(), &authorize).await;
+        let tokens = library.done(json!({ "do": "callback", "url": response }));
+        assert_eq!(tokens["claims"]["email"], "ada@example.com");
+    }
+}
+
 /// Of an unchanged client; that sign-out ends the session is also a part of each library's test.
 #[tokio::test(flavor = "multi_thread")]
 async fn pain_6_a_client_ends_the_pools_session_and_its_length_is_a_setting() {

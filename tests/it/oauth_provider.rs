@@ -1,146 +1,13 @@
 //! The OAuth 2.0 and OpenID provider of a user pool: authorization codes, tokens, errors, sign-out.
 
-use crate::support::aws::{Api, Boto, claims, create, ok, text};
+use crate::support::aws::{claims, create, ok, text};
 use crate::support::hosted::Page;
-use crate::support::mail::MailServer;
-use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, assert_status, redirect_target};
+use crate::support::oauth::{CALLBACK, PASSWORD, SECRET, Scene, VERIFIER, answer, create_user, parameter};
+use crate::support::visitor::{assert_status, redirect_target};
 use narthex::token::challenge;
-use reqwest::{Response, Url};
+use reqwest::Url;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-const PASSWORD: &str = "Correct-Horse-7-Battery";
-const SECRET: &str = "a-secret-of-more-than-22-characters";
-const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-0";
-const CALLBACK: &str = "https://spa.example/callback";
-const POOL: &str = r#"
-[[user_pool]]
-name = "declared"
-signing_algorithm = "ES256"
-password_sign_in = true
-[[user_pool.client]]
-name = "spa"
-id = "spa"
-allowed_oauth_flows = ["code"]
-allowed_oauth_scopes = ["openid", "email", "profile"]
-callback_urls = ["https://spa.example/callback", "https://spa.example/other?a=b", "myapp://signed-in"]
-logout_urls = ["https://spa.example/bye"]
-refresh_rotation_grace = 0
-[[user_pool.client]]
-name = "server"
-id = "server"
-secret = "a-secret-of-more-than-22-characters"
-allowed_oauth_flows = ["code"]
-allowed_oauth_scopes = ["openid", "aws.cognito.signin.user.admin"]
-callback_urls = ["https://server.example/callback"]
-[[user_pool.client]]
-name = "api"
-id = "api"
-auth_flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
-callback_urls = ["https://api.example/callback"]
-"#;
-
-/// A deployment with the user `ada`.
-struct Scene {
-    api: Api,
-    auth: String,
-    app: String,
-    _upstream: Upstream,
-}
-
-impl Scene {
-    async fn start() -> Self {
-        let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
-        let narthex = Api::builder(&mail, POOL).route("app", upstream.port, "").start();
-        let (auth, app) = (narthex.origin("auth"), format!("{}/", narthex.origin("app")));
-        let scene = Self { api: Api { narthex, mail }, auth, app, _upstream: upstream };
-        let mut boto = scene.api.boto();
-        create_user(&mut boto, &scene.api.pool_id(), "ada");
-        scene
-    }
-
-    fn visitor(&self) -> Visitor {
-        Visitor::new(&self.api.narthex)
-    }
-
-    /// Returns the address of an authorization request: the parameters, or others in their place. A
-    /// parameter with an empty value is left out.
-    fn authorize(&self, others: &[(&str, &str)]) -> String {
-        let challenge = challenge(VERIFIER);
-        let usual = [
-            ("response_type", "code"),
-            ("client_id", "spa"),
-            ("redirect_uri", CALLBACK),
-            ("scope", "openid email"),
-            ("state", "s-1 &x"),
-            ("nonce", "n-1"),
-            ("code_challenge", &*challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        let mut url = Url::parse(&format!("{}/oauth2/authorize", self.auth)).unwrap();
-        let is_other = |name: &str| others.iter().any(|(other, _)| *other == name);
-        let kept = usual.into_iter().filter(|(name, _)| !is_other(name));
-        let all = kept.chain(others.iter().copied()).filter(|(_, value)| !value.is_empty());
-        url.query_pairs_mut().extend_pairs(all);
-        url.into()
-    }
-
-    /// Signs `ada` in at an authorization request, and returns where the browser is sent.
-    async fn sign_in(&self, visitor: &Visitor, authorize: &str) -> Url {
-        let page = visitor.open(authorize).await;
-        let onward = visitor.submit_onward(&page, &[("username", "ada"), ("password", PASSWORD)]).await;
-        onward.parse().unwrap()
-    }
-
-    /// Calls the token endpoint.
-    async fn token(&self, fields: &[(&str, &str)]) -> (u16, Value) {
-        let client = self.visitor().client;
-        answer(client.post(format!("{}/oauth2/token", self.auth)).form(fields).send().await.unwrap()).await
-    }
-
-    async fn redeem(&self, code: &str, others: &[(&str, &str)]) -> (u16, Value) {
-        let usual = [
-            ("grant_type", "authorization_code"),
-            ("client_id", "spa"),
-            ("redirect_uri", CALLBACK),
-            ("code", code),
-            ("code_verifier", VERIFIER),
-        ];
-        let is_other = |name: &str| others.iter().any(|(other, _)| *other == name);
-        let kept = usual.into_iter().filter(|(name, _)| !is_other(name));
-        let all: Vec<_> = kept.chain(others.iter().copied()).filter(|(_, value)| !value.is_empty()).collect();
-        self.token(&all).await
-    }
-
-    async fn user_info(&self, token: &Value) -> (u16, Value) {
-        let client = self.visitor().client;
-        let request = client.get(format!("{}/oauth2/userInfo", self.auth)).bearer_auth(text(token));
-        answer(request.send().await.unwrap()).await
-    }
-}
-
-async fn answer(response: Response) -> (u16, Value) {
-    (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
-}
-
-fn create_user(boto: &mut Boto, pool: &str, name: &str) {
-    let attributes = json!([
-        { "Name": "email", "Value": format!("{name}@example.com") },
-        { "Name": "email_verified", "Value": "true" },
-        { "Name": "given_name", "Value": "Ada" },
-    ]);
-    let request = json!({
-        "UserPoolId": pool, "Username": name, "UserAttributes": attributes, "MessageAction": "SUPPRESS",
-    });
-    ok(boto, "AdminCreateUser", request);
-    let set = json!({ "UserPoolId": pool, "Username": name, "Password": PASSWORD, "Permanent": true });
-    ok(boto, "AdminSetUserPassword", set);
-}
-
-fn parameter(url: &Url, name: &str) -> Option<String> {
-    url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_client_gets_tokens_refreshes_and_revokes() {
@@ -619,6 +486,7 @@ async fn the_discovery_document_names_what_works() {
         ("revocation_endpoint", "/oauth2/revoke"),
         ("end_session_endpoint", "/logout"),
         ("introspection_endpoint", "/oauth2/introspect"),
+        ("pushed_authorization_request_endpoint", "/oauth2/par"),
     ] {
         assert_eq!(document[name], format!("{}{path}", scene.auth), "{name}");
         let response = client.get(text(&document[name])).send().await.unwrap();

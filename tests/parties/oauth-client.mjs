@@ -16,7 +16,7 @@ dns.lookup = (host, options, callback) =>
 const tokensOf = ({ id_token, access_token, scope }) => ({ id: id_token, access: access_token, scope });
 
 // openid-client 6, as a confidential client.
-async function openidClient({ issuer, clientId, secret, algorithm, redirectUri, signedOut, scope }) {
+async function openidClient({ issuer, clientId, secret, algorithm, redirectUri, signedOut, scope, pushed }) {
   const metadata = { id_token_signed_response_alg: algorithm, client_secret: secret };
   const config = await openid.discovery(new URL(issuer), clientId, metadata, openid.ClientSecretBasic(secret));
   let checks, tokens;
@@ -29,7 +29,8 @@ async function openidClient({ issuer, clientId, secret, algorithm, redirectUri, 
         idTokenExpected: true,
         maxAge: 3600,
       };
-      return openid.buildAuthorizationUrl(config, {
+      const build = pushed ? openid.buildAuthorizationUrlWithPAR : openid.buildAuthorizationUrl;
+      const url = await build(config, {
         redirect_uri: redirectUri,
         scope,
         state: checks.expectedState,
@@ -37,7 +38,8 @@ async function openidClient({ issuer, clientId, secret, algorithm, redirectUri, 
         max_age: '3600',
         code_challenge: await openid.calculatePKCECodeChallenge(checks.pkceCodeVerifier),
         code_challenge_method: 'S256',
-      }).href;
+      });
+      return url.href;
     },
     callback: async ({ url }) => {
       tokens = await openid.authorizationCodeGrant(config, new URL(url), checks);
@@ -61,7 +63,7 @@ async function openidClient({ issuer, clientId, secret, algorithm, redirectUri, 
 }
 
 // oauth4webapi, as a public client.
-async function oauth4webapi({ issuer, clientId, algorithm, redirectUri, signedOut, scope }) {
+async function oauth4webapi({ issuer, clientId, algorithm, redirectUri, signedOut, scope, pushed }) {
   const of = new URL(issuer);
   const server = await oauth.processDiscoveryResponse(of, await oauth.discoveryRequest(of));
   const client = { client_id: clientId, id_token_signed_response_alg: algorithm };
@@ -75,6 +77,15 @@ async function oauth4webapi({ issuer, clientId, algorithm, redirectUri, signedOu
         client_id: clientId, redirect_uri: redirectUri, response_type: 'code', scope, state, nonce,
         code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
       };
+      if (pushed) {
+        const response = await oauth.pushedAuthorizationRequest(
+          server, client, oauth.None(), new URLSearchParams(parameters),
+        );
+        const { request_uri } = await oauth.processPushedAuthorizationResponse(server, client, response);
+        url.searchParams.set('client_id', clientId);
+        url.searchParams.set('request_uri', request_uri);
+        return url.href;
+      }
       for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
       return url.href;
     },

@@ -2,11 +2,13 @@
 
 mod attempts;
 mod client;
+mod pushed;
 mod request;
 mod response;
 
 pub use attempts::{expired_attempts, surplus_attempts};
 pub use client::{SignInClient, own_client};
+pub use pushed::push;
 pub use request::SignInRequest;
 pub use response::grant;
 
@@ -61,6 +63,9 @@ pub(super) fn page_url(
 
 /// Returns the parameters of a request.
 pub(super) fn request_parameters(request: &AuthorizationRequest) -> Vec<(&'static str, &str)> {
+    if !request.request_uri.is_empty() {
+        return vec![("client_id", &*request.client_id), ("request_uri", &*request.request_uri)];
+    }
     let scope = if request.scope.is_empty() { "openid" } else { &request.scope };
     let mut pairs = vec![
         ("response_type", "code"),

@@ -2,12 +2,13 @@
 //! Connect Core 1.0, section 3.1.2.1).
 
 use super::client::{self, SignInClient};
+use super::pushed;
 use super::response::response_url;
 use crate::catalogue::Catalogue;
 use crate::directory::{DirectoryError, ErrorKind};
 use crate::handlers::{AppState, Form, RequestData};
 use crate::model::{AppClientSettings, AuthorizationRequest};
-use crate::pages::{ErrorResponse, HttpResponse, see_other};
+use crate::pages::{ErrorResponse, HttpResponse, Texts, see_other};
 
 /// Maximum length of a login hint in bytes: an e-mail address has at most 254 characters (RFC 5321,
 /// errata 1690).
@@ -92,9 +93,6 @@ impl SignInRequest {
         needs_client: bool,
     ) -> Result<Self, AuthorizeError> {
         let mut form = info.parameters().ok_or(AuthorizeError::Page("a parameter comes twice"))?;
-        let plain =
-            |hint: &String| hint.len() <= MAX_LOGIN_HINT_LENGTH && !hint.chars().any(char::is_control);
-        let login_hint = form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain);
         let client_id = form.remove("client_id");
         let app_client = match client_id.as_deref().filter(|id| *id != catalogue.gateway_client) {
             Some(id) => {
@@ -104,34 +102,63 @@ impl SignInRequest {
             }
             None => None,
         };
-        let is_gateway = app_client.is_none();
-        let client = match app_client {
-            Some(client) => client,
-            None => client::gateway(app, catalogue).await.map_err(|error| failed(info, &error))?,
-        };
-        let mut read = Self {
-            client,
-            request: None,
-            provider: form.remove("identity_provider"),
-            login_hint,
-            prompt: Prompt::read(form.get("prompt").map_or("", String::as_str)),
-            max_age: form.get("max_age").and_then(|age| age.parse().ok()),
-            language: form.remove("lang").or_else(|| form.remove("ui_locales")),
-        };
+        if let Some(client) = app_client {
+            let form = pushed::resolve(app, info, &client, form).await?;
+            let read = Self::of_client(catalogue, client, form)?;
+            let is_pushed = read.request.as_ref().is_some_and(|request| !request.request_uri.is_empty());
+            // RFC 9126, section 5: "indicating whether the authorization server accepts
+            // authorization request data only via PAR".
+            return match read.client.of.client.settings.require_pushed_requests && !is_pushed {
+                true => Err(read.error("invalid_request", "the client must push its requests")),
+                false => Ok(read),
+            };
+        }
+        let client = client::gateway(app, catalogue).await.map_err(|error| failed(info, &error))?;
+        let mut read = Self::of_form(client, &mut form);
         if !needs_client && client_id.is_none() && !form.contains_key("redirect_uri") {
             return Ok(read);
         }
         let client_id = client_id.ok_or(AuthorizeError::Page("client_id is missing"))?;
-        if is_gateway {
-            read.request = Some(gateway_request(catalogue, form, client_id)?);
-            return Ok(read);
-        }
+        read.request = Some(gateway_request(catalogue, form, client_id)?);
+        Ok(read)
+    }
+
+    /// Reads the request of an app client.
+    ///
+    /// # Errors
+    /// Returns the reason for which it is refused.
+    pub fn of_client(
+        catalogue: &Catalogue,
+        client: SignInClient,
+        mut form: Form,
+    ) -> Result<Self, AuthorizeError> {
+        let mut read = Self::of_form(client, &mut form);
         let by_identifier = form
             .remove("idp_identifier")
             .and_then(|domain| read.client.provider_of(catalogue, &format!("@{domain}")));
         read.provider = read.provider.or(by_identifier);
         read.request = Some(client_request(&read, form)?);
         Ok(read)
+    }
+
+    /// Reads what the requests of all clients have.
+    fn of_form(client: SignInClient, form: &mut Form) -> Self {
+        let plain =
+            |hint: &String| hint.len() <= MAX_LOGIN_HINT_LENGTH && !hint.chars().any(char::is_control);
+        Self {
+            client,
+            request: None,
+            provider: form.remove("identity_provider"),
+            login_hint: form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain),
+            prompt: Prompt::read(form.get("prompt").map_or("", String::as_str)),
+            max_age: form.get("max_age").and_then(|age| age.parse().ok()),
+            language: form.remove("lang").or_else(|| form.remove("ui_locales")),
+        }
+    }
+
+    /// Returns the texts of the pages: in the language that the client asks for, or the browser's.
+    pub fn texts(&self, info: &RequestData) -> &'static Texts {
+        info.texts_of(self.language.as_deref().unwrap_or_default())
     }
 
     /// Returns an error that the request is answered with.
@@ -222,7 +249,12 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
         return Err(AuthorizeError::Page("redirect_uri is not one of the client's"));
     }
     let client_id = of.client.id.clone();
-    let request = AuthorizationRequest { client_id, redirect_uri, ..AuthorizationRequest::default() };
+    let request_uri = match form.get("request_uri").is_some_and(|uri| pushed::is_pushed(uri)) {
+        true => form.remove("request_uri").unwrap_or_default(),
+        false => String::new(),
+    };
+    let request =
+        AuthorizationRequest { client_id, redirect_uri, request_uri, ..AuthorizationRequest::default() };
     let request = read_response_type(issuer, request, &mut form)?;
     let invalid = |description| refuse(issuer, &request, "invalid_request", description);
     if !settings.may_use_oauth() || !settings.allowed_oauth_flows.iter().any(|flow| flow == "code") {

@@ -1,5 +1,6 @@
 //! Authorization responses (RFC 6749, section 4.1.2).
 
+use super::pushed;
 use crate::handlers::{AppState, RequestData, unavailable};
 use crate::model::{AuthorizationRequest, Session};
 use crate::pages::ErrorResponse;
@@ -23,7 +24,7 @@ pub fn response_url(
 /// client.
 ///
 /// # Errors
-/// The database fails.
+/// A pushed request was used before; the database fails.
 pub async fn grant(
     app: &AppState,
     info: &RequestData,
@@ -32,11 +33,24 @@ pub async fn grant(
     session: &Session,
 ) -> Result<String, ErrorResponse> {
     let (now, entropy) = (app.clock.now(), &*app.entropy);
+    let pushed = pushed::hash_of(&request.request_uri);
     let code: Result<_, StoreError> = app
         .store
-        .transaction(|tx| Box::pin(async move { token::issue(tx, request, session, now, entropy).await }))
+        .transaction(|tx| {
+            Box::pin(async move {
+                let is_first = match &pushed {
+                    Some(hash) => tx.use_pushed_request(hash).await?,
+                    None => request.request_uri.is_empty(),
+                };
+                match is_first {
+                    true => token::issue(tx, request, session, now, entropy).await.map(Some),
+                    false => Ok(None),
+                }
+            })
+        })
         .await;
-    let code = code.map_err(|error| unavailable(info, &error))?.text();
+    let code = code.map_err(|error| unavailable(info, &error))?;
+    let code = code.ok_or_else(ErrorResponse::attempt_lost)?.text();
     let mut pairs = vec![("code", code.as_str())];
     if !request.state.is_empty() {
         pairs.push(("state", &request.state));

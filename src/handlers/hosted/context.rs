@@ -37,7 +37,7 @@ impl<'a> PageContext<'a> {
         if !request.client.has_passwords {
             return Err(ErrorResponse::not_found());
         }
-        Ok(Self { app, info, t: info.texts(), catalogue, request })
+        Ok(Self { app, info, t: request.texts(info), catalogue, request })
     }
 
     /// Reads the request and the fields of a page's form.

@@ -34,7 +34,7 @@ pub fn sign_in_page(
     request: &SignInRequest,
     shown: SignInForm<'_>,
 ) -> Handled {
-    let (client, t) = (&request.client, info.texts());
+    let (client, t) = (&request.client, request.texts(info));
     let of = request.request.as_ref();
     let language = request.language.as_deref().map(|language| ("lang", language));
     let url = |path: &str| page_url(catalogue, path, of, language.as_slice());
@@ -61,7 +61,7 @@ fn password_form(
     shown: SignInForm<'_>,
     action: String,
 ) -> Form {
-    let t = info.texts();
+    let t = request.texts(info);
     let has_domains = request.client.offered(catalogue).any(|provider| !provider.domains.is_empty());
     let name = name_field(&request.client.of.pool, t).value(shown.name);
     let password =

@@ -25,6 +25,7 @@ pub mod malicious_provider;
 pub mod model_cases;
 pub mod model_shapes;
 pub mod narthex;
+pub mod oauth;
 pub mod oauth_clients;
 pub mod odd_provider;
 pub mod orders;

@@ -89,7 +89,12 @@ impl Provider {
 
     /// A library in a process of its own.
     pub fn library(&self, name: &str, client: &str) -> Orders {
-        let config = self.config(client).to_string();
+        self.library_with(name, self.config(client))
+    }
+
+    /// A library with a configuration of its own.
+    pub fn library_with(&self, name: &str, config: Value) -> Orders {
+        let config = config.to_string();
         if ["authlib", "pyoidc"].contains(&name) {
             return Orders::python("oauth-client.py", &[name, &config]);
         }
