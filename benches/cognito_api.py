@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Measures sign-ins, refreshes, GetUser and ListUsers of the Cognito API, in turn at Narthex, moto_server and MiniStack, and
-argon2id alone; the result is put into benches/RESULTS.md.
+"""Measures sign-ins, refreshes, GetUser and ListUsers of the Cognito API, in turn at Narthex, moto_server and MiniStack, the
+sign-in page of Narthex and logins through it, and argon2id alone; the result is put into benches/RESULTS.md.
 
 usage: benches/cognito_api.py NARTHEX PYTHON [ROUNDS]
 
@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches" / "RESULTS.md"
@@ -34,6 +35,9 @@ REGION, PASSWORD = "us-east-1", "Correct-Horse-7-Battery"
 USERS = 100
 # Calls of a round.
 CALLS = {"SRP sign-in": 40, "password sign-in": 40, "refresh": 400, "GetUser": 1500, "ListUsers": 800}
+# What only Narthex has: the page, and a login from the authorization request to the tokens.
+OWN_CALLS = {"sign-in page": 1000, "code login": 40}
+CALLBACK = "https://app.example/callback"
 # The hashing of a password as Narthex does it (OWASP's parameters), once for each second of CPU time.
 ARGON2ID = """
 import time
@@ -115,7 +119,9 @@ class Server:
     def fill(self):
         self.pool = self.call("CreateUserPool", {"PoolName": "people", "AutoVerifiedAttributes": ["email"]}, True)["UserPool"]["Id"]
         client = {"UserPoolId": self.pool, "ClientName": "app", "ExplicitAuthFlows": [
-            f"ALLOW_{flow}_AUTH" for flow in ("USER_SRP", "USER_PASSWORD", "REFRESH_TOKEN")]}
+            f"ALLOW_{flow}_AUTH" for flow in ("USER_SRP", "USER_PASSWORD", "REFRESH_TOKEN")],
+                  "AllowedOAuthFlows": ["code"], "AllowedOAuthFlowsUserPoolClient": True, "AllowedOAuthScopes": ["openid"],
+                  "CallbackURLs": [CALLBACK], "SupportedIdentityProviders": ["COGNITO"]}
         self.client = self.call("CreateUserPoolClient", client, True)["UserPoolClient"]["ClientId"]
         for number in range(USERS):
             email = [{"Name": "email", "Value": f"user{number}@example.com"}]
@@ -144,7 +150,44 @@ class Server:
         request = {"ClientId": self.client, "AuthFlow": flow, "AuthParameters": parameters}
         assert self.call("InitiateAuth", request)["AuthenticationResult"]["AccessToken"]
 
+    def browse(self, method, path, fields=None):
+        """Sends a request of a browser without cookies. Returns the response and its body."""
+        body = urllib.parse.urlencode(fields) if fields else None
+        headers = {"Host": self.host, "Accept": "text/html"}
+        if fields:
+            headers |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": f"https://{self.host}"}
+        if self.connection is None:
+            self.connect()
+        self.connection.request(method, path, body, headers)
+        response = self.connection.getresponse()
+        text = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{self.name} {path}: {response.status} {text[:300]}")
+        return response, text
+
+    def log_in(self, number):
+        """Signs a user in through the page, and redeems the code."""
+        verifier = secrets.token_urlsafe(32)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+        query = urllib.parse.urlencode({
+            "client_id": self.client, "redirect_uri": CALLBACK, "response_type": "code", "scope": "openid", "state": "s",
+            "code_challenge": challenge, "code_challenge_method": "S256"})
+        self.browse("GET", f"/oauth2/authorize?{query}")
+        sent, _ = self.browse("POST", f"/login?{query}", {"username": f"user{number % USERS}", "password": PASSWORD})
+        back = urllib.parse.urlsplit(sent.getheader("refresh").removeprefix("0;url="))
+        code = urllib.parse.parse_qs(back.query)["code"][0]
+        _, tokens = self.browse("POST", "/oauth2/token", {
+            "grant_type": "authorization_code", "client_id": self.client, "redirect_uri": CALLBACK, "code": code,
+            "code_verifier": verifier})
+        assert json.loads(tokens)["id_token"]
+
     def run(self, kind, number):
+        if kind == "code login":
+            return self.log_in(number)
+        if kind == "sign-in page":
+            query = {"client_id": self.client, "redirect_uri": CALLBACK, "response_type": "code", "state": "s",
+                     "code_challenge": "c" * 43, "code_challenge_method": "S256"}
+            return self.browse("GET", f"/oauth2/authorize?{urllib.parse.urlencode(query)}")
         if kind == "SRP sign-in":
             self.sign_in(number)
         elif kind == "password sign-in":
@@ -254,11 +297,11 @@ def hashes(python):
 
 def measure(servers, python, rounds):
     """The requests per CPU second of each server and kind, and the hashes of argon2id, round by round."""
-    rates = {(server.name, kind): [] for server in servers for kind in CALLS} | {"argon2id": []}
+    rates = {(server.name, kind): [] for server in servers for kind in (CALLS | OWN_CALLS)} | {"argon2id": []}
     for _ in range(rounds):
         rates["argon2id"].append(hashes(python))
-        for kind, calls in CALLS.items():
-            for server in servers:
+        for kind, calls in (CALLS | OWN_CALLS).items():
+            for server in servers if kind in CALLS else servers[:1]:
                 for number in range(5):
                     server.run(kind, number)
                 before = server.cpu_seconds()
@@ -279,6 +322,9 @@ def report(servers, rates, rounds):
             of = rates[server.name, kind]
             cells.append(f"{statistics.median(of):.0f} ({min(of):.0f} to {max(of):.0f})")
         lines.append(f"| {server.name} | " + " | ".join(cells) + " |")
+    pages = {kind: statistics.median(rates[servers[0].name, kind]) for kind in OWN_CALLS}
+    lines += ["", f"{servers[0].name}'s pages, per second of CPU time: {pages['sign-in page']:.0f} sign-in pages, and "
+              f"{pages['code login']:.1f} logins with a password from the authorization request to the tokens."]
     raw, own = statistics.median(rates["argon2id"]), servers[0].name
     share = {kind: statistics.median(rates[own, kind]) / raw for kind in ("password sign-in", "SRP sign-in")}
     lines += ["", f"argon2id alone (libargon2, the same parameters and core): {raw:.1f} hashes per second of CPU time. To that, {own}'s "

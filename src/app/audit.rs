@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 30] = [
+const EVENTS: [Event; 33] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -25,6 +25,21 @@ const EVENTS: [Event; 30] = [
         name: "code_reused",
         fields: &["client_id", "pool", "request_id"],
         about: "An app client redeemed an authorization code twice: its tokens were ended.",
+    },
+    Event {
+        name: "consent_decided",
+        fields: &["client", "client_id", "is_allowed", "request_id", "scope", "sub"],
+        about: "A user was asked whether an app client may have scopes.",
+    },
+    Event {
+        name: "consent_withdrawn",
+        fields: &["client", "client_id", "request_id", "sub"],
+        about: "A user withdrew the consent to an app client, whose refresh tokens of that user ended.",
+    },
+    Event {
+        name: "device_decided",
+        fields: &["client", "client_id", "is_allowed", "request_id", "scope", "sub"],
+        about: "A user entered the code of a device, and allowed or denied it.",
     },
     Event {
         name: "user_created",

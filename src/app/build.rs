@@ -44,9 +44,9 @@ const CLIENT_FAILURE_EVERY: Duration = Duration::from_millis(200);
 /// Burst and interval of revocations per app client.
 const REVOCATIONS: u32 = 10_000;
 const REVOCATION_EVERY: Duration = Duration::from_millis(20);
-/// Burst and interval of pushed requests per app client or, of a public client, per address.
-const PUSHED_REQUESTS: u32 = 1000;
-const PUSHED_REQUEST_EVERY: Duration = Duration::from_millis(20);
+/// Burst and interval of requests that the database keeps, per app client or, of a public client, per address.
+const STORED_REQUESTS: u32 = 1000;
+const STORED_REQUEST_EVERY: Duration = Duration::from_millis(20);
 
 /// Maximum number of SAML messages per address that are being verified or are waiting.
 const SAML_MESSAGES: u32 = 16;
@@ -264,7 +264,7 @@ impl Basis {
             saml_messages: ConcurrencyLimiter::new(SAML_MESSAGES),
             client_failures: RateLimiter::new(clock.clone(), CLIENT_FAILURES, CLIENT_FAILURE_EVERY),
             client_revocations: RateLimiter::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
-            pushed_requests: RateLimiter::new(clock.clone(), PUSHED_REQUESTS, PUSHED_REQUEST_EVERY),
+            stored_requests: RateLimiter::new(clock.clone(), STORED_REQUESTS, STORED_REQUEST_EVERY),
             clock: clock.clone(),
             entropy: entropy.clone(),
         })

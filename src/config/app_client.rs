@@ -45,6 +45,8 @@ pub(super) const SECTION: Section = Section {
         KEYS[9],
         KEYS[10],
         KEYS[11],
+        KEYS[12],
+        KEYS[13],
     ],
 };
 const NAME: Key<String> = Key::new(
@@ -134,21 +136,22 @@ impl AppClient {
         let sign_in = ClientSignIn::read(table, attributes);
         // A public client has no secret: the users of an app can read any secret in it.
         let signs_in = |of: &ClientSignIn| !of.auth_flows.is_empty();
+        let is_device = sign_in.as_ref().is_some_and(|of| of.extensions.device_authorization);
         let is_public = !flows.contains(&OAuthFlow::ClientCredentials)
-            && (!flows.is_empty() || sign_in.as_ref().is_none_or(signs_in));
+            && (!flows.is_empty() || is_device || sign_in.as_ref().is_none_or(signs_in));
         let secrets = match is_public {
             true => Some(table.get(&SECRETS).map(|item| secrets(&item)).unwrap_or_default()),
             false => table.required(&SECRETS).map(|item| secrets(&item)),
         };
         let scopes = table.get(&ALLOWED_OAUTH_SCOPES);
         let validity = table.read(&ACCESS_TOKEN_VALIDITY);
-        match (&scopes, flows.is_empty()) {
+        match (&scopes, flows.is_empty() && !is_device) {
             (None, false) => table.report(
                 "an app client that may get tokens needs `allowed_oauth_scopes`",
                 "name the scopes: allowed_oauth_scopes = [\"photos/read\"]",
             ),
             (Some(item), true) => item.report(
-                "`allowed_oauth_scopes` has no effect without `allowed_oauth_flows`",
+                "`allowed_oauth_scopes` has no effect without `allowed_oauth_flows` or `device_authorization`",
                 "add allowed_oauth_flows = [\"client_credentials\"], or remove it",
             ),
             _ => {}
@@ -160,7 +163,8 @@ impl AppClient {
                 "name the address to which the sign-in leads: callback_urls = [\"https://app.example.com/callback\"]",
             );
         }
-        let scopes = scopes.map(|item| allowed_scopes(&item, known, has_code)).unwrap_or_default();
+        let scopes =
+            scopes.map(|item| allowed_scopes(&item, known, has_code || is_device)).unwrap_or_default();
         table.finish();
         Some(Self {
             name: name?,

@@ -9,6 +9,7 @@ use super::provider::{LOCAL_PROVIDER, provider_name};
 use super::reader::{Invalid, Table};
 use super::types::{FLAG, TEXTS};
 use crate::base::Duration;
+use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
 /// The flows of `InitiateAuth` that a client can allow, with their names in `ExplicitAuthFlows`.
@@ -32,7 +33,7 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
 
 /// The keys, for the section of app clients.
-pub(super) const KEYS: [&dyn Declared; 12] = [
+pub(super) const KEYS: [&dyn Declared; 14] = [
     &FLOWS,
     &ID_TOKEN_VALIDITY,
     &REFRESH_TOKEN_VALIDITY,
@@ -45,6 +46,8 @@ pub(super) const KEYS: [&dyn Declared; 12] = [
     &LOGOUT_URLS,
     &IDENTITY_PROVIDERS,
     &REQUIRE_PUSHED_REQUESTS,
+    &REQUIRE_CONSENT,
+    &DEVICE_AUTHORIZATION,
 ];
 const FLOWS: Key<Vec<String>> = Key::new(
     "auth_flows",
@@ -110,7 +113,33 @@ const REQUIRE_PUSHED_REQUESTS: Key<bool> = Key::new(
     "Whether the client must send its authorization requests to `/oauth2/par` first (RFC 9126).",
 )
 .default("false");
+const REQUIRE_CONSENT: Key<bool> = Key::new(
+    "require_consent",
+    FLAG,
+    "Whether a page asks users whether the client may have its scopes. For apps of others; the user can withdraw the \
+     consent at `/sessions`.",
+)
+.default("false");
+const DEVICE_AUTHORIZATION: Key<bool> = Key::new(
+    "device_authorization",
+    FLAG,
+    "Whether devices without a browser can sign users in through the client, with a code that the user enters at \
+     `/device` (RFC 8628).",
+)
+.default("false");
 const URLS: Type<Vec<String>> = Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(urls(item)));
+
+/// The settings of an app client that only the configuration file has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientExtensions {
+    /// Whether the client must push its authorization requests (RFC 9126, section 6).
+    pub require_pushed_requests: bool,
+    /// Whether users are asked whether the client may have its scopes.
+    pub require_consent: bool,
+    /// Whether devices without a browser may use the client (RFC 8628).
+    pub device_authorization: bool,
+}
 
 /// The settings of an app client for the sign-in of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +167,8 @@ pub struct ClientSignIn {
     pub logout_urls: Vec<String>,
     /// The providers that users can choose; [`LOCAL_PROVIDER`] for a password of the pool.
     pub identity_providers: Vec<String>,
-    /// Whether the client must push its authorization requests.
-    pub require_pushed_requests: bool,
+    /// Settings that Cognito's API does not have.
+    pub extensions: ClientExtensions,
 }
 
 impl ClientSignIn {
@@ -157,6 +186,8 @@ impl ClientSignIn {
         let logout_urls = table.read(&LOGOUT_URLS).unwrap_or_default();
         let identity_providers = table.read(&IDENTITY_PROVIDERS);
         let require_pushed_requests = table.read(&REQUIRE_PUSHED_REQUESTS);
+        let require_consent = table.read(&REQUIRE_CONSENT);
+        let device_authorization = table.read(&DEVICE_AUTHORIZATION);
         if auth_flows.len() > 1 && auth_flows.iter().any(|flow| flow == "ALLOW_CLIENT_TOKEN_AUTH") {
             table.report(
                 "ALLOW_CLIENT_TOKEN_AUTH excludes every other flow",
@@ -175,7 +206,11 @@ impl ClientSignIn {
             callback_urls,
             logout_urls,
             identity_providers: identity_providers?,
-            require_pushed_requests: require_pushed_requests?,
+            extensions: ClientExtensions {
+                require_pushed_requests: require_pushed_requests?,
+                require_consent: require_consent?,
+                device_authorization: device_authorization?,
+            },
         })
     }
 }

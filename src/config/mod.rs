@@ -76,7 +76,7 @@ pub use attributes::STANDARD_ATTRIBUTES;
 pub use breached_passwords::BreachedPasswords;
 pub use callback_url::callback_url_fault;
 pub use client::{Client, ClientSecret, PrivateKey, SignedSecret};
-pub use client_sign_in::{AUTH_FLOWS, ClientSignIn};
+pub use client_sign_in::{AUTH_FLOWS, ClientExtensions, ClientSignIn};
 pub use demands::Demands;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use email::{MailAddress, mail_address};

@@ -5,6 +5,7 @@ mod account_code;
 mod accounts;
 mod answer_time;
 mod attributes;
+mod consents;
 mod create;
 mod credential_events;
 mod error;
@@ -68,4 +69,7 @@ pub use provider_links::{LinkedUser, claim_link, find_linked_user};
 pub use sender::Sender;
 pub use service::{Directory, DirectoryDeps};
 pub use sessions::{Authentication, Browser, PasswordSignIn, begin_session};
-pub use tokens::{API_SCOPE, CodeRedemption, IssuedTokens, RefreshFlow, SignedIn, TokenService, TokenUser};
+pub use tokens::{
+    API_SCOPE, CodeRedemption, DeviceError, DeviceRedemption, IssuedTokens, RefreshFlow, SignedIn,
+    TokenService, TokenUser,
+};

@@ -1,9 +1,13 @@
 //! The tokens of users: issued after a sign-in, refreshed, revoked, verified.
 
+mod device;
+
+pub use device::{DeviceError, DeviceRedemption};
+
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::sender::Sender;
 use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid};
-use crate::model::{AppClient, AppClientSettings, Pool, User, UserGroup, UserStatus};
+use crate::model::{AppClient, AppClientSettings, Pool, Session, User, UserGroup, UserStatus};
 use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
 use crate::token::{
     self, AccessClaims, AccessTokenError, CodeError, Grant, KeySet, NewFamily, PoolKeys, RefreshError,
@@ -162,25 +166,34 @@ impl TokenService {
                     // Committed also with an error: it ends the tokens of the code.
                     Err(error) => return Ok(Err(error)),
                 };
-                let session = &redeemed.session;
-                let user = tx.user(&session.user_id).await?.ok_or(ErrorKind::UserNotFound)?;
-                let user = current_user(tx, user.no).await?;
-                let groups = groups(tx, sender.pool, &user).await?;
-                let auth_time = session.auth_time.unwrap_or(session.created_at);
-                let new = NewFamily { user_no: user.no, auth_time, scope: &redeemed.scope, device_key: "" };
-                let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
-                tx.set_code_family(&code.hash(), &family.id).await?;
-                Ok(Ok((user, groups, family, token, redeemed)))
+                let (session, scope) = (&redeemed.session, &*redeemed.scope);
+                let begun =
+                    begin_family(tx, refresh_tokens, sender.pool, (session, scope), (now, entropy)).await?;
+                tx.set_code_family(&code.hash(), &begun.family.id).await?;
+                Ok(Ok((begun, redeemed.nonce)))
             })
         });
-        let (user, groups, family, token, redeemed) = match redeemed.await? {
+        let (begun, nonce) = match redeemed.await? {
             Ok(redeemed) => redeemed,
             Err(error) => return Ok(Err(error)),
         };
+        let nonce = Some(&*nonce).filter(|nonce| !nonce.is_empty());
+        Ok(Ok(self.first_tokens(&keys, sender, (issuer, nonce), begun, now)?))
+    }
+
+    /// Returns the first tokens of a family.
+    fn first_tokens(
+        &self,
+        keys: &UserTokenKeys,
+        sender: Sender<'_>,
+        (issuer, nonce): (&str, Option<&str>),
+        begun: BegunFamily,
+        now: Timestamp,
+    ) -> Outcome<IssuedTokens> {
+        let BegunFamily { user, groups, family, token } = begun;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
-        let nonce = Some(&*redeemed.nonce).filter(|nonce| !nonce.is_empty());
-        let tokens = self.tokens(&keys, subject, (issuer, nonce), &family, now)?;
-        Ok(Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: redeemed.scope }))
+        let tokens = self.tokens(keys, subject, (issuer, nonce), &family, now)?;
+        Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: family.scope })
     }
 
     /// Issues new tokens for a refresh token.
@@ -348,6 +361,31 @@ async fn current_user(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
         UserStatus::ResetRequired => Err(ErrorKind::PasswordResetRequired.into()),
         _ => Err(not_authorized("Incorrect username or password.")),
     }
+}
+
+/// A new family of refresh tokens, with its user.
+struct BegunFamily {
+    user: User,
+    groups: Vec<UserGroup>,
+    family: RefreshFamily,
+    token: String,
+}
+
+/// Begins a family for the user of a session.
+async fn begin_family(
+    tx: &mut Tx<'_>,
+    refresh_tokens: RefreshTokens<'_>,
+    pool: &Pool,
+    (session, scope): (&Session, &str),
+    (now, entropy): (Timestamp, &dyn Entropy),
+) -> Outcome<BegunFamily> {
+    let user = tx.user(&session.user_id).await?.ok_or(ErrorKind::UserNotFound)?;
+    let user = current_user(tx, user.no).await?;
+    let groups = groups(tx, pool, &user).await?;
+    let auth_time = session.auth_time.unwrap_or(session.created_at);
+    let new = NewFamily { user_no: user.no, auth_time, scope, device_key: "" };
+    let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
+    Ok(BegunFamily { user, groups, family, token })
 }
 
 async fn groups(tx: &mut Tx<'_>, pool: &Pool, user: &User) -> Outcome<Vec<UserGroup>> {

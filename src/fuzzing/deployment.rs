@@ -117,7 +117,7 @@ async fn state(clock: Arc<ManualClock>) -> AppState {
         saml_messages: ConcurrencyLimiter::new(1),
         client_failures: RateLimiter::new(clock.clone(), 1, second),
         client_revocations: RateLimiter::new(clock.clone(), 1, second),
-        pushed_requests: RateLimiter::new(clock.clone(), 1, second),
+        stored_requests: RateLimiter::new(clock.clone(), 1, second),
         clock,
         entropy,
     }

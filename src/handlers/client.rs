@@ -105,6 +105,27 @@ pub(super) async fn answer(
     Ok(response)
 }
 
+/// Limits the requests that the database keeps for a client or, of a public client, for an address.
+///
+/// # Errors
+/// There were too many.
+pub(super) fn limit_stored_requests(
+    app: &AppState,
+    info: &RequestData,
+    of: &AuthenticatedClient<'_>,
+) -> Result<(), OAuthError> {
+    let key = match info.client.filter(|_| of.is_public) {
+        Some(address) => rate_limit_key(address).to_string(),
+        None => of.id.clone(),
+    };
+    if let Err(wait) = app.stored_requests.check(Some(&key)) {
+        let why = format!("too many requests: wait {} s", wait.as_secs().max(1));
+        return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) });
+    }
+    app.stored_requests.record(Some(key));
+    Ok(())
+}
+
 fn failed(info: &RequestData, error: &DirectoryError) -> EndpointError {
     tracing::error!(request_id = info.request_id, %error, "cannot read an app client");
     ErrorResponse::unavailable().into()

@@ -5,7 +5,8 @@ use super::error::{EndpointError, OAuthError};
 use super::{AppState, RequestData};
 use crate::base::RandomToken;
 use crate::directory::{
-    CodeRedemption, DirectoryError, ErrorKind, IssuedTokens, PoolOfClient, RefreshFlow, Sender,
+    CodeRedemption, DeviceError, DeviceRedemption, DirectoryError, ErrorKind, IssuedTokens, PoolOfClient,
+    RefreshFlow, Sender,
 };
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use crate::token::CodeError;
@@ -62,6 +63,34 @@ pub(super) async fn redeem_code(
             Err(invalid().into())
         }
     }
+}
+
+/// Issues the tokens of a device whose user has allowed it (RFC 8628, section 3.4).
+pub(super) async fn redeem_device_code(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+) -> Result<HttpResponse, EndpointError> {
+    let of = request.in_directory(app, info).await?;
+    if !of.client.settings.extensions.device_authorization {
+        let why = "this client may not use that grant: `device_authorization` is not set";
+        return Err(OAuthError::new("unauthorized_client", why).into());
+    }
+    let code = RandomToken::parse(request.required("device_code")?);
+    let code = code.ok_or_else(|| OAuthError::new("invalid_grant", "there is no such device code"))?;
+    let issuer = app.catalogue.load().issuer_of(&of.pool.id);
+    let redemption = DeviceRedemption { code: &code };
+    let redeemed = app.directory.tokens.redeem_device_code(sender(&of, info), &issuer, redemption).await;
+    let issued = redeemed.map_err(|error| refused(info, &error))?;
+    // Section 3.5.
+    let issued = issued.map_err(|error| match error {
+        DeviceError::Unknown => OAuthError::new("invalid_grant", "there is no such device code"),
+        DeviceError::Expired => OAuthError::new("expired_token", "the device code has expired: begin again"),
+        DeviceError::Waiting => OAuthError::new("authorization_pending", "the user has not decided"),
+        DeviceError::TooFast => OAuthError::new("slow_down", "ask 5 seconds less often"),
+        DeviceError::Denied => OAuthError::new("access_denied", "the user denied it, or has signed out"),
+    })?;
+    Ok(response(&issued, Some(&issued.scope)))
 }
 
 /// Issues new tokens for a refresh token (RFC 6749, section 6).

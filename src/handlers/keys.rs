@@ -1,6 +1,7 @@
 //! Public keys of assertions as a JWK Set (RFC 7517, section 5) and as PEM; authorization server
 //! metadata of user pools (RFC 8414).
 
+use super::token::DEVICE_GRANT;
 use super::{AppState, Handled, Reply, RequestData, Shared};
 use crate::catalogue::{AppClient, Catalogue};
 use crate::config::{OAuthFlow, USER_SCOPES};
@@ -70,7 +71,8 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
     let is_program = |client: &Arc<AppClient>| client.allows_flow(OAuthFlow::ClientCredentials);
     let has_programs = declared.is_some_and(|(pool, _)| pool.clients().any(is_program));
     let programs = has_programs.then_some("client_credentials");
-    let grants: Vec<&str> = ["authorization_code", "refresh_token"].into_iter().chain(programs).collect();
+    let grants: Vec<&str> =
+        ["authorization_code", "refresh_token", DEVICE_GRANT].into_iter().chain(programs).collect();
     let servers = declared.iter().flat_map(|(_, declared)| &declared.resource_servers);
     let scopes = servers.flat_map(|server| &server.scopes).map(String::as_str);
     let scopes: Vec<&str> = USER_SCOPES.into_iter().chain(scopes).collect();
@@ -82,6 +84,7 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
         "userinfo_endpoint": url("/oauth2/userInfo"),
         "revocation_endpoint": url("/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
+        "device_authorization_endpoint": url("/oauth2/device_authorization"),
         "pushed_authorization_request_endpoint": url("/oauth2/par"),
         "require_pushed_authorization_requests": false,
         "end_session_endpoint": url("/logout"),
@@ -93,7 +96,7 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [pool.settings.signing_algorithm],
         "code_challenge_methods_supported": ["S256"],
-        "prompt_values_supported": ["none", "login", "select_account"],
+        "prompt_values_supported": ["none", "login", "select_account", "consent"],
         "ui_locales_supported": Texts::languages(),
         "authorization_response_iss_parameter_supported": true,
         "request_parameter_supported": false,

@@ -73,8 +73,8 @@ pub struct AppState {
     pub client_failures: RateLimiter<(IpAddr, String)>,
     /// Revoked tokens, by client, because each uses memory on every node.
     pub client_revocations: RateLimiter<String>,
-    /// Pushed authorization requests, by client or, of a public client, by address.
-    pub pushed_requests: RateLimiter<String>,
+    /// Requests that the database keeps for clients, by client or, of a public client, by address.
+    pub stored_requests: RateLimiter<String>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The random number generator.
@@ -106,6 +106,13 @@ pub fn router(app: Arc<AppState>) -> Router {
         )
         .route("/logout", get(logout::get).post(logout::post))
         .route("/oauth2/authorize", get(authorize::authorize).post(authorize::authorize_form))
+        .route(
+            "/oauth2/device_authorization",
+            post(authorize::device_authorization).options(user_info::preflight),
+        )
+        .route("/device", get(authorize::device).post(authorize::device_form))
+        .route("/device/decision", post(authorize::device_decision))
+        .route("/consent", get(authorize::consent).post(authorize::consent_form))
         .route("/oauth2/par", post(authorize::push).options(user_info::preflight))
         .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse).post(callback::idpresponse_form))
         .route("/oauth2/backchannel-logout/{provider}", post(backchannel::post))

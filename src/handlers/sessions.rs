@@ -1,9 +1,10 @@
 //! `/sessions`: lists the user's sessions, and ends one or all.
 
+use super::authorize::{failed, scope_descriptions};
 use super::{AppState, Handled, Reply, RequestData, Shared, form, logout, session_principal, unavailable};
 use crate::base::Timestamp;
-use crate::model::Session;
-use crate::pages::{Device, ErrorResponse, SessionRow, SessionsPage, see_other};
+use crate::model::{Session, User};
+use crate::pages::{AllowedApp, Device, ErrorResponse, SessionRow, SessionsPage, see_other};
 use crate::store::StoreError;
 use axum::extract::State;
 
@@ -36,6 +37,7 @@ async fn page(app: &AppState, info: &RequestData) -> Handled {
         home: catalogue.config.public_url.join("/"),
         action: catalogue.config.public_url.join("/sessions"),
         rows: sessions.iter().map(row).collect(),
+        apps: allowed_apps(app, info, principal.user()).await?,
     }
     .answer()
 }
@@ -45,6 +47,9 @@ async fn end(app: &AppState, info: &RequestData, text: &str) -> Handled {
     info.same_origin(&logout::own_origin(app))?;
     let Some(principal) = session_principal(app, info).await? else { return Err(not_signed_in()) };
     let parameters = form(text).ok_or_else(ErrorResponse::bad_request)?;
+    if let Some(client_id) = parameters.get("withdraw") {
+        return withdraw(app, info, principal.user(), client_id).await;
+    }
     let all = parameters.contains_key("all");
     let own = principal.session().id.as_str();
     let store = |error: StoreError| unavailable(info, &error);
@@ -57,6 +62,39 @@ async fn end(app: &AppState, info: &RequestData, text: &str) -> Handled {
         true => logout::sign_out(app, info, own, "").await,
         false => see_other(&app.catalogue.load().config.public_url.join("/sessions")),
     }
+}
+
+/// Returns the app clients to which the user has consented.
+async fn allowed_apps(
+    app: &AppState,
+    info: &RequestData,
+    user: &User,
+) -> Result<Vec<AllowedApp>, ErrorResponse> {
+    let consents = app.directory.deps.consents(user).await.map_err(|error| failed(info, &error))?;
+    let mut apps = Vec::with_capacity(consents.len());
+    for consent in consents {
+        let found = app.directory.pools.client(&consent.client_id).await;
+        let found = found.map_err(|error| failed(info, &error))?;
+        let name = found.map_or_else(|| consent.client_id.clone(), |of| of.client.settings.name.clone());
+        let scopes = scope_descriptions(info.texts(), &consent.scope).join(", ");
+        apps.push(AllowedApp { id: consent.client_id, name, scopes });
+    }
+    Ok(apps)
+}
+
+/// Withdraws the user's consent to an app client.
+async fn withdraw(app: &AppState, info: &RequestData, user: &User, client_id: &str) -> Handled {
+    let withdrawn = app.directory.deps.withdraw_consent(user, client_id).await;
+    withdrawn.map_err(|error| failed(info, &error))?;
+    tracing::info!(
+        target: "audit",
+        event = "consent_withdrawn",
+        request_id = info.request_id,
+        client = info.client(),
+        client_id,
+        sub = user.id,
+    );
+    see_other(&app.catalogue.load().config.public_url.join("/sessions"))
 }
 
 fn not_signed_in() -> ErrorResponse {

@@ -19,6 +19,9 @@ use serde::Serialize;
 /// The time for which a revocation is kept after the token's expiry, because clocks differ.
 const REVOCATION_GRACE: Duration = Duration::from_secs(3600);
 
+/// The grant of devices without a browser (RFC 8628, section 3.4).
+pub(super) const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
 /// A token response (RFC 6749, section 5.1).
 #[derive(Serialize)]
 struct TokenResponse<'a> {
@@ -32,8 +35,10 @@ pub(super) async fn token(State(app): Shared, info: RequestData, body: Bytes) ->
         "client_credentials" => issue(&app, &info, &request),
         "authorization_code" => grants::redeem_code(&app, &info, &request).await,
         "refresh_token" => grants::refresh(&app, &info, &request).await,
+        DEVICE_GRANT => grants::redeem_device_code(&app, &info, &request).await,
         _ => {
-            let why = "the grant types are authorization_code, refresh_token and client_credentials";
+            let why = "the grant types are authorization_code, refresh_token, client_credentials and \
+                       urn:ietf:params:oauth:grant-type:device_code";
             Err(OAuthError::new("unsupported_grant_type", why).into())
         }
     };

@@ -2,6 +2,7 @@
 
 use super::{Members, PoolSource};
 use crate::base::{Duration, Secret, Timestamp};
+use crate::config::ClientExtensions;
 use serde::{Deserialize, Serialize};
 
 /// A stored app client. Its secrets are stored separately and encrypted.
@@ -74,8 +75,8 @@ pub struct AppClientSettings {
     pub logout_urls: Vec<String>,
     /// The identity providers that users of the client may choose; `COGNITO` is the pool itself.
     pub identity_providers: Vec<String>,
-    /// Whether the client must push its authorization requests (RFC 9126, section 6).
-    pub require_pushed_requests: bool,
+    /// Settings that Cognito's API does not have.
+    pub extensions: ClientExtensions,
     /// Members of Cognito's API that have no effect here, or whose form the other settings do not
     /// hold. Responses repeat them.
     pub kept: Members,
@@ -126,7 +127,7 @@ impl Default for AppClientSettings {
             default_redirect_uri: None,
             logout_urls: Vec::new(),
             identity_providers: vec!["COGNITO".to_owned()],
-            require_pushed_requests: false,
+            extensions: ClientExtensions::default(),
             kept: Members::new(),
         }
     }
@@ -162,7 +163,8 @@ impl AppClientSettings {
 
     /// Returns whether the client may use its grants of OAuth 2.0.
     pub fn may_use_oauth(&self) -> bool {
-        self.oauth_allowed.unwrap_or(!self.allowed_oauth_flows.is_empty())
+        self.oauth_allowed
+            .unwrap_or(!self.allowed_oauth_flows.is_empty() || self.extensions.device_authorization)
     }
 
     /// Returns whether the client allows Secure Remote Password. Then a verifier is stored with

@@ -1,6 +1,6 @@
 //! Authorization requests and codes.
 
-use crate::base::Timestamp;
+use crate::base::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A stored authorization code (RFC 6749, section 4.1.2).
@@ -51,6 +51,12 @@ pub struct AuthorizationRequest {
     /// the parameters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub request_uri: String,
+    /// The user code of a device (RFC 8628); empty for a request that ends in a code.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user_code: String,
+    /// Whether the user is asked for consent again (`prompt=consent`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_consent: bool,
 }
 
 /// An authorization request that the client sent to the server itself (RFC 9126).
@@ -70,4 +76,51 @@ pub struct PushedRequest {
     pub is_used: bool,
     /// The end of the sign-in that it began.
     pub expires_at: Timestamp,
+}
+
+/// What has become of the request of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// The user has not decided.
+    Waiting = 0,
+    /// The user has allowed it.
+    Allowed = 1,
+    /// The user has denied it.
+    Denied = 2,
+    /// Its tokens were issued.
+    Used = 3,
+}
+
+/// A request of a device without a browser (RFC 8628, section 3.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRequest {
+    /// SHA-256 of the device code.
+    pub hash: [u8; 32],
+    /// SHA-256 of the user code, without the hyphen.
+    pub user_code: [u8; 32],
+    /// The app client.
+    pub client_id: String,
+    /// The granted scopes, separated by spaces.
+    pub scope: String,
+    /// What has become of it.
+    pub state: DeviceState,
+    /// The session in which the user decided; empty before that.
+    pub session_id: String,
+    /// When the device asked for its tokens last.
+    pub polled_at: Timestamp,
+    /// The interval at which the device may ask.
+    pub poll_interval: Duration,
+    /// When the codes expire.
+    pub expires_at: Timestamp,
+}
+
+/// The scopes that a user has granted to an app client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// The app client.
+    pub client_id: String,
+    /// The scopes, separated by spaces.
+    pub scope: String,
+    /// When the user decided.
+    pub granted_at: Timestamp,
 }

@@ -22,7 +22,9 @@ mod user_status;
 pub use app_client::{AppClient, AppClientSettings, ClientSecret, RefreshRotation};
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
-pub use grant::{AuthorizationCode, AuthorizationRequest, PushedRequest};
+pub use grant::{
+    AuthorizationCode, AuthorizationRequest, Consent, DeviceRequest, DeviceState, PushedRequest,
+};
 pub use identity_provider::{IdentityProvider, IdentityProviderSettings, ProviderKind};
 pub use key_schedule::{KeyPhase, KeySchedule};
 pub use names::{

@@ -15,8 +15,8 @@ pub use forms::{AccountPage, Field, Form, FormPage, Link, Section};
 pub use logos::logo;
 pub use site::Site;
 pub use templates::{
-    App, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage, SignInPage, SignOutPage,
-    SignedOutPage,
+    AllowedApp, App, ConsentPage, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage,
+    SignInPage, SignOutPage, SignedOutPage,
 };
 pub use texts::{Texts, accepted_languages};
 

@@ -7,6 +7,39 @@ use askama::Template;
 use http::{HeaderValue, StatusCode};
 use url::Url;
 
+/// The page that asks a user whether an app client may have its scopes.
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub struct ConsentPage {
+    /// The texts.
+    pub t: &'static Texts,
+    /// The heading, with the client's name.
+    pub title: String,
+    /// The user's name.
+    pub account: String,
+    /// The code that the user's device shows; empty for a client in the browser.
+    pub code: String,
+    /// What the client gets.
+    pub scopes: Vec<String>,
+    /// The URL that receives the decision.
+    pub action: String,
+    /// Hidden fields, names and values.
+    pub hidden: Vec<(&'static str, String)>,
+    /// The URL of a sign-in with another account.
+    pub other_account: String,
+}
+
+/// An app client that may use the account of a user.
+#[derive(Clone, Debug)]
+pub struct AllowedApp {
+    /// The client id.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// What it gets.
+    pub scopes: String,
+}
+
 /// A provider on the sign-in page.
 #[derive(Clone, Debug)]
 pub struct ProviderChoice {
@@ -170,6 +203,8 @@ pub struct SessionsPage {
     pub home: String,
     /// The sessions.
     pub rows: Vec<SessionRow>,
+    /// The apps that the user has allowed.
+    pub apps: Vec<AllowedApp>,
 }
 
 /// An app on the home page.
@@ -232,7 +267,7 @@ macro_rules! answers {
     )*};
 }
 
-answers!(SignInPage, SignOutPage, SignedOutPage, HomePage, SessionsPage);
+answers!(ConsentPage, SignInPage, SignOutPage, SignedOutPage, HomePage, SessionsPage);
 
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Result<HttpResponse, ErrorResponse> {
     let html = template.render().map_err(|error| {

@@ -10,6 +10,8 @@ mod bulk_text;
 mod changes;
 mod client_secrets;
 mod codes;
+mod consents;
+mod device_requests;
 mod groups;
 mod identities;
 mod identity_providers;

@@ -487,12 +487,16 @@ async fn the_discovery_document_names_what_works() {
         ("end_session_endpoint", "/logout"),
         ("introspection_endpoint", "/oauth2/introspect"),
         ("pushed_authorization_request_endpoint", "/oauth2/par"),
+        ("device_authorization_endpoint", "/oauth2/device_authorization"),
     ] {
         assert_eq!(document[name], format!("{}{path}", scene.auth), "{name}");
         let response = client.get(text(&document[name])).send().await.unwrap();
         assert!(matches!(response.status().as_u16(), 200 | 400 | 401 | 404), "{name}");
     }
-    assert_eq!(document["grant_types_supported"], json!(["authorization_code", "refresh_token"]));
+    assert_eq!(
+        document["grant_types_supported"],
+        json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"])
+    );
     for path in ["/oauth2/token", "/oauth2/userInfo", "/oauth2/revoke"] {
         let preflight = client.request(reqwest::Method::OPTIONS, format!("{}{path}", scene.auth));
         let response = preflight.header("origin", "https://spa.example").send().await.unwrap();

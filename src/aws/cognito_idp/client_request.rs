@@ -172,6 +172,7 @@ fn settings(request: ClientRequest, kept: Members) -> AppClientSettings {
         default_redirect_uri: request.default_redirect_uri,
         logout_urls: request.logout_urls.unwrap_or_default(),
         identity_providers: request.supported_identity_providers.unwrap_or(default.identity_providers),
+        extensions: default.extensions,
         kept,
     }
 }

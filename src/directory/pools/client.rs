@@ -78,7 +78,8 @@ pub async fn create_client(
     Ok(ClientDescription { client, secrets })
 }
 
-/// Replaces the settings of an app client. Without a name, the earlier one stays.
+/// Replaces the settings of an app client. Without a name, the earlier one stays, and so do the
+/// settings that Cognito's API does not have.
 ///
 /// # Errors
 /// Returns `ResourceNotFoundException` if there is no such client, and the exceptions of settings
@@ -93,10 +94,11 @@ pub async fn update_client(
 ) -> Outcome<AppClient> {
     let (pool, mut client) = writable_client(tx, pool_id, client_id).await?;
     let has_secret = !tx.client_secrets(client_id).await?.is_empty();
-    let name = std::mem::replace(&mut client.settings, settings.clone()).name;
+    let earlier = std::mem::replace(&mut client.settings, settings.clone());
     if client.settings.name.is_empty() {
-        client.settings.name = name;
+        client.settings.name = earlier.name;
     }
+    client.settings.extensions = earlier.extensions;
     check_client(tx, &pool, &client.settings, has_secret).await?;
     client.version += 1;
     client.updated_at = now;
@@ -126,6 +128,7 @@ pub async fn delete_client(
         Box::pin(async move {
             let (pool, client) = writable_client(tx, pool_id, client_id).await?;
             tx.remove_app_client(&client.id).await?;
+            tx.remove_consents_to(&client.id).await?;
             tx.end_refresh_families_of_client(&client.id, FAMILIES_AT_ONCE, now, entropy).await?;
             publish(tx, &pool, entropy).await
         })

@@ -52,6 +52,7 @@ pub(super) fn client_settings(client: &config::AppClient) -> AppClientSettings {
         callback_urls: sign_in.callback_urls.clone(),
         logout_urls: sign_in.logout_urls.clone(),
         identity_providers: sign_in.identity_providers.clone(),
+        extensions: sign_in.extensions.clone(),
         ..AppClientSettings::default()
     }
 }

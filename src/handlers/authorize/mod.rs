@@ -2,15 +2,19 @@
 
 mod attempts;
 mod client;
+mod consent;
+mod device;
 mod pushed;
 mod request;
 mod response;
 
 pub use attempts::{expired_attempts, surplus_attempts};
 pub use client::{SignInClient, own_client};
+pub use consent::{consent, consent_form, scope_descriptions};
+pub use device::{device, device_authorization, device_decision, device_form};
 pub use pushed::push;
 pub use request::SignInRequest;
-pub use response::grant;
+pub use response::{failed, grant};
 
 use super::hosted::{SignInForm, sign_in_page};
 use super::{AppState, Handled, Reply, RequestData, Shared, form_as_query, session_principal};
@@ -54,22 +58,34 @@ pub(super) fn page_url(
     request: Option<&AuthorizationRequest>,
     more: &[(&str, &str)],
 ) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(request.map(request_parameters).into_iter().flatten()).extend_pairs(more);
-    let query = query.finish();
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    let all = request.map(request_parameters).into_iter().flatten().chain(more.iter().copied());
+    for (name, value) in all {
+        // A parameter may come once: the values of `prompt` are a list.
+        match pairs.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => *values = format!("{values} {value}"),
+            None => pairs.push((name, value.to_owned())),
+        }
+    }
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let separator = if query.is_empty() { "" } else { "?" };
     catalogue.config.public_url.join(&format!("{path}{separator}{query}"))
 }
 
 /// Returns the parameters of a request.
 pub(super) fn request_parameters(request: &AuthorizationRequest) -> Vec<(&'static str, &str)> {
+    let of_client = ("client_id", &*request.client_id);
+    let consent = request.asks_consent.then_some(("prompt", CONSENT));
+    if !request.user_code.is_empty() {
+        return vec![of_client, ("user_code", &*request.user_code)];
+    }
     if !request.request_uri.is_empty() {
-        return vec![("client_id", &*request.client_id), ("request_uri", &*request.request_uri)];
+        return [of_client, ("request_uri", &*request.request_uri)].into_iter().chain(consent).collect();
     }
     let scope = if request.scope.is_empty() { "openid" } else { &request.scope };
     let mut pairs = vec![
         ("response_type", "code"),
-        ("client_id", &*request.client_id),
+        of_client,
         ("redirect_uri", &*request.redirect_uri),
         ("scope", scope),
     ];
@@ -82,11 +98,14 @@ pub(super) fn request_parameters(request: &AuthorizationRequest) -> Vec<(&'stati
         ("nonce", &*request.nonce),
     ];
     pairs.extend(optional.into_iter().filter(|(_, value)| !value.is_empty()));
+    pairs.extend(consent);
     pairs
 }
 
 /// The value of `prompt` with which Narthex's pages request another account.
 const OTHER_ACCOUNT: &str = "select_account";
+/// The value of `prompt` with which a client has the user asked for consent again.
+const CONSENT: &str = "consent";
 
 /// Returns the address of a sign-in with another account of `provider` that continues `request`.
 pub(super) fn other_account_url(
@@ -125,6 +144,12 @@ async fn start(app: &AppState, info: &RequestData, is_endpoint: bool) -> Handled
     if may_use_session(info, &request, is_endpoint)
         && let Some(principal) = usable_session(app, info, &request).await?
     {
+        if request.prompt.none
+            && let Some(of) = &request.request
+            && response::asks_consent(app, info, &request.client, of, principal.session()).await?
+        {
+            return request.error("consent_required", "the user must be asked").into_response(info);
+        }
         return see_other(&continuation(app, &catalogue, info, &request, &principal).await?);
     }
     if request.prompt.none {
@@ -201,7 +226,7 @@ async fn continuation(
     principal: &SessionPrincipal,
 ) -> Result<String, ErrorResponse> {
     match &request.request {
-        Some(of) => grant(app, info, &request.client.issuer, of, principal.session()).await,
+        Some(of) => grant(app, catalogue, info, &request.client, of, principal.session()).await,
         None => Ok(catalogue.config.public_url.join("/")),
     }
 }
@@ -227,7 +252,7 @@ pub(super) async fn resume(
         ErrorResponse::unavailable()
     })?;
     match client.filter(|client| client.accepts(session)) {
-        Some(client) => grant(app, info, &client.issuer, request, session).await,
+        Some(client) => grant(app, catalogue, info, &client, request, session).await,
         None => Err(ErrorResponse::forbidden()),
     }
 }

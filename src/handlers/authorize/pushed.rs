@@ -3,9 +3,8 @@
 
 use super::client::{SignInClient, app_client};
 use super::request::{AuthorizeError, SignInRequest};
-use crate::authn::rate_limit_key;
 use crate::base::{Duration, RandomToken, Timestamp};
-use crate::handlers::client::{self, AuthenticatedClient};
+use crate::handlers::client::{self, AuthenticatedClient, limit_stored_requests};
 use crate::handlers::error::{EndpointError, OAuthError};
 use crate::handlers::{AppState, Form, Reply, RequestData, Shared, form, unavailable};
 use crate::model::PushedRequest;
@@ -53,15 +52,7 @@ async fn push_request(
         return Err(ErrorResponse::too_large().into());
     }
     // Section 2.3: 429 for a client that sends too many requests.
-    let key = match info.client.filter(|_| sender.is_public) {
-        Some(address) => rate_limit_key(address).to_string(),
-        None => sender.id.clone(),
-    };
-    if let Err(wait) = app.pushed_requests.check(Some(&key)) {
-        let why = format!("too many pushed requests: wait {} s", wait.as_secs().max(1));
-        return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) }.into());
-    }
-    app.pushed_requests.record(Some(key));
+    limit_stored_requests(app, info, sender)?;
     let catalogue = app.catalogue.load();
     let client = app_client(app, &catalogue, &sender.id).await.map_err(|error| {
         tracing::error!(request_id = info.request_id, %error, "cannot read an app client");

@@ -16,6 +16,8 @@ const MAX_LOGIN_HINT_LENGTH: usize = 254;
 /// Maximum length of `state` and `nonce`, which a cookie holds during a sign-in at a provider.
 const MAX_STATE_LENGTH: usize = 1024;
 const MAX_NONCE_LENGTH: usize = 512;
+/// Maximum length of a user code, which people may type with spaces or hyphens.
+const MAX_USER_CODE_LENGTH: usize = 64;
 /// Length of an S256 challenge (RFC 7636, section 4.2).
 const CHALLENGE_LENGTH: usize = 43;
 /// Parameters that are not supported, with the error of OpenID Connect Core 1.0, section 3.1.2.6.
@@ -52,6 +54,8 @@ pub struct Prompt {
     pub login: bool,
     /// `select_account`: the provider asks for an account.
     pub select_account: bool,
+    /// `consent`: the user is asked for consent again.
+    pub consent: bool,
 }
 
 /// The reason for which an authorization request was refused.
@@ -103,12 +107,15 @@ impl SignInRequest {
             None => None,
         };
         if let Some(client) = app_client {
+            if let Some(user_code) = form.remove("user_code") {
+                return Self::of_device(client, form, user_code);
+            }
             let form = pushed::resolve(app, info, &client, form).await?;
             let read = Self::of_client(catalogue, client, form)?;
             let is_pushed = read.request.as_ref().is_some_and(|request| !request.request_uri.is_empty());
             // RFC 9126, section 5: "indicating whether the authorization server accepts
             // authorization request data only via PAR".
-            return match read.client.of.client.settings.require_pushed_requests && !is_pushed {
+            return match read.client.of.client.settings.extensions.require_pushed_requests && !is_pushed {
                 true => Err(read.error("invalid_request", "the client must push its requests")),
                 false => Ok(read),
             };
@@ -141,6 +148,18 @@ impl SignInRequest {
         Ok(read)
     }
 
+    /// Reads the request of a device, whose user code the user has entered.
+    fn of_device(client: SignInClient, mut form: Form, user_code: String) -> Result<Self, AuthorizeError> {
+        let mut read = Self::of_form(client, &mut form);
+        let of = &read.client.of.client;
+        if !of.settings.extensions.device_authorization || user_code.len() > MAX_USER_CODE_LENGTH {
+            return Err(AuthorizeError::Page("the client is not for devices"));
+        }
+        let client_id = of.id.clone();
+        read.request = Some(AuthorizationRequest { client_id, user_code, ..AuthorizationRequest::default() });
+        Ok(read)
+    }
+
     /// Reads what the requests of all clients have.
     fn of_form(client: SignInClient, form: &mut Form) -> Self {
         let plain =
@@ -163,7 +182,7 @@ impl SignInRequest {
 
     /// Returns an error that the request is answered with.
     pub fn error(&self, error: &'static str, description: &'static str) -> AuthorizeError {
-        match &self.request {
+        match self.request.as_ref().filter(|request| request.user_code.is_empty()) {
             None => AuthorizeError::Page(description),
             Some(request) => AuthorizeError::Client(ClientError {
                 issuer: self.client.issuer.clone(),
@@ -179,7 +198,12 @@ impl SignInRequest {
 impl Prompt {
     fn read(text: &str) -> Self {
         let has = |name: &str| text.split(' ').any(|value| value == name);
-        Self { none: has("none"), login: has("login"), select_account: has("select_account") }
+        Self {
+            none: has("none"),
+            login: has("login"),
+            select_account: has("select_account"),
+            consent: has("consent"),
+        }
     }
 }
 
@@ -269,7 +293,7 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
             return Err(refuse(issuer, &request, error, "the parameter is not supported"));
         }
     }
-    if read.prompt.none && (read.prompt.login || read.prompt.select_account) {
+    if read.prompt.none && (read.prompt.login || read.prompt.select_account || read.prompt.consent) {
         return Err(invalid("prompt has none and another value"));
     }
     if form.contains_key("max_age") && read.max_age.is_none() {
@@ -287,7 +311,7 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
     })?;
     // RFC 9700, section 2.1.1: "Public clients MUST use PKCE".
     let request = read_challenge(issuer, request, &mut form, of.secrets.is_empty())?;
-    Ok(AuthorizationRequest { nonce, scope, ..request })
+    Ok(AuthorizationRequest { nonce, scope, asks_consent: read.prompt.consent, ..request })
 }
 
 /// Reads `state` and `response_type`.
@@ -332,7 +356,7 @@ fn read_challenge(
 
 /// Returns the granted scopes: the requested ones, or all of the client's. `None` if the client may
 /// not have one of them.
-fn granted_scope(settings: &AppClientSettings, requested: Option<&str>) -> Option<String> {
+pub fn granted_scope(settings: &AppClientSettings, requested: Option<&str>) -> Option<String> {
     let mut granted: Vec<&str> = Vec::new();
     let all = settings.allowed_oauth_scopes.iter().map(String::as_str);
     match requested.map(str::trim).filter(|text| !text.is_empty()) {
@@ -397,7 +421,7 @@ mod tests {
     fn prompt_is_a_list() {
         assert_eq!(Prompt::read(""), Prompt::default());
         let both = Prompt::read("login select_account consent");
-        assert!(both.login && both.select_account && !both.none);
+        assert!(both.login && both.select_account && both.consent && !both.none);
         assert_eq!(Prompt::read("LOGIN nonesuch"), Prompt::default());
     }
 }

@@ -1,6 +1,9 @@
 //! Authorization responses (RFC 6749, section 4.1.2).
 
-use super::pushed;
+use super::client::SignInClient;
+use super::{page_url, pushed};
+use crate::catalogue::Catalogue;
+use crate::directory::DirectoryError;
 use crate::handlers::{AppState, RequestData, unavailable};
 use crate::model::{AuthorizationRequest, Session};
 use crate::pages::ErrorResponse;
@@ -20,18 +23,25 @@ pub fn response_url(
     Ok(url.into())
 }
 
-/// Issues a code for `session`, and returns the address with which the browser takes it to the
-/// client.
+/// Returns the address at which a browser goes on after the sign-in of `session`: the client's with
+/// a code, the page that asks for the user's consent, or the page of a device.
 ///
 /// # Errors
 /// A pushed request was used before; the database fails.
 pub async fn grant(
     app: &AppState,
+    catalogue: &Catalogue,
     info: &RequestData,
-    issuer: &str,
+    client: &SignInClient,
     request: &AuthorizationRequest,
     session: &Session,
 ) -> Result<String, ErrorResponse> {
+    if !request.user_code.is_empty() {
+        return Ok(page_url(catalogue, "/device", Some(request), &[]));
+    }
+    if asks_consent(app, info, client, request, session).await? {
+        return Ok(page_url(catalogue, "/consent", Some(request), &[]));
+    }
     let (now, entropy) = (app.clock.now(), &*app.entropy);
     let pushed = pushed::hash_of(&request.request_uri);
     let code: Result<_, StoreError> = app
@@ -55,5 +65,32 @@ pub async fn grant(
     if !request.state.is_empty() {
         pairs.push(("state", &request.state));
     }
-    response_url(&request.redirect_uri, issuer, &pairs)
+    response_url(&request.redirect_uri, &client.issuer, &pairs)
+}
+
+/// Returns whether the user must be asked whether the client may have the scopes of a request.
+///
+/// # Errors
+/// The database fails.
+pub async fn asks_consent(
+    app: &AppState,
+    info: &RequestData,
+    client: &SignInClient,
+    request: &AuthorizationRequest,
+    session: &Session,
+) -> Result<bool, ErrorResponse> {
+    if client.is_gateway || !client.of.client.settings.extensions.require_consent {
+        return Ok(false);
+    }
+    if request.asks_consent {
+        return Ok(true);
+    }
+    let granted = app.directory.deps.has_consent(&session.user_id, &request.client_id, &request.scope).await;
+    Ok(!granted.map_err(|error| failed(info, &error))?)
+}
+
+/// Returns the error page for a failure of the directory.
+pub fn failed(info: &RequestData, error: &DirectoryError) -> ErrorResponse {
+    tracing::error!(request_id = info.request_id, %error, "the directory failed");
+    ErrorResponse::unavailable()
 }

@@ -211,7 +211,9 @@ impl PageContext<'_> {
         }
         self.audit_login(&user, &session);
         let to = match &self.request.request {
-            Some(request) => grant(app, info, &self.request.client.issuer, request, &session).await?,
+            Some(request) => {
+                grant(app, &self.catalogue, info, &self.request.client, request, &session).await?
+            }
             None => self.catalogue.config.public_url.join("/"),
         };
         let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;

@@ -128,8 +128,14 @@ impl Visitor {
     pub async fn send_form(&self, page: &Page, number: usize, values: &[(&str, &str)]) -> Response {
         let (action, mut fields) = page.form(number);
         for (name, value) in values {
-            let field = fields.iter_mut().find(|(known, _)| known == name);
-            field.unwrap_or_else(|| panic!("no field {name} in:\n{}", page.html)).1 = (*value).to_owned();
+            match fields.iter_mut().find(|(known, _)| known == name) {
+                Some(field) => (*value).clone_into(&mut field.1),
+                // A button.
+                None if page.html.contains(&format!("type=\"submit\" name=\"{name}\"")) => {
+                    fields.push(((*name).to_owned(), (*value).to_owned()));
+                }
+                None => panic!("no field {name} in:\n{}", page.html),
+            }
         }
         let origin = page.url.origin().ascii_serialization();
         let request = self.client.post(action).header(ACCEPT, "text/html").header("origin", origin);
