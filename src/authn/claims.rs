@@ -50,8 +50,14 @@ pub fn user_from_claims(
         provider: issuer.name.clone(),
         saml: false,
     };
-    let user =
-        new_user(id, "", FederatedAccount { identity, attributes, groups, first_login_attributes: &[] }, now);
+    let account = FederatedAccount {
+        identity,
+        attributes,
+        groups,
+        unverified: Vec::new(),
+        first_login_attributes: &[],
+    };
+    let user = new_user(id, "", account, now);
     Ok((user, TokenClaims { lists: lists.into(), unreadable: unreadable.into() }))
 }
 

@@ -54,10 +54,28 @@ pub fn map_account(config: &Provider, external: &ExternalIdentity) -> Result<Fed
     };
     Ok(FederatedAccount {
         identity,
+        unverified: unverified(config, external, &attributes),
         attributes,
         groups,
         first_login_attributes: external.first_login_attributes,
     })
+}
+
+/// Returns the attributes with an address that the provider has not verified, whichever attribute
+/// the configuration gives it: OpenID Connect Core 1.0, section 5.1, has a flag for each of two
+/// claims.
+fn unverified(config: &Provider, external: &ExternalIdentity, attributes: &Attributes) -> Vec<String> {
+    let flag = |name: &str| provider::claim(&external.claims, name).and_then(text);
+    let is_verified = |name: &str| match name {
+        "email" => attributes.get("email_verified") == Some("true"),
+        _ => false,
+    };
+    let is_unproven = |name: &str| match claim_name(config, name) {
+        "email" => !config.trust_email && flag("email_verified").is_none_or(|value| value != "true"),
+        "phone_number" => flag("phone_number_verified").is_none_or(|value| value != "true"),
+        _ => matches!(name, "email" | "phone_number") && !is_verified(name),
+    };
+    attributes.iter().map(|(name, _)| name).filter(|name| is_unproven(name)).map(str::to_owned).collect()
 }
 
 /// Returns the groups. Omits invalid ones if no decision depends on groups; otherwise returns an
@@ -274,6 +292,41 @@ mod tests {
         assert_eq!(get("custom:department"), Some("7"));
         assert_eq!(get("email_verified"), Some("false"));
         assert_eq!(account.groups, ["a", "b"]);
+    }
+
+    #[test]
+    fn an_address_is_unverified_whichever_attribute_has_it() {
+        let both = &[("preferred_username", "email"), ("custom:mobile", "phone_number")][..];
+        let phone = &[("phone_number", "phone_number")][..];
+        let other = &[("email", "upn")][..];
+        for (mapping, trust, flags, expected) in [
+            (both, false, json!({}), &["custom:mobile", "email", "preferred_username"][..]),
+            (both, true, json!({}), &["custom:mobile"]),
+            (both, false, json!({ "email_verified": "true" }), &["custom:mobile"]),
+            (both, false, json!({ "email_verified": true, "phone_number_verified": true }), &[]),
+            (
+                both,
+                false,
+                json!({ "email_verified": 1, "phone_number_verified": "yes" }),
+                &["custom:mobile", "email", "preferred_username"],
+            ),
+            (phone, false, json!({ "email_verified": true }), &["phone_number"]),
+            (phone, false, json!({ "email_verified": true, "phone_number_verified": true }), &[]),
+            // The flag is about the claim `email`.
+            (other, false, json!({ "email_verified": true }), &["email"]),
+            (other, true, json!({}), &[]),
+        ] {
+            let mut claims = flags.clone();
+            for (name, value) in
+                [("email", "a@corp.example"), ("upn", "a@corp.example"), ("phone_number", "+49123456")]
+            {
+                claims[name] = json!(value);
+            }
+            let account = map_account(&provider(Allow::Anyone, mapping, trust), &external(claims)).unwrap();
+            let mut found = account.unverified;
+            found.sort();
+            assert_eq!(found, expected, "{mapping:?} {trust} {flags}");
+        }
     }
 
     #[test]

@@ -134,6 +134,14 @@ impl Issuer {
         }
     }
 
+    /// Returns the issuer, if there is only one.
+    pub fn only(&self) -> Option<&str> {
+        match self {
+            Self::One(issuer) => Some(issuer),
+            Self::PerTenant(_) => None,
+        }
+    }
+
     /// Returns whether `issuer` is this issuer, or the issuer of an allowed tenant.
     pub fn is(&self, issuer: &str) -> bool {
         match self {

@@ -14,6 +14,9 @@ pub struct FederatedAccount {
     pub attributes: Attributes,
     /// The provider's groups.
     pub groups: Vec<String>,
+    /// The attributes with an address that the provider has not verified: everyone could have
+    /// entered it there.
+    pub unverified: Vec<String>,
     /// Attributes that the provider sends only with the first login.
     pub first_login_attributes: &'static [&'static str],
 }
@@ -32,7 +35,7 @@ pub async fn upsert(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<User> {
-    let FederatedAccount { identity, attributes, groups, first_login_attributes } = account;
+    let FederatedAccount { identity, attributes, groups, first_login_attributes, .. } = account;
     if let Some(mut user) = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await? {
         if user.rename_provider(identity) {
             tx.rename_provider(pool_id, identity).await?;

@@ -2,9 +2,8 @@
 //! that an account signs in as a local user.
 
 use super::credential_events::{CredentialEvent, Current, end_credentials};
-use super::federated::username;
 use crate::base::{Entropy, Timestamp};
-use crate::model::{Identity, ProviderLink, User, UserStatus};
+use crate::model::{Identity, User, UserStatus};
 use crate::store::{Change, Result, Tx};
 
 /// Maximum accounts that are linked to a user, besides the one that created the user: "The maximum
@@ -83,19 +82,17 @@ pub(super) fn check_destination(user: &User, accounts: &[Identity]) -> std::resu
     if let Some(both) = accounts.iter().find(|account| known.iter().any(|known| same(known, account))) {
         return Err(LinkError::SameProvider(both.provider.clone()));
     }
-    let linked = user.identities.iter().filter(|identity| username(identity) != user.username).count();
+    let linked = user.identities.iter().filter(|identity| !user.is_primary(identity)).count();
     match linked + user.waiting_links().count() + accounts.len() > MAX_LINKED {
         true => Err(LinkError::TooMany),
         false => Ok(()),
     }
 }
 
-/// Removes the account of `provider`, or the link to one, from `user`: the next sign-in with it
-/// creates a new user. Ends all sessions and tokens of the user, because some may know the provider
-/// by another name.
+/// Removes the account of `provider`, or the link to one, from `user`, as [`unlink_account`] does.
 ///
 /// # Errors
-/// Returns an error if the database fails. A [`LinkError`] is returned in the value.
+/// As [`unlink_account`].
 pub async fn unlink(
     tx: &mut Tx<'_>,
     user: &User,
@@ -103,20 +100,41 @@ pub async fn unlink(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<std::result::Result<User, LinkError>> {
-    let mut accounts =
-        user.identities.iter().cloned().chain(user.waiting_links().map(ProviderLink::to_identity));
-    let Some(identity) = accounts.find(|identity| identity.provider == provider) else {
+    let accounts = user.stored_accounts();
+    match accounts.iter().find(|identity| identity.provider == provider) {
+        Some(account) => unlink_account(tx, user, account, now, entropy).await,
+        None => Ok(Err(LinkError::NoAccount)),
+    }
+}
+
+/// Removes an account or a link from `user`: the next sign-in with it creates a new user. Ends all sessions and tokens of the user, because some may know the provider
+/// by another name.
+///
+/// # Errors
+/// Returns an error if the database fails. A [`LinkError`] is returned in the value.
+pub async fn unlink_account(
+    tx: &mut Tx<'_>,
+    user: &User,
+    account: &Identity,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<std::result::Result<User, LinkError>> {
+    let is_account = user.identities.contains(account);
+    if !is_account && !user.waiting_links().any(|link| link.to_identity() == *account) {
         return Ok(Err(LinkError::NoAccount));
-    };
-    if username(&identity) == user.username {
+    }
+    if is_account && user.is_primary(account) {
         return Ok(Err(LinkError::NamedAfter));
     }
     end_credentials(tx, user, CredentialEvent::AccountMoved, Current::default(), now, entropy).await?;
-    tx.remove_identity(&user.pool_id, &identity).await?;
+    tx.remove_identity(&user.pool_id, account).await?;
     let mut left = user.clone();
-    left.identities.retain(|other| *other != identity);
-    left.links.retain(|link| link.provider != provider);
-    left.profiles.remove(provider);
+    left.identities.retain(|other| other != account);
+    left.links.retain(|link| link.to_identity() != *account);
+    // The profile is that of the provider's one account.
+    if is_account {
+        left.profiles.remove(&account.provider);
+    }
     save_changed(tx, left, now, entropy).await.map(Ok)
 }
 

@@ -2,16 +2,11 @@
 //! sign-in of the account uses them up.
 
 use super::error::{DirectoryError, ErrorKind, Outcome};
-use super::federated::{FederatedAccount, username};
+use super::federated::FederatedAccount;
 use super::linking::{LinkError, check_destination, save_changed};
 use crate::base::{Entropy, Timestamp};
-use crate::model::{LOCAL_PROVIDER, Pool, Profile, ProviderLink, SUBJECT_ATTRIBUTE, User};
+use crate::model::{Identity, LOCAL_PROVIDER, Pool, Profile, ProviderLink, SUBJECT_ATTRIBUTE, User};
 use crate::store::{Lookup, Result, Tx};
-
-/// Attributes that others than their owner can choose at many providers, each with the attribute
-/// that states that the provider has verified it.
-const VERIFIABLE: [(&str, &str); 2] =
-    [("email", "email_verified"), ("phone_number", "phone_number_verified")];
 
 /// The user that an administrator linked to an account before its first sign-in.
 #[derive(Debug)]
@@ -47,8 +42,7 @@ pub async fn find_linked_user(
     }
     let mut found = LinkedUser::None;
     for (attribute, value) in account.attributes.iter() {
-        let flag = VERIFIABLE.iter().find(|(name, _)| *name == attribute).map(|(_, flag)| *flag);
-        if flag.is_some_and(|flag| account.attributes.get(flag) != Some("true")) {
+        if account.unverified.iter().any(|name| name == attribute) {
             continue;
         }
         let link = link(attribute, value);
@@ -98,7 +92,8 @@ pub(super) async fn find_named(tx: &mut Tx<'_>, pool: &Pool, named: &ProviderLin
     found.ok_or_else(|| ErrorKind::UserNotFound.into())
 }
 
-/// Links the account `source` to the user `destination`.
+/// Links the account `source` to the user `destination`. `issuer` is that of the provider, if it has
+/// one: accounts are known by it, also while they have an earlier name of the provider.
 ///
 /// # Errors
 /// Returns `UserNotFoundException`, `InvalidParameterException` for an account or a link of a user,
@@ -108,7 +103,7 @@ pub(super) async fn add_link(
     tx: &mut Tx<'_>,
     pool: &Pool,
     destination: &ProviderLink,
-    source: &ProviderLink,
+    (source, issuer): (&ProviderLink, Option<&str>),
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<User> {
@@ -117,10 +112,9 @@ pub(super) async fn add_link(
         return Err(already_linked(&holder, &user));
     }
     if source.attribute == SUBJECT_ATTRIBUTE
-        && let Some((holder, identity)) =
-            tx.user_by_subject(&pool.id, &source.provider, &source.value).await?
+        && let Some((holder, identity)) = find_account(tx, pool, source, issuer).await?
     {
-        return Err(match holder.id != user.id && username(&identity) == holder.username {
+        return Err(match holder.id != user.id && holder.is_primary(&identity) {
             true => DirectoryError::invalid(
                 "Merging is not currently supported, provide a SourceUser that has not been signed up in order to link",
             ),
@@ -128,10 +122,32 @@ pub(super) async fn add_link(
         });
     }
     let account = source.to_identity();
-    check_destination(&user, std::slice::from_ref(&account))?;
+    let future = issuer.map(|issuer| Identity { issuer: issuer.to_owned(), ..account.clone() });
+    check_destination(&user, std::slice::from_ref(future.as_ref().unwrap_or(&account)))?;
     tx.add_account(&user, &account, None, now).await?;
     user.links.push(source.clone());
     Ok(save_changed(tx, user, now, entropy).await?)
+}
+
+/// Returns the account of a subject, with its user.
+///
+/// # Errors
+/// Returns an error if the database fails.
+pub(super) async fn find_account(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    named: &ProviderLink,
+    issuer: Option<&str>,
+) -> Result<Option<(User, Identity)>> {
+    if let Some(issuer) = issuer
+        && let Some(user) = tx.user_by_identity(&pool.id, issuer, &named.value).await?
+    {
+        let is_meant = |of: &&Identity| of.issuer == issuer && of.subject == named.value;
+        if let Some(identity) = user.identities.iter().find(is_meant).cloned() {
+            return Ok(Some((user, identity)));
+        }
+    }
+    tx.user_by_subject(&pool.id, &named.provider, &named.value).await
 }
 
 fn already_linked(holder: &User, destination: &User) -> DirectoryError {

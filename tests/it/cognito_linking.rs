@@ -5,6 +5,7 @@ use crate::support::aws::{Api, Boto, PASSWORD, claims, text};
 use crate::support::mail::MailServer;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::{OpenIdProvider, Postgres};
+use crate::support::process::wait_until;
 use crate::support::saml_provider::SamlProvider;
 use crate::support::saml_sign_in::{ENTITY_ID_TOML, sign_in};
 use crate::support::upstream::Upstream;
@@ -307,6 +308,28 @@ async fn an_account_that_has_a_user_is_not_linked() {
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && printed.contains("would lose the password"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_providers_accounts_are_known_by_its_issuer() {
+    let mut scene = Scene::start().await;
+    let (sub, _) = (scene.create("ann"), scene.create("bob"));
+    scene.link("ann", ("corp", SUBJECT, "alice"));
+    assert_eq!(scene.come("corp", "alice").await.1["sub"], json!(sub));
+    let narthex = &scene.api.narthex;
+    narthex.edit(|text| text.replace("name = \"corp\"", "name = \"corq\""));
+    narthex.signal("HUP");
+    wait_until("the reload", || !narthex.audit("reload").is_empty());
+    // Nobody has signed in under the new name.
+    let second = scene.try_link("ann", ("corq", SUBJECT, "second")).unwrap_err();
+    assert!(second.contains("a linked account of corq"), "{second}");
+    let taken = scene.try_link("bob", ("corq", SUBJECT, "alice")).unwrap_err();
+    assert!(taken.contains("already linked to an existing DestinationUser"), "{taken}");
+    let (exception, _) = scene.unlink(("corq", SUBJECT, "second")).unwrap_err();
+    assert_eq!(exception, "UserNotFoundException");
+    assert!(scene.attribute("ann", "identities").unwrap().contains("alice"));
+    scene.unlink(("corq", SUBJECT, "alice")).unwrap();
+    assert_eq!(scene.attribute("ann", "identities"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

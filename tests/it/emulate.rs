@@ -314,6 +314,39 @@ fn a_reset_and_a_restart_empty_everything() {
 }
 
 #[test]
+fn a_reset_disturbs_no_request_and_an_unfinished_one_leaves_no_folder() {
+    use std::io::Write as _;
+    let mut emulator = Emulator::start(&[]);
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let statuses = std::thread::scope(|scope| {
+        let lists = (0..4).map(|_| {
+            scope.spawn(|| {
+                let target = ("X-Amz-Target", "AWSCognitoIdentityProviderService.ListUserPools");
+                let signed = "AWS4-HMAC-SHA256 Credential=a/20261130/us-east-1/cognito-idp/aws4_request, \
+                              SignedHeaders=host, Signature=0";
+                let headers = [target, ("Authorization", signed), ("X-Amz-Date", "20261130T000000Z")];
+                let mut statuses = Vec::new();
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    statuses.push(emulator.send("POST", "/", &headers, r#"{"MaxResults": 1}"#).0);
+                }
+                statuses
+            })
+        });
+        let lists: Vec<_> = lists.collect();
+        for _ in 0..15 {
+            emulator.reset();
+        }
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        lists.into_iter().flat_map(|list| list.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(statuses.len() > 20 && statuses.iter().all(|status| *status < 500), "{statuses:?}");
+    let mut unfinished = std::net::TcpStream::connect(("127.0.0.1", emulator.port)).unwrap();
+    unfinished.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{").unwrap();
+    emulator.stop();
+    assert_eq!(emulator.states(), [""; 0]);
+}
+
+#[test]
 fn it_listens_on_loopback_only() {
     for address in ["0.0.0.0", "::", "192.0.2.7", "example.com"] {
         // An emulator that started would not end by itself.
@@ -349,10 +382,17 @@ fn sites_elsewhere_reach_nothing() {
         let (status, _) = emulator.send(method, path, &[("Host", "rebound.example"), target], "");
         assert_eq!(status, 403, "{method} {path}");
     }
-    for path in ["/.narthex/emulator/reset", "/.narthex/emulator/messages"] {
-        let method = if path.ends_with("reset") { "POST" } else { "GET" };
-        let (status, _) = emulator.send(method, path, &[("Origin", "https://site.example")], "");
-        assert_eq!(status, 403, "{path}");
+    for (method, path) in [
+        ("POST", "/"),
+        ("OPTIONS", "/"),
+        ("POST", "/.narthex/emulator/reset"),
+        ("GET", "/.narthex/emulator/messages"),
+        ("POST", "/oauth2/token"),
+    ] {
+        for origin in ["https://site.example", "null", "http://intranet", "chrome-extension://localhost"] {
+            let (status, _) = emulator.send(method, path, &[("Origin", origin), target], "");
+            assert_eq!(status, 403, "{method} {path} {origin}");
+        }
     }
     assert_eq!(pools(&mut boto, 60).len(), 1, "nothing was deleted");
     let (status, _) = emulator.send("GET", "/.narthex/emulator/reset", &[], "");

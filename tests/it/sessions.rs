@@ -82,6 +82,7 @@ impl Scene {
             },
             attributes: [("email", email), ("email_verified", "true")].into_iter().collect(),
             groups: vec![],
+            unverified: vec![],
             first_login_attributes: &[],
         };
         let authentication = Authentication {

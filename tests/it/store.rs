@@ -33,6 +33,7 @@ on_both_engines! {
     another_algorithm_is_taken_up_as_a_new_key_is
     revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence
     a_user_is_found_by_issuer_and_subject_alone
+    the_account_that_created_a_user_stays_also_under_another_name_of_its_provider
     a_session_is_found_by_its_cookies_until_it_ends
     a_browser_has_one_session
     a_code_works_once_and_its_reuse_ends_the_session
@@ -61,6 +62,7 @@ fn account(issuer: &str, subject: &str, email: &str) -> FederatedAccount {
         },
         attributes: [("email", email)].into_iter().collect(),
         groups: vec!["staff".into()],
+        unverified: vec![],
         first_login_attributes: &[],
     }
 }
@@ -72,6 +74,21 @@ async fn user(store: &Store, account: &FederatedAccount) -> User {
         })
         .await
         .unwrap()
+}
+
+async fn the_account_that_created_a_user_stays_also_under_another_name_of_its_provider(engine: Engine) {
+    let store = engine.open().await;
+    user(&store, &account("https://idp", "rz", "rz@corp.example")).await;
+    let renamed = account("https://idp", "rz", "rz@corp.example");
+    let renamed =
+        FederatedAccount { identity: Identity { provider: "corq".into(), ..renamed.identity }, ..renamed };
+    let found = &user(&store, &renamed).await;
+    let unlinked = store.transaction(|tx| {
+        Box::pin(async move { directory::unlink(tx, found, "corq", now(), &SystemEntropy).await })
+    });
+    assert_eq!(unlinked.await.unwrap().err(), Some(directory::LinkError::NamedAfter));
+    // Back under the first name, it is the same user.
+    assert_eq!(user(&store, &account("https://idp", "rz", "rz@corp.example")).await.id, found.id);
 }
 
 async fn session(store: &Store, user: &User, earlier: Option<&str>) -> Session {

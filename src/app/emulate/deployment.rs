@@ -42,7 +42,7 @@ pub struct Deployment {
     shutdown: watch::Sender<bool>,
     tasks: Mutex<Option<JoinHandle<()>>>,
     /// Deleted with the deployment.
-    _state: StateFolder,
+    state: StateFolder,
 }
 
 impl Deployment {
@@ -67,10 +67,10 @@ impl Deployment {
         let app = Arc::new(App::build_in(&environment, config).await?);
         let (shutdown, ended) = watch::channel(false);
         let tasks = Mutex::new(Some(tokio::spawn(housekeeping::run(app.clone(), ended))));
-        Ok(Self { app, mailbox, shutdown, tasks, _state: state })
+        Ok(Self { app, mailbox, shutdown, tasks, state })
     }
 
-    /// Ends the background tasks and closes the database.
+    /// Ends the background tasks, closes the database and deletes it.
     pub async fn stop(&self) {
         self.shutdown.send_replace(true);
         if let Some(tasks) = self.tasks.lock().await.take() {
@@ -78,6 +78,8 @@ impl Deployment {
             drop(tasks.await);
         }
         self.app.pool.store.close().await;
+        // A request that never ends may hold the deployment.
+        self.state.delete();
     }
 
     /// Waits until the messages of earlier requests are delivered.
@@ -98,7 +100,7 @@ impl Deployment {
 
 impl Settings {
     /// Returns the configuration of a deployment in a folder. The master key is in memory alone:
-    /// a folder that remains after a crash cannot be decrypted.
+    /// secrets in a folder that remains after a crash cannot be decrypted.
     fn config(&self, folder: &Path) -> Result<Config, CommandError> {
         let text = format!(
             r#"
@@ -157,8 +159,14 @@ impl StateFolder {
     }
 }
 
+impl StateFolder {
+    fn delete(&self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
 impl Drop for StateFolder {
     fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
+        self.delete();
     }
 }

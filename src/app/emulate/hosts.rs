@@ -2,8 +2,8 @@
 //!
 //! A site can have its own name resolve to 127.0.0.1 after its page was loaded (DNS rebinding), and
 //! would then read the emulator's answers as its own. So the `Host` header must have a name that no
-//! site has: of loopback, or of one label. Calls that only the emulator has are also refused with
-//! the `Origin` of a site elsewhere.
+//! site has: of loopback, or of one label, such as that of a container. Requests with the `Origin`
+//! of a page elsewhere are refused: any access key is right here.
 
 use crate::config::Host;
 use http::HeaderMap;
@@ -17,7 +17,9 @@ const CONTAINER_HOST: &str = "host.docker.internal";
 pub fn has_local_host(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next().map(|host| host.to_str()), hosts.next()) {
-        (Some(Ok(host)), None) => Host::from_authority(host).is_some_and(|host| is_local(&host)),
+        (Some(Ok(host)), None) => {
+            Host::from_authority(host).is_some_and(|host| is_local(&host) || is_one_label(&host))
+        }
         _ => false,
     }
 }
@@ -29,7 +31,8 @@ pub fn has_local_host(headers: &HeaderMap) -> bool {
 pub fn local_origin(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(None) };
     let origin = origin.to_str().map_err(drop)?;
-    let host = origin.split_once("://").and_then(|(_, authority)| Host::from_authority(authority));
+    let (scheme, authority) = origin.split_once("://").ok_or(())?;
+    let host = Host::from_authority(authority).filter(|_| matches!(scheme, "http" | "https"));
     if host.is_some_and(|host| is_local(&host)) { Ok(Some(origin)) } else { Err(()) }
 }
 
@@ -38,8 +41,12 @@ fn is_local(host: &Host) -> bool {
     let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
     match address {
         Ok(address) => address.is_loopback(),
-        Err(_) => !name.contains('.') || name.ends_with(".localhost") || name == CONTAINER_HOST,
+        Err(_) => name == "localhost" || name.ends_with(".localhost") || name == CONTAINER_HOST,
     }
+}
+
+fn is_one_label(host: &Host) -> bool {
+    !host.as_str().contains(['.', ':'])
 }
 
 #[cfg(test)]
@@ -63,7 +70,15 @@ mod tests {
         for origin in ["http://localhost:3000", "https://127.0.0.1", "http://app.localhost:5173"] {
             assert!(is_accepted(ORIGIN, origin), "{origin}");
         }
-        for origin in ["https://evil.example", "null", "https://localhost.evil.example"] {
+        for origin in [
+            "https://evil.example",
+            "null",
+            "https://localhost.evil.example",
+            "http://intranet",
+            "http://com.",
+            "chrome-extension://aaaaaaaaaaaaaaaa",
+            "chrome-extension://localhost",
+        ] {
             assert!(!is_accepted(ORIGIN, origin), "{origin}");
         }
         assert!(!has_local_host(&HeaderMap::new()));

@@ -30,6 +30,8 @@ use tokio::sync::{Mutex, watch};
 
 /// How long requests may take that are in progress at the end.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// The interval between looks at the requests in progress.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The emulator: the current deployment, which a reset replaces.
 struct Emulator {
@@ -44,7 +46,14 @@ impl Emulator {
     async fn reset(&self) -> Result<(), CommandError> {
         let _resetting = self.resetting.lock().await;
         let previous = self.current.swap(Arc::new(Deployment::start(&self.settings).await?));
-        tokio::spawn(async move { previous.stop().await });
+        tokio::spawn(async move {
+            let deadline = tokio::time::Instant::now() + END_TIMEOUT;
+            // Each request in progress holds the deployment.
+            while Arc::strong_count(&previous) > 1 && tokio::time::Instant::now() < deadline {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+            previous.stop().await;
+        });
         Ok(())
     }
 }

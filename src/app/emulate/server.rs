@@ -44,7 +44,7 @@ pub async fn serve(listener: TcpListener, emulator: Arc<Emulator>, mut shutdown:
         .route("/favicon.ico", get(|| async { body_of(pages::icon()) }))
         .fallback(forward)
         .with_state(emulator)
-        .layer(from_fn(refuse_other_hosts));
+        .layer(from_fn(refuse_other_sites));
     // Without Nagle's algorithm: a client may wait for a small response.
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
     let ended = async move { drop(shutdown.changed().await) };
@@ -53,17 +53,20 @@ pub async fn serve(listener: TcpListener, emulator: Arc<Emulator>, mut shutdown:
     }
 }
 
-/// Refuses requests for the host of a site.
-async fn refuse_other_hosts(request: Request, next: Next) -> Response {
-    match has_local_host(request.headers()) {
-        true => next.run(request).await,
-        false => refused("the emulator answers for hosts of this machine only, such as localhost"),
+/// Refuses requests for the host of a site, and those of its pages: any access key is right here.
+async fn refuse_other_sites(request: Request, next: Next) -> Response {
+    if !has_local_host(request.headers()) {
+        return refused("the emulator answers for hosts of this machine only, such as localhost");
+    }
+    match local_origin(request.headers()) {
+        Ok(_) => next.run(request).await,
+        Err(()) => refused("the emulator answers pages of this machine only: open the app at localhost"),
     }
 }
 
 /// Deletes everything.
 async fn reset(State(emulator): State<Arc<Emulator>>, headers: HeaderMap) -> Response {
-    let Ok(origin) = local_origin(&headers) else { return refused_origin() };
+    let origin = local_origin(&headers).ok().flatten();
     match emulator.reset().await {
         Ok(()) => answer(origin, &json!({})),
         Err(error) => {
@@ -79,7 +82,7 @@ async fn messages(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Ok(origin) = local_origin(&headers) else { return refused_origin() };
+    let origin = local_origin(&headers).ok().flatten();
     let deployment = emulator.current.load_full();
     if let Err(error) = deployment.deliver().await {
         tracing::warn!(%error, "cannot read the outbox");
@@ -133,10 +136,6 @@ fn answer(origin: Option<&str>, body: &Value) -> Response {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
     response
-}
-
-fn refused_origin() -> Response {
-    refused("the emulator answers this call for pages of this machine only")
 }
 
 fn refused(message: &str) -> Response {

@@ -4,9 +4,11 @@ use super::{AccountService, audit};
 use crate::config::{Kind, STANDARD_ATTRIBUTES};
 use crate::directory::credential_events::{CredentialEvent, Current, end_credentials};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
-use crate::directory::linking::{save_changed, unlink};
-use crate::directory::provider_links::{LOCAL_SOURCE, add_link, find_named};
-use crate::model::{LOCAL_PROVIDER, Pool, ProviderKind, ProviderLink, SUBJECT_ATTRIBUTE, User, UserStatus};
+use crate::directory::linking::{save_changed, unlink_account};
+use crate::directory::provider_links::{LOCAL_SOURCE, add_link, find_account, find_named};
+use crate::model::{
+    Identity, LOCAL_PROVIDER, Pool, ProviderKind, ProviderLink, SUBJECT_ATTRIBUTE, User, UserStatus,
+};
 use crate::store::{CheckedWork, Tx};
 
 /// The name of a SAML account's subject in its assertion.
@@ -19,6 +21,8 @@ struct KnownProvider {
     is_saml: bool,
     /// Whether accounts are linked by their subject alone.
     is_social: bool,
+    /// The issuer of the accounts, if all have one.
+    issuer: Option<String>,
     /// The attributes that the provider's claims are mapped to.
     attributes: Vec<String>,
 }
@@ -44,7 +48,8 @@ impl AccountService {
         let provider = provider.ok_or_else(|| no_provider(&source.provider))?;
         provider.name_subject(&mut source);
         provider.check_source(&source)?;
-        let (now, entropy, source) = (self.clock.now(), &*self.entropy, &source);
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let source = (&source, provider.issuer.as_deref());
         let linked = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move { add_link(tx, pool, destination, source, now, entropy).await })
         });
@@ -68,10 +73,11 @@ impl AccountService {
             provider.name_subject(&mut account);
         }
         let (now, entropy, account) = (self.clock.now(), &*self.entropy, &account);
+        let issuer = provider.as_ref().and_then(|provider| provider.issuer.as_deref());
         let removed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
-                let user = find_linked(tx, pool, account).await?;
-                Ok(unlink(tx, &user, &account.provider, now, entropy).await??)
+                let (user, identity) = find_linked(tx, pool, account, issuer).await?;
+                Ok(unlink_account(tx, &user, &identity, now, entropy).await??)
             })
         });
         let user = removed.await.map_err(|error| match error.kind() {
@@ -122,6 +128,10 @@ impl AccountService {
             return Ok(Some(KnownProvider {
                 is_saml: matches!(provider.kind, Kind::Saml(_)),
                 is_social: false,
+                issuer: match &provider.kind {
+                    Kind::Oidc(oidc) => oidc.issuer.only().map(str::to_owned),
+                    Kind::Saml(_) | Kind::OAuth2(_) => None,
+                },
                 attributes: standard.chain(provider.attributes.keys().cloned()).collect(),
             }));
         }
@@ -129,6 +139,7 @@ impl AccountService {
         Ok(made.map(|provider| KnownProvider {
             is_saml: provider.kind == ProviderKind::Saml,
             is_social: provider.kind.is_social(),
+            issuer: None,
             attributes: provider.settings.attribute_mapping.into_keys().collect(),
         }))
     }
@@ -163,15 +174,21 @@ impl KnownProvider {
     }
 }
 
-/// Returns the user that has this account or link.
-async fn find_linked(tx: &mut Tx<'_>, pool: &Pool, account: &ProviderLink) -> Outcome<User> {
+/// Returns this account or link as it is stored, with its user.
+async fn find_linked(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    account: &ProviderLink,
+    issuer: Option<&str>,
+) -> Outcome<(User, Identity)> {
     if let Some(user) = tx.user_by_link(&pool.id, account).await? {
-        return Ok(user);
+        return Ok((user, account.to_identity()));
     }
-    match account.attribute == SUBJECT_ATTRIBUTE {
-        true => find_named(tx, pool, account).await,
-        false => Err(ErrorKind::UserNotFound.into()),
-    }
+    let found = match account.attribute == SUBJECT_ATTRIBUTE {
+        true => find_account(tx, pool, account, issuer).await?,
+        false => None,
+    };
+    found.ok_or_else(|| ErrorKind::UserNotFound.into())
 }
 
 /// Lets the user have a password again, which an administrator sets.

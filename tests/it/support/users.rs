@@ -140,6 +140,7 @@ pub async fn upsert_federated_user(store: &Store, pool: &Pool, subject: &str, of
         },
         attributes: attributes(of),
         groups: vec![],
+        unverified: vec![],
         first_login_attributes: &[],
     };
     let upsert = store.transaction(|tx| {
