@@ -3,6 +3,7 @@
 use super::authorize::{failed, scope_descriptions};
 use super::{AppState, Handled, Reply, RequestData, Shared, form, logout, session_principal, unavailable};
 use crate::base::Timestamp;
+use crate::config::LOCAL_PROVIDER;
 use crate::model::{Session, User};
 use crate::pages::{AllowedApp, Device, ErrorResponse, SessionRow, SessionsPage, see_other};
 use crate::store::StoreError;
@@ -26,7 +27,10 @@ async fn page(app: &AppState, info: &RequestData) -> Handled {
         id: session.id.clone(),
         device: Device::of(&session.user_agent),
         address: session.address.clone(),
-        provider: display_name(&catalogue.config.providers, &session.provider),
+        provider: match session.provider == LOCAL_PROVIDER {
+            true => info.texts().password.clone(),
+            false => display_name(&catalogue.config.providers, &session.provider),
+        },
         began: date(session.created_at),
         last_seen: ago(session.last_seen_at, now),
         is_current: session.id == principal.session().id,
