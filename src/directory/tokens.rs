@@ -6,7 +6,7 @@ use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid};
 use crate::model::{AppClient, AppClientSettings, Pool, User, UserGroup, UserStatus};
 use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
 use crate::token::{
-    self, AccessClaims, AccessTokenError, CodeError, Grant, KeySet, NewFamily, PoolKeys, RefreshError,
+    self, AccessClaims, AccessTokenError, CodeError, Grant, KeySet, NewFamily, PoolKeys, Proof, RefreshError,
     RefreshTokens, TokenGrant, TokenSubject, TokenUse, UserTokenKeys, UserTokens, issue_user_tokens,
     verify_access_token,
 };
@@ -53,6 +53,10 @@ pub struct CodeRedemption<'a> {
     pub redirect_uri: &'a str,
     /// The PKCE verifier; empty if the client sent none.
     pub verifier: &'a str,
+    /// The proof of the client's key, to which the access token is bound.
+    pub proof: Option<&'a Proof>,
+    /// Whether the client is public, so that its refresh tokens are bound to its key, too.
+    pub is_public: bool,
 }
 
 /// Tokens for a client.
@@ -68,11 +72,13 @@ pub struct IssuedTokens {
 
 /// How a client refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefreshFlow {
+pub enum RefreshFlow<'a> {
     /// `InitiateAuth` with `REFRESH_TOKEN_AUTH`, which a client with rotation may not use.
     InitiateAuth,
-    /// `GetTokensFromRefreshToken` and the token endpoint.
+    /// `GetTokensFromRefreshToken`.
     Tokens,
+    /// The token endpoint, with the proof of the client's key.
+    Endpoint(Option<&'a Proof>),
 }
 
 /// The user of an access token.
@@ -106,6 +112,7 @@ impl TokenService {
         issuer: &str,
         signed_in: SignedIn<'_>,
     ) -> Outcome<IssuedTokens> {
+        check_proof(sender.client, None)?;
         // Before the transaction, which must not wait for the making of a key.
         let keys = self.signing_keys(sender.pool).await?;
         let (now, entropy) = (self.clock.now(), &*self.entropy);
@@ -120,7 +127,7 @@ impl TokenService {
                 let groups = groups(tx, sender.pool, &user).await?;
                 let SignedIn { scope, device_key, auth_time, .. } = signed_in;
                 let auth_time = auth_time.unwrap_or(now);
-                let new = NewFamily { user_no: user.no, auth_time, scope, device_key };
+                let new = NewFamily { user_no: user.no, auth_time, scope, device_key, key: "" };
                 let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
                 Ok((user, groups, family, token))
             })
@@ -128,7 +135,7 @@ impl TokenService {
         let (user, groups, family, token) = begun.await?;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let nonce = signed_in.nonce;
-        let tokens = self.tokens(&keys, subject, (issuer, nonce), &family, now)?;
+        let tokens = self.tokens(&keys, subject, (issuer, nonce, None), &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: family.scope })
     }
 
@@ -144,6 +151,7 @@ impl TokenService {
         issuer: &str,
         redemption: CodeRedemption<'_>,
     ) -> Outcome<Result<IssuedTokens, CodeError>> {
+        check_proof(sender.client, redemption.proof)?;
         // Any client can send an invented code. A read rejects it, so that it does not block
         // writers.
         if !self.store.code_exists(&redemption.code.hash()).await? {
@@ -154,11 +162,12 @@ impl TokenService {
         let refresh_tokens = self.refresh_tokens(&sender);
         let redeemed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
-                let CodeRedemption { code, redirect_uri, verifier } = redemption;
-                let grant = Grant { client_id: &sender.client.id, redirect_uri };
+                let CodeRedemption { code, redirect_uri, verifier, proof, is_public } = redemption;
+                let grant = Grant { client_id: &sender.client.id, redirect_uri, proof };
                 let redeemed = match token::redeem(tx, code, grant, verifier, now, entropy).await? {
                     Ok(redeemed) if redeemed.session.pool_id == sender.pool.id => redeemed,
                     Ok(_) => return Ok(Err(CodeError::Mismatch)),
+                    Err(CodeError::ProofReused) => return Err(ErrorKind::ProofRefused.into()),
                     // Committed also with an error: it ends the tokens of the code.
                     Err(error) => return Ok(Err(error)),
                 };
@@ -167,7 +176,11 @@ impl TokenService {
                 let user = current_user(tx, user.no).await?;
                 let groups = groups(tx, sender.pool, &user).await?;
                 let auth_time = session.auth_time.unwrap_or(session.created_at);
-                let new = NewFamily { user_no: user.no, auth_time, scope: &redeemed.scope, device_key: "" };
+                // RFC 9449, section 5: the refresh tokens of a confidential client are bound to its
+                // credentials.
+                let key = proof.filter(|_| is_public).map_or("", |proof| &proof.thumbprint);
+                let scope = &redeemed.scope;
+                let new = NewFamily { user_no: user.no, auth_time, scope, device_key: "", key };
                 let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
                 tx.set_code_family(&code.hash(), &family.id).await?;
                 Ok(Ok((user, groups, family, token, redeemed)))
@@ -179,7 +192,8 @@ impl TokenService {
         };
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let nonce = Some(&*redeemed.nonce).filter(|nonce| !nonce.is_empty());
-        let tokens = self.tokens(&keys, subject, (issuer, nonce), &family, now)?;
+        let key = redemption.proof.map(|proof| &*proof.thumbprint);
+        let tokens = self.tokens(&keys, subject, (issuer, nonce, key), &family, now)?;
         Ok(Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: redeemed.scope }))
     }
 
@@ -193,16 +207,21 @@ impl TokenService {
         sender: Sender<'_>,
         issuer: &str,
         token: &str,
-        flow: RefreshFlow,
+        flow: RefreshFlow<'_>,
     ) -> Outcome<IssuedTokens> {
         check_flow(sender.client, flow)?;
+        let proof = match flow {
+            RefreshFlow::Endpoint(proof) => proof,
+            RefreshFlow::InitiateAuth | RefreshFlow::Tokens => None,
+        };
+        check_proof(sender.client, proof)?;
         let keys = self.signing_keys(sender.pool).await?;
         let (now, entropy) = (self.clock.now(), &*self.entropy);
         let refresh_tokens = self.refresh_tokens(&sender);
         let redeemed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
                 // Committed also with an error: it ends the family.
-                let refreshed = match refresh_tokens.redeem(tx, token, now, entropy).await? {
+                let refreshed = match refresh_tokens.redeem(tx, token, proof, now, entropy).await? {
                     Ok(refreshed) => refreshed,
                     Err(error) => return Ok(Err(error)),
                 };
@@ -220,7 +239,8 @@ impl TokenService {
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let scope = remaining_scope(&refreshed.family.scope, &sender.client.settings)?;
         let family = RefreshFamily { scope, ..refreshed.family };
-        let tokens = self.tokens(&keys, subject, (issuer, None), &family, now)?;
+        let key = proof.map(|proof| &*proof.thumbprint);
+        let tokens = self.tokens(&keys, subject, (issuer, None, key), &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: refreshed.next, scope: family.scope })
     }
 
@@ -260,11 +280,18 @@ impl TokenService {
     }
 
     /// Verifies an access token of a user of `pool`. The store is asked whether it has ended: a
-    /// sign-out on another node counts at once.
+    /// sign-out on another node counts at once. `key` is the thumbprint of the key that the client
+    /// has proven.
     ///
     /// # Errors
     /// Returns `NotAuthorizedException`, or `UserNotFoundException` for a user who was deleted.
-    pub async fn user_of_access_token(&self, pool: &Pool, issuer: &str, token: &str) -> Outcome<TokenUser> {
+    pub async fn user_of_access_token(
+        &self,
+        pool: &Pool,
+        issuer: &str,
+        token: &str,
+        key: Option<&str>,
+    ) -> Outcome<TokenUser> {
         let keys = self.keys.of(pool, TokenUse::Access).await.map_err(|error| key_error(&error))?;
         let claims = verify_access_token(&keys, issuer, token, self.clock.now()).map_err(|error| {
             not_authorized(match error {
@@ -272,6 +299,10 @@ impl TokenService {
                 AccessTokenError::Expired => "Access Token has expired",
             })
         })?;
+        // RFC 9449, section 7.1: the key of the token and that of the proof are the same.
+        if claims.key.as_deref() != key {
+            return Err(not_authorized("Access Token is bound to another key, or to none"));
+        }
         let family = self.store.refresh_family(&claims.origin_jti).await?;
         if family.is_none_or(|family| family.client_id != claims.client_id) {
             return Err(not_authorized("Access Token has been revoked"));
@@ -316,7 +347,7 @@ impl TokenService {
         &self,
         keys: &UserTokenKeys,
         subject: TokenSubject<'_>,
-        (issuer, nonce): (&str, Option<&str>),
+        (issuer, nonce, key): (&str, Option<&str>, Option<&str>),
         family: &RefreshFamily,
         now: Timestamp,
     ) -> Outcome<UserTokens> {
@@ -330,6 +361,7 @@ impl TokenService {
             event_id: &event_id,
             nonce,
             device_key: &family.device_key,
+            key,
         };
         issue_user_tokens(keys, subject, grant, now, entropy).map_err(|error| {
             tracing::error!(%error, "a token was not signed");
@@ -371,11 +403,13 @@ fn remaining_scope(granted: &str, settings: &AppClientSettings) -> Outcome<Strin
 }
 
 /// Checks that a client may refresh in this way.
-fn check_flow(client: &AppClient, flow: RefreshFlow) -> Outcome<()> {
+fn check_flow(client: &AppClient, flow: RefreshFlow<'_>) -> Outcome<()> {
     let settings = &client.settings;
     let is_allowed = match flow {
         RefreshFlow::InitiateAuth => settings.rotation.is_none() && settings.allows_auth_flow(REFRESH_FLOW),
-        RefreshFlow::Tokens => settings.rotation.is_some() || settings.allows_auth_flow(REFRESH_FLOW),
+        RefreshFlow::Tokens | RefreshFlow::Endpoint(_) => {
+            settings.rotation.is_some() || settings.allows_auth_flow(REFRESH_FLOW)
+        }
     };
     match is_allowed {
         true => Ok(()),
@@ -383,8 +417,19 @@ fn check_flow(client: &AppClient, flow: RefreshFlow) -> Outcome<()> {
     }
 }
 
+/// Checks that a client whose access tokens must be bound has proven a key (RFC 9449, section 5.2:
+/// `dpop_bound_access_tokens`).
+fn check_proof(client: &AppClient, proof: Option<&Proof>) -> Outcome<()> {
+    match client.settings.dpop_bound_access_tokens && proof.is_none() {
+        true => Err(ErrorKind::ProofRefused.into()),
+        false => Ok(()),
+    }
+}
+
 fn refused(error: RefreshError) -> DirectoryError {
     match error {
+        RefreshError::Key => not_authorized("Refresh Token is bound to a key"),
+        RefreshError::ProofReused => ErrorKind::ProofRefused.into(),
         RefreshError::Invalid => not_authorized("Invalid Refresh Token"),
         RefreshError::Expired => not_authorized("Refresh Token has expired"),
         RefreshError::Revoked => not_authorized("Refresh Token has been revoked"),

@@ -2,13 +2,14 @@
 
 use super::client::AuthenticatedClient;
 use super::error::{EndpointError, OAuthError};
-use super::{AppState, RequestData};
+use super::token::token_type;
+use super::{AppState, RequestData, dpop};
 use crate::base::RandomToken;
 use crate::directory::{
     CodeRedemption, DirectoryError, ErrorKind, IssuedTokens, PoolOfClient, RefreshFlow, Sender,
 };
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
-use crate::token::CodeError;
+use crate::token::{CodeError, Proof};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -31,6 +32,7 @@ pub(super) async fn redeem_code(
     app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
+    proof: Option<&Proof>,
 ) -> Result<HttpResponse, EndpointError> {
     let of = request.in_directory(app, info).await?;
     let settings = &of.client.settings;
@@ -44,10 +46,11 @@ pub(super) async fn redeem_code(
     let invalid = || OAuthError::new("invalid_grant", "the code is not valid, or not for this request");
     let code = RandomToken::parse(code).ok_or_else(invalid)?;
     let issuer = app.catalogue.load().issuer_of(&of.pool.id);
-    let redemption = CodeRedemption { code: &code, redirect_uri, verifier };
+    let is_public = request.is_public;
+    let redemption = CodeRedemption { code: &code, redirect_uri, verifier, proof, is_public };
     let redeemed = app.directory.tokens.redeem_code(sender(&of, info), &issuer, redemption).await;
     match redeemed.map_err(|error| refused(info, &error))? {
-        Ok(issued) => Ok(response(&issued, Some(&issued.scope))),
+        Ok(issued) => Ok(response(&issued, proof, Some(&issued.scope))),
         Err(error) => {
             if error == CodeError::Reused {
                 let (client_id, pool) = (&*of.client.id, &*of.pool.id);
@@ -69,6 +72,7 @@ pub(super) async fn refresh(
     app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
+    proof: Option<&Proof>,
 ) -> Result<HttpResponse, EndpointError> {
     let of = request.in_directory(app, info).await?;
     let token = request.required("refresh_token")?;
@@ -84,9 +88,9 @@ pub(super) async fn refresh(
         }
     }
     let issuer = app.catalogue.load().issuer_of(&of.pool.id);
-    let refreshed = tokens.refresh(sender, &issuer, token, RefreshFlow::Tokens).await;
+    let refreshed = tokens.refresh(sender, &issuer, token, RefreshFlow::Endpoint(proof)).await;
     let issued = refreshed.map_err(|error| refused(info, &error))?;
-    Ok(response(&issued, None))
+    Ok(response(&issued, proof, None))
 }
 
 /// Ends the family of a user's refresh token (RFC 7009).
@@ -114,14 +118,14 @@ fn sender<'a>(of: &'a PoolOfClient, info: &RequestData) -> Sender<'a> {
 
 /// Returns the response with tokens. An ID token belongs to the scope `openid` (OpenID Connect Core
 /// 1.0, section 3.1.2.1).
-fn response(issued: &IssuedTokens, shown_scope: Option<&str>) -> HttpResponse {
+fn response(issued: &IssuedTokens, proof: Option<&Proof>, shown_scope: Option<&str>) -> HttpResponse {
     let is_openid = issued.scope.split(' ').any(|scope| scope == "openid");
     let response = TokenResponse {
         id_token: is_openid.then_some(&*issued.tokens.id_token),
         access_token: &issued.tokens.access_token,
         refresh_token: issued.refresh_token.as_deref(),
         expires_in: issued.tokens.expires_in.as_secs(),
-        token_type: "Bearer",
+        token_type: token_type(proof.is_some()),
         scope: shown_scope,
     };
     let text = serde_json::to_string(&response).unwrap_or_default();
@@ -135,6 +139,7 @@ fn refused(info: &RequestData, error: &DirectoryError) -> EndpointError {
             tracing::error!(request_id = info.request_id, %error, "no token was issued");
             ErrorResponse::unavailable().into()
         }
+        ErrorKind::ProofRefused => dpop::reused().into(),
         ErrorKind::InvalidParameter => {
             OAuthError::new("unauthorized_client", "this client may not refresh tokens").into()
         }

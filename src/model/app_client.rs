@@ -74,6 +74,10 @@ pub struct AppClientSettings {
     pub logout_urls: Vec<String>,
     /// The identity providers that users of the client may choose; `COGNITO` is the pool itself.
     pub identity_providers: Vec<String>,
+    /// Whether the client authenticates with a key at the OAuth endpoints.
+    pub authenticates_by_key: bool,
+    /// Whether access tokens are issued only with the proof of a key (RFC 9449, section 5.2).
+    pub dpop_bound_access_tokens: bool,
     /// Members of Cognito's API that have no effect here, or whose form the other settings do not
     /// hold. Responses repeat them.
     pub kept: Members,
@@ -124,6 +128,8 @@ impl Default for AppClientSettings {
             default_redirect_uri: None,
             logout_urls: Vec::new(),
             identity_providers: vec!["COGNITO".to_owned()],
+            authenticates_by_key: false,
+            dpop_bound_access_tokens: false,
             kept: Members::new(),
         }
     }

@@ -19,6 +19,8 @@ pub struct AuthorizationCode {
     pub scope: String,
     /// The `nonce` of the authorization request; empty if it had none.
     pub nonce: String,
+    /// The thumbprint of the key to which the code is bound (RFC 9449, section 10); empty if none.
+    pub key: String,
     /// The family of refresh tokens that was issued for the code; empty before that.
     pub family_id: String,
     /// The session for which the code was issued.
@@ -47,4 +49,7 @@ pub struct AuthorizationRequest {
     /// The `nonce` (OpenID Connect Core 1.0, section 3.1.2.1); empty if the client sent none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nonce: String,
+    /// The thumbprint of the key to which the code is bound (RFC 9449, section 10); empty if none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dpop_jkt: String,
 }

@@ -172,6 +172,8 @@ fn settings(request: ClientRequest, kept: Members) -> AppClientSettings {
         default_redirect_uri: request.default_redirect_uri,
         logout_urls: request.logout_urls.unwrap_or_default(),
         identity_providers: request.supported_identity_providers.unwrap_or(default.identity_providers),
+        authenticates_by_key: false,
+        dpop_bound_access_tokens: false,
         kept,
     }
 }

@@ -52,6 +52,8 @@ pub(super) fn client_settings(client: &config::AppClient) -> AppClientSettings {
         callback_urls: sign_in.callback_urls.clone(),
         logout_urls: sign_in.logout_urls.clone(),
         identity_providers: sign_in.identity_providers.clone(),
+        authenticates_by_key: client.keys.is_some(),
+        dpop_bound_access_tokens: client.dpop_bound_access_tokens,
         ..AppClientSettings::default()
     }
 }
