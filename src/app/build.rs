@@ -121,7 +121,7 @@ impl App {
     pub async fn build_in(environment: &Environment, config: Config) -> Result<Self, CommandError> {
         let unusable = unusable_key_files(&config);
         if !unusable.is_empty() {
-            return Err(CommandError::new("an issuer's keys cannot be used", unusable.join("; ")));
+            return Err(CommandError::new("a key file of `jwks` cannot be used", unusable.join("; ")));
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let jumps = JumpDetector::new(clock.clone());

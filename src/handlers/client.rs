@@ -112,6 +112,22 @@ fn failed(info: &RequestData, error: &DirectoryError) -> EndpointError {
     ErrorResponse::unavailable().into()
 }
 
+/// Returns the parameters of a request's body.
+fn read_form(info: &RequestData, body: &[u8]) -> Result<Form, OAuthError> {
+    let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+    let (media_type, _) = encoding.split_once(';').unwrap_or((encoding, ""));
+    if !media_type.trim_end().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded"));
+    }
+    let form = std::str::from_utf8(body).ok().and_then(form);
+    let mut form =
+        form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
+    // RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were
+    // omitted from the request."
+    form.retain(|_, value| !value.is_empty());
+    Ok(form)
+}
+
 /// Authenticates the app client of the request, which belongs to any user pool. A client of the
 /// configuration needs no read of the database.
 async fn authenticate_client<'a>(
@@ -120,17 +136,7 @@ async fn authenticate_client<'a>(
     catalogue: &'a Catalogue,
     body: &[u8],
 ) -> Result<AuthenticatedClient<'a>, EndpointError> {
-    let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
-    let (media_type, _) = encoding.split_once(';').unwrap_or((encoding, ""));
-    if !media_type.trim_end().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded").into());
-    }
-    let form = std::str::from_utf8(body).ok().and_then(form);
-    let mut form =
-        form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
-    // RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were
-    // omitted from the request."
-    form.retain(|_, value| !value.is_empty());
+    let form = read_form(info, body)?;
     let presented = client_credentials(info, &form)?;
     let refused = |id: &str, reason: &str| {
         tracing::warn!(
