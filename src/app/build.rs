@@ -5,7 +5,7 @@ use super::lint::lint;
 use super::master_key;
 use super::pools::write_file_pools;
 use crate::authn::{
-    BearerAuthenticator, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
+    BearerAuthenticator, ClientKeys, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
     SessionAuthenticator,
 };
 use crate::base::{Clock, Duration, Entropy, JumpDetector, KeyRing, SystemClock, SystemEntropy};
@@ -124,7 +124,7 @@ impl App {
     pub async fn build_in(environment: &Environment, config: Config) -> Result<Self, CommandError> {
         let unusable = unusable_key_files(&config);
         if !unusable.is_empty() {
-            return Err(CommandError::new("an issuer's keys cannot be used", unusable.join("; ")));
+            return Err(CommandError::new("a key file of `jwks` cannot be used", unusable.join("; ")));
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let jumps = JumpDetector::new(clock.clone());
@@ -145,7 +145,9 @@ impl App {
         let outbound =
             ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
         let broker = basis.broker(&catalogue, outbound.clone()).await?;
-        let pool = Arc::new(basis.user_pool(environment, CatalogueCell::new(catalogue), broker).await?);
+        let client_keys = ClientKeys::new(outbound.clone(), basis.clock.clone());
+        let pool =
+            Arc::new(basis.user_pool(environment, CatalogueCell::new(catalogue), broker, client_keys).await?);
         let router = handlers::router(pool.clone()).merge(environment.api(pool.clone()));
         let gateway = basis.gateway(pool.clone(), router.clone(), outbound);
         let log = gateway.open_access_log(&gateway.route_table().catalogue.config.log);
@@ -227,6 +229,7 @@ impl Basis {
         environment: &Environment,
         catalogue: CatalogueCell,
         broker: Broker,
+        client_keys: ClientKeys,
     ) -> Result<AppState, CommandError> {
         let Self { store, ring, clock, entropy } = self;
         let catalogue = Arc::new(catalogue);
@@ -258,6 +261,7 @@ impl Basis {
             directory,
             keys: Arc::new(keys),
             access_tokens: Arc::new(access_tokens),
+            client_keys,
             failed_sign_ins: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
             unsolicited_failures: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
             wrong_guesses: RateLimiter::new(clock.clone(), WRONG_GUESSES, WRONG_GUESS_EVERY),

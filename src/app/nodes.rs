@@ -89,13 +89,20 @@ impl NodeRegistry {
 fn digest(app: &App, config: &Config) -> String {
     let Config { public_url, region, account_id, session, signed_out_url, user_pool, roles, .. } = config;
     let Config { administrators, identity_pools, providers, issuers, routes, message_limits, .. } = config;
-    let further_user_pools = &config.further_user_pools;
     let (mut routes, mut issuers, mut providers) = (routes.clone(), issuers.clone(), providers.clone());
     for ca in providers.iter_mut().filter_map(|provider| provider.ca.as_mut()) {
         ca.path = PathBuf::new();
     }
     for route in &mut routes {
         (route.upstream_tls.ca, route.upstream_tls.client) = (None, None);
+    }
+    let (mut user_pool, mut further_user_pools) = (user_pool.clone(), config.further_user_pools.clone());
+    for client in
+        std::iter::once(&mut user_pool).chain(&mut further_user_pools).flat_map(|pool| &mut pool.clients)
+    {
+        if let Some(KeySource::File(file)) = &mut client.keys {
+            file.path = PathBuf::new();
+        }
     }
     for issuer in &mut issuers {
         if let KeySource::File(file) = &mut issuer.keys {

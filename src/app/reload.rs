@@ -191,7 +191,7 @@ fn check_files(config: &Config) -> Result<(), String> {
     }
     let unusable = unusable_key_files(config);
     if !unusable.is_empty() {
-        return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")));
+        return Err(format!("a key file of `jwks` cannot be used: {}", unusable.join("; ")));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::front_cache::{FrontCache, Keyed, LastTouch};
 use super::metrics;
 use super::opaque::may_be_introspected;
 use super::principal_cache::PrincipalCache;
+use super::proof_replays::ProofReplays;
 use super::rate_limit::rate_limit_key;
 use crate::base::{
     Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Moment, MonotonicTime, Timestamp,
@@ -17,8 +18,8 @@ use crate::jose::{NumericDate, Unverified, authenticated_at};
 use crate::model::{TokenClaims, User};
 use crate::provider::{IntrospectionError, IssuerKeys, ProviderHttpClient};
 use crate::token::{
-    AccessToken, AccessTokens, RevocationError, SKEW, TokenError, is_user_token, names, verify,
-    verify_introspected,
+    AccessToken, AccessTokens, ProofError, ProofRequest, RevocationError, SKEW, TokenError, is_user_token,
+    names, verify, verify_introspected, verify_proof,
 };
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -58,6 +59,8 @@ struct CachedToken {
     /// The ids by which a token of the user pool can be revoked: its `jti`, and the `origin_jti` of
     /// its sign-in. Empty for tokens of other issuers.
     revoked_by: Box<[String]>,
+    /// The thumbprint of the key to which the token is bound.
+    bound_key: Option<Box<str>>,
     /// Whether the subject is a user of a pool of this deployment.
     is_pool_user: bool,
     scopes: Box<[String]>,
@@ -152,6 +155,8 @@ pub struct BearerAuthenticator {
     /// Keeps single-use tokens out of the cache: some programs send a new token with each request.
     doorkeeper: Doorkeeper,
     fingerprints: Fingerprints,
+    /// The used proofs of keys to which tokens are bound.
+    proofs: ProofReplays,
     /// The number of calls of [`Self::distrust_cache`].
     generation: AtomicU32,
 }
@@ -182,6 +187,7 @@ impl BearerAuthenticator {
             recent: FrontCache::new(),
             doorkeeper: Doorkeeper::new(),
             fingerprints,
+            proofs: ProofReplays::default(),
             generation: AtomicU32::new(0),
         }
     }
@@ -299,14 +305,15 @@ impl BearerAuthenticator {
         self.issuers.load().iter().find(|known| names(&token.claims, known.issuer())).cloned()
     }
 
-    /// Returns the principal of `token` at `now`. The address of `client` limits introspection
-    /// calls.
+    /// Returns the principal of `token` at `now`. `proof` is the proof of a key that came with it,
+    /// and the request for which it must be. The address of `client` limits introspection calls.
     ///
     /// # Errors
     /// Returns the reason that the token is rejected, or that it could not be checked.
     pub async fn authenticate(
         &self,
         token: &str,
+        proof: Option<(&str, ProofRequest<'_>)>,
         client: Option<IpAddr>,
         now: Moment,
     ) -> Result<BearerPrincipal, TokenError> {
@@ -315,7 +322,33 @@ impl BearerAuthenticator {
             Some(bearer) => bearer,
             None => Box::pin(self.verify_new(token, client, seen, now)).await?,
         };
-        self.not_revoked(bearer, now.monotonic)
+        let bearer = self.not_revoked(bearer, now.monotonic)?;
+        match (bearer.0.bound_key.as_deref(), proof) {
+            (None, None) => Ok(bearer),
+            // RFC 9449, section 7.2: a protected resource must not accept a bound token as a bearer
+            // token.
+            (Some(_), None) => Err(TokenError::Bound),
+            (key, Some((proof, request))) => self.check_proof(key, proof, request, now).map(|()| bearer),
+        }
+    }
+
+    /// Checks the proof of the key to which a valid token is bound. A signature is verified only
+    /// for such a token.
+    fn check_proof(
+        &self,
+        key: Option<&str>,
+        proof: &str,
+        request: ProofRequest<'_>,
+        now: Moment,
+    ) -> Result<(), TokenError> {
+        let Some(key) = key else {
+            return Err(TokenError::Proof(ProofError("the token is not bound to a key")));
+        };
+        let proof = verify_proof(proof, request, now.wall).map_err(TokenError::Proof)?;
+        if proof.thumbprint != key {
+            return Err(TokenError::Proof(ProofError("the token is bound to another key")));
+        }
+        self.proofs.use_once(&proof.id, now.monotonic).map_err(TokenError::Proof)
     }
 
     /// Authenticates a token that is not in the cache.
@@ -433,7 +466,7 @@ impl BearerAuthenticator {
                 uuid_from_bytes(self.ring.mac(&parts.concat()), 8)
             }
         };
-        let AccessToken { subject, expires_at, scopes, claims } = token;
+        let AccessToken { subject, expires_at, scopes, key, claims } = token;
         let now = self.clock.now();
         let (mut user, others) =
             user_from_claims(issuer, &subject, &claims, id, now).map_err(TokenError::Unreadable)?;
@@ -462,6 +495,7 @@ impl BearerAuthenticator {
             expires_at,
             generation,
             revoked_by,
+            bound_key: key.map(Into::into),
             is_pool_user,
             weight: u32::try_from(2 * length + FIXED_OVERHEAD + PER_STRING_OVERHEAD * texts)
                 .unwrap_or(u32::MAX),

@@ -5,6 +5,7 @@
 mod assertion;
 mod bearers;
 mod claims;
+mod client_keys;
 mod concurrency;
 mod cookie;
 mod doorkeeper;
@@ -15,6 +16,7 @@ mod metrics;
 mod opaque;
 mod principal;
 mod principal_cache;
+mod proof_replays;
 mod rate_limit;
 mod renewals;
 mod sessions;
@@ -22,6 +24,7 @@ mod sessions;
 pub use assertion::{Assertion, MintError, Minter};
 pub use bearers::{BearerAuthenticator, BearerPrincipal};
 pub use claims::{methods, user_from_claims};
+pub use client_keys::ClientKeys;
 pub use concurrency::{ConcurrencyLimiter, ConcurrencyPermit};
 pub use cookie::{
     APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear_cookie_value, cookie_value,

@@ -7,7 +7,9 @@ use crate::authn::rate_limit_key;
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::directory::pools::find_pool;
-use crate::directory::{Administration, Directory, DirectoryError, PoolOfClient, Sender, TokenUser};
+use crate::directory::{
+    Administration, Directory, DirectoryError, ErrorKind, PoolOfClient, Sender, TokenUser,
+};
 use crate::handlers::AppState;
 use crate::model::{Pool, User};
 use crate::policy::Permit;
@@ -108,9 +110,15 @@ impl Call {
     /// Returns an app client with its pool.
     ///
     /// # Errors
-    /// Returns `ResourceNotFoundException` if there is none.
+    /// Returns `ResourceNotFoundException` if there is none, `NotAuthorizedException` if it
+    /// authenticates only with a key, which the API has no parameter for.
     pub async fn client(&self, client_id: &str) -> Result<Arc<PoolOfClient>, ApiError> {
-        self.directory().pools.client(client_id).await?.ok_or_else(|| no_client(client_id))
+        let of = self.directory().pools.client(client_id).await?.ok_or_else(|| no_client(client_id))?;
+        if of.client.settings.extensions.authenticates_by_key && of.secrets.is_empty() {
+            let message = format!("Client {client_id} authenticates with a key, at the OAuth endpoints.");
+            return Err(DirectoryError::new(ErrorKind::NotAuthorized, message).into());
+        }
+        Ok(of)
     }
 
     /// Returns an app client after the check of `SecretHash`, which is over `username`.
@@ -186,7 +194,7 @@ impl Call {
         let client_id = crate::token::client_of_access_token(access_token).ok_or_else(invalid)?;
         let of = self.directory().pools.client(&client_id).await?.ok_or_else(invalid)?;
         let tokens = &self.directory().tokens;
-        let found = tokens.user_of_access_token(&of.pool, &self.issuer(&of.pool), access_token).await?;
+        let found = tokens.user_of_access_token(&of.pool, &self.issuer(&of.pool), access_token, None).await?;
         let TokenUser { user, claims } = found;
         if !claims.scope.split(' ').any(|scope| scope == USER_ADMIN_SCOPE) {
             return Err(ApiError::not_authorized("Access Token does not have required scopes"));

@@ -33,6 +33,10 @@ pub struct AppClient {
     pub allowed_oauth_scopes: Vec<String>,
     /// Lifetime of the client's access tokens.
     pub access_token_validity: Duration,
+    /// Whether the client gets only tokens that are bound to a key (RFC 9449, section 5.2).
+    pub dpop_bound_access_tokens: bool,
+    /// The source of the keys that sign the client's assertions (RFC 7523), if it has any.
+    pub keys: Option<TrustedIssuer>,
     /// SHA-256 of each secret.
     secrets: Vec<[u8; 32]>,
 }
@@ -71,6 +75,8 @@ impl Pool {
 impl AppClient {
     fn new(id: String, of: &config::AppClient) -> Self {
         Self {
+            keys: of.keys.clone().map(|keys| TrustedIssuer::of_client(id.clone(), keys)),
+            dpop_bound_access_tokens: of.dpop_bound_access_tokens,
             id,
             name: of.name.clone(),
             allowed_oauth_flows: of.allowed_oauth_flows.clone(),
@@ -85,16 +91,16 @@ impl AppClient {
         self.allowed_oauth_flows.contains(&flow)
     }
 
-    /// Returns whether the client has a secret; a public client has none.
-    pub fn has_secret(&self) -> bool {
-        !self.secrets.is_empty()
+    /// Returns whether the client has a secret or keys; a public client has neither.
+    pub fn is_confidential(&self) -> bool {
+        !self.secrets.is_empty() || self.keys.is_some()
     }
 
     /// Returns whether `secret` is what the client presents: one of its secrets, or none for a
     /// public client.
     pub fn authenticate(&self, secret: Option<&str>) -> bool {
         match secret {
-            None => self.secrets.is_empty(),
+            None => !self.is_confidential(),
             Some(secret) => self.verify_secret(secret),
         }
     }

@@ -2,13 +2,14 @@
 //! pool.
 
 use super::client_sign_in::{ClientSignIn, KEYS};
+use super::issuer::{KeySource, key_source};
 use super::item::Item;
 use super::key::{Key, Section, Shape, Type};
 use super::pool_attribute::PoolAttribute;
 use super::reader::{Invalid, Table};
 use super::resource_server::ResourceServer;
 use super::role::plain_name;
-use super::types::TEXTS;
+use super::types::{FLAG, TEXTS};
 use crate::base::{Duration, Secret};
 
 /// The minimum length of a secret, in bytes: 128 bits in base64.
@@ -33,6 +34,8 @@ pub(super) const SECTION: Section = Section {
         &ALLOWED_OAUTH_FLOWS,
         &ALLOWED_OAUTH_SCOPES,
         &ACCESS_TOKEN_VALIDITY,
+        &JWKS,
+        &DPOP_BOUND_ACCESS_TOKENS,
         KEYS[0],
         KEYS[1],
         KEYS[2],
@@ -65,7 +68,9 @@ const SECRETS: Key<Vec<Secret>> = Key::new(
     Type::Read(Shape::OneOrMore(&Shape::Secret), |item| Some(secrets(item))),
     "Client secret of at least 22 characters, or two of them during a rotation.",
 )
-.required_if("`allowed_oauth_flows` has \"client_credentials\", or neither it nor `auth_flows` is set")
+.required_if(
+    "`jwks` is not set, and `allowed_oauth_flows` has \"client_credentials\", or neither it nor `auth_flows` is set",
+)
 .example("{ env = \"REPORTER_SECRET\" }");
 const ALLOWED_OAUTH_FLOWS: Key<Vec<OAuthFlow>> = Key::new(
     "allowed_oauth_flows",
@@ -95,6 +100,19 @@ const ACCESS_TOKEN_VALIDITY: Key<Duration> = Key::new(
     "Lifetime of access tokens, from `\"5m\"` to `\"1d\"`.",
 )
 .default("\"1h\"");
+const JWKS: Key<KeySource> = Key::new(
+    "jwks",
+    Type::Read(Shape::Text, key_source),
+    "Address or file of the client's public keys, a JWK Set. The client authenticates with `private_key_jwt`; with a secret \
+     only if `secret` is set, too.",
+)
+.example("\"https://reporter.example.com/jwks.json\"");
+const DPOP_BOUND_ACCESS_TOKENS: Key<bool> = Key::new(
+    "dpop_bound_access_tokens",
+    FLAG,
+    "Whether the client gets only access tokens that are bound to a key by a DPoP proof (RFC 9449).",
+)
+.default("false");
 
 /// An app client of the user pool (RFC 6749, section 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +129,10 @@ pub struct AppClient {
     pub allowed_oauth_scopes: Vec<String>,
     /// The lifetime of the client's access tokens.
     pub access_token_validity: Duration,
+    /// The source of the client's public keys (RFC 7523), if it has any.
+    pub keys: Option<KeySource>,
+    /// Whether its access tokens must be bound to a key (RFC 9449, section 5.2).
+    pub dpop_bound_access_tokens: bool,
     /// The settings for the sign-in of users.
     pub sign_in: ClientSignIn,
 }
@@ -133,13 +155,19 @@ impl AppClient {
         let name = table.read(&NAME);
         let id = table.read(&ID);
         let flows = table.read(&ALLOWED_OAUTH_FLOWS).unwrap_or_default();
-        let sign_in = ClientSignIn::read(table, attributes);
+        let mut sign_in = ClientSignIn::read(table, attributes);
         // A public client has no secret: the users of an app can read any secret in it.
         let signs_in = |of: &ClientSignIn| !of.auth_flows.is_empty();
         let is_device = sign_in.as_ref().is_some_and(|of| of.extensions.device_authorization);
         let is_public = !flows.contains(&OAuthFlow::ClientCredentials)
             && (!flows.is_empty() || is_device || sign_in.as_ref().is_none_or(signs_in));
-        let secrets = match is_public {
+        let keys = table.get(&JWKS).map(|item| JWKS.value(&item));
+        let dpop_bound_access_tokens = table.read(&DPOP_BOUND_ACCESS_TOKENS);
+        if let Some(sign_in) = &mut sign_in {
+            sign_in.extensions.authenticates_by_key = keys.is_some();
+            sign_in.extensions.dpop_bound_access_tokens = dpop_bound_access_tokens == Some(true);
+        }
+        let secrets = match is_public || keys.is_some() {
             true => Some(table.get(&SECRETS).map(|item| secrets(&item)).unwrap_or_default()),
             false => table.required(&SECRETS).map(|item| secrets(&item)),
         };
@@ -173,6 +201,8 @@ impl AppClient {
             allowed_oauth_flows: flows,
             allowed_oauth_scopes: scopes,
             access_token_validity: validity?,
+            keys: keys.map_or(Some(None), |keys| keys.map(Some))?,
+            dpop_bound_access_tokens: dpop_bound_access_tokens?,
             sign_in: sign_in?,
         })
     }

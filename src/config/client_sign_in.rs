@@ -139,6 +139,10 @@ pub struct ClientExtensions {
     pub require_consent: bool,
     /// Whether devices without a browser may use the client (RFC 8628).
     pub device_authorization: bool,
+    /// Whether the client authenticates with a key at the OAuth endpoints.
+    pub authenticates_by_key: bool,
+    /// Whether access tokens are issued only with the proof of a key (RFC 9449, section 5.2).
+    pub dpop_bound_access_tokens: bool,
 }
 
 /// The settings of an app client for the sign-in of users.
@@ -210,6 +214,8 @@ impl ClientSignIn {
                 require_pushed_requests: require_pushed_requests?,
                 require_consent: require_consent?,
                 device_authorization: device_authorization?,
+                // Read with the client's secrets.
+                ..ClientExtensions::default()
             },
         })
     }

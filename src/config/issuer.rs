@@ -159,6 +159,13 @@ impl TrustedIssuer {
         }
     }
 
+    /// Returns an app client as the issuer of its assertions, whose keys are fetched as those of
+    /// other issuers.
+    pub fn of_client(id: String, keys: KeySource) -> Self {
+        let name = format!("app client {id}");
+        Self { keys, ..Self::of_user_pool(name, id, String::new(), Vec::new(), Vec::new()) }
+    }
+
     /// Returns whether the issuer is a SPIFFE trust domain, whose tokens need not have an `iss`.
     pub fn is_trust_domain(&self) -> bool {
         self.url.starts_with(SPIFFE)
@@ -240,7 +247,7 @@ fn scopes(item: &Item<'_>) -> Vec<String> {
     item.list(|item| item.parse(scope))
 }
 
-fn key_source(item: &Item<'_>) -> Option<KeySource> {
+pub(super) fn key_source(item: &Item<'_>) -> Option<KeySource> {
     match item.string()?.contains("://") {
         true => item.parse(metadata_url).map(KeySource::Url),
         false => TextFile::read(item).map(KeySource::File),

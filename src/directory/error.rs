@@ -48,6 +48,8 @@ pub enum ErrorKind {
     PasswordResetRequired,
     /// A refresh token was used again after its rotation.
     RefreshTokenReuse,
+    /// A proof of the client's key is required, or was used before.
+    ProofRefused,
     /// There is no such app client.
     ClientNotFound,
     /// There is no such domain, identity provider, resource server or secret.
@@ -67,7 +69,7 @@ pub enum ErrorKind {
 }
 
 /// Every kind with the name of its exception and the default message.
-const KINDS: [(ErrorKind, &str, &str); 26] = [
+const KINDS: [(ErrorKind, &str, &str); 27] = [
     (ErrorKind::UserNotFound, "UserNotFoundException", "User does not exist."),
     (ErrorKind::UsernameExists, "UsernameExistsException", "User already exists"),
     (ErrorKind::AliasExists, "AliasExistsException", "An account with the given email already exists."),
@@ -101,6 +103,11 @@ const KINDS: [(ErrorKind, &str, &str); 26] = [
         ErrorKind::RefreshTokenReuse,
         "RefreshTokenReuseException",
         "Refresh token has been used before and is now invalidated.",
+    ),
+    (
+        ErrorKind::ProofRefused,
+        "NotAuthorizedException",
+        "The tokens of the client are bound to a key: a DPoP proof is missing, or was used before.",
     ),
     (ErrorKind::ClientNotFound, "ResourceNotFoundException", "User pool client does not exist."),
     (ErrorKind::ResourceNotFound, "ResourceNotFoundException", "Resource not found."),

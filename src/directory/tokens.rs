@@ -10,7 +10,7 @@ use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid};
 use crate::model::{AppClient, AppClientSettings, Pool, Session, User, UserGroup, UserStatus};
 use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
 use crate::token::{
-    self, AccessClaims, AccessTokenError, CodeError, Grant, KeySet, NewFamily, PoolKeys, RefreshError,
+    self, AccessClaims, AccessTokenError, CodeError, Grant, KeySet, NewFamily, PoolKeys, Proof, RefreshError,
     RefreshTokens, TokenGrant, TokenSubject, TokenUse, UserTokenKeys, UserTokens, issue_user_tokens,
     verify_access_token,
 };
@@ -57,6 +57,10 @@ pub struct CodeRedemption<'a> {
     pub redirect_uri: &'a str,
     /// The PKCE verifier; empty if the client sent none.
     pub verifier: &'a str,
+    /// The proof of the client's key, to which the access token is bound.
+    pub proof: Option<&'a Proof>,
+    /// Whether the client is public, so that its refresh tokens are bound to its key, too.
+    pub is_public: bool,
 }
 
 /// Tokens for a client.
@@ -72,11 +76,13 @@ pub struct IssuedTokens {
 
 /// How a client refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefreshFlow {
+pub enum RefreshFlow<'a> {
     /// `InitiateAuth` with `REFRESH_TOKEN_AUTH`, which a client with rotation may not use.
     InitiateAuth,
-    /// `GetTokensFromRefreshToken` and the token endpoint.
+    /// `GetTokensFromRefreshToken`.
     Tokens,
+    /// The token endpoint, with the proof of the client's key.
+    Endpoint(Option<&'a Proof>),
 }
 
 /// The user of an access token.
@@ -110,6 +116,7 @@ impl TokenService {
         issuer: &str,
         signed_in: SignedIn<'_>,
     ) -> Outcome<IssuedTokens> {
+        check_proof(sender.client, None)?;
         // Before the transaction, which must not wait for the making of a key.
         let keys = self.signing_keys(sender.pool).await?;
         let (now, entropy) = (self.clock.now(), &*self.entropy);
@@ -124,7 +131,7 @@ impl TokenService {
                 let groups = groups(tx, sender.pool, &user).await?;
                 let SignedIn { scope, device_key, auth_time, .. } = signed_in;
                 let auth_time = auth_time.unwrap_or(now);
-                let new = NewFamily { user_no: user.no, auth_time, scope, device_key };
+                let new = NewFamily { user_no: user.no, auth_time, scope, device_key, key: "" };
                 let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
                 Ok((user, groups, family, token))
             })
@@ -132,7 +139,7 @@ impl TokenService {
         let (user, groups, family, token) = begun.await?;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let nonce = signed_in.nonce;
-        let tokens = self.tokens(&keys, subject, (issuer, nonce), &family, now)?;
+        let tokens = self.tokens(&keys, subject, (issuer, nonce, None), &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: family.scope })
     }
 
@@ -148,6 +155,7 @@ impl TokenService {
         issuer: &str,
         redemption: CodeRedemption<'_>,
     ) -> Outcome<Result<IssuedTokens, CodeError>> {
+        check_proof(sender.client, redemption.proof)?;
         // Any client can send an invented code. A read rejects it, so that it does not block
         // writers.
         if !self.store.code_exists(&redemption.code.hash()).await? {
@@ -158,17 +166,18 @@ impl TokenService {
         let refresh_tokens = self.refresh_tokens(&sender);
         let redeemed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
-                let CodeRedemption { code, redirect_uri, verifier } = redemption;
-                let grant = Grant { client_id: &sender.client.id, redirect_uri };
+                let CodeRedemption { code, redirect_uri, verifier, proof, is_public } = redemption;
+                let grant = Grant { client_id: &sender.client.id, redirect_uri, proof };
                 let redeemed = match token::redeem(tx, code, grant, verifier, now, entropy).await? {
                     Ok(redeemed) if redeemed.session.pool_id == sender.pool.id => redeemed,
                     Ok(_) => return Ok(Err(CodeError::Mismatch)),
+                    Err(CodeError::ProofReused) => return Err(ErrorKind::ProofRefused.into()),
                     // Committed also with an error: it ends the tokens of the code.
                     Err(error) => return Ok(Err(error)),
                 };
-                let (session, scope) = (&redeemed.session, &*redeemed.scope);
-                let begun =
-                    begin_family(tx, refresh_tokens, sender.pool, (session, scope), (now, entropy)).await?;
+                let key = refresh_key(proof, is_public);
+                let granted = Granted { session: &redeemed.session, scope: &redeemed.scope, key };
+                let begun = begin_family(tx, refresh_tokens, sender.pool, granted, (now, entropy)).await?;
                 tx.set_code_family(&code.hash(), &begun.family.id).await?;
                 Ok(Ok((begun, redeemed.nonce)))
             })
@@ -178,21 +187,22 @@ impl TokenService {
             Err(error) => return Ok(Err(error)),
         };
         let nonce = Some(&*nonce).filter(|nonce| !nonce.is_empty());
-        Ok(Ok(self.first_tokens(&keys, sender, (issuer, nonce), begun, now)?))
+        Ok(Ok(self.first_tokens(&keys, sender, (issuer, nonce, redemption.proof), begun, now)?))
     }
 
-    /// Returns the first tokens of a family.
+    /// Returns the first tokens of a family. The access token is bound to the key of `proof`.
     fn first_tokens(
         &self,
         keys: &UserTokenKeys,
         sender: Sender<'_>,
-        (issuer, nonce): (&str, Option<&str>),
+        (issuer, nonce, proof): (&str, Option<&str>, Option<&Proof>),
         begun: BegunFamily,
         now: Timestamp,
     ) -> Outcome<IssuedTokens> {
         let BegunFamily { user, groups, family, token } = begun;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
-        let tokens = self.tokens(keys, subject, (issuer, nonce), &family, now)?;
+        let key = proof.map(|proof| &*proof.thumbprint);
+        let tokens = self.tokens(keys, subject, (issuer, nonce, key), &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: family.scope })
     }
 
@@ -206,16 +216,21 @@ impl TokenService {
         sender: Sender<'_>,
         issuer: &str,
         token: &str,
-        flow: RefreshFlow,
+        flow: RefreshFlow<'_>,
     ) -> Outcome<IssuedTokens> {
         check_flow(sender.client, flow)?;
+        let proof = match flow {
+            RefreshFlow::Endpoint(proof) => proof,
+            RefreshFlow::InitiateAuth | RefreshFlow::Tokens => None,
+        };
+        check_proof(sender.client, proof)?;
         let keys = self.signing_keys(sender.pool).await?;
         let (now, entropy) = (self.clock.now(), &*self.entropy);
         let refresh_tokens = self.refresh_tokens(&sender);
         let redeemed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
                 // Committed also with an error: it ends the family.
-                let refreshed = match refresh_tokens.redeem(tx, token, now, entropy).await? {
+                let refreshed = match refresh_tokens.redeem(tx, token, proof, now, entropy).await? {
                     Ok(refreshed) => refreshed,
                     Err(error) => return Ok(Err(error)),
                 };
@@ -233,7 +248,8 @@ impl TokenService {
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let scope = remaining_scope(&refreshed.family.scope, &sender.client.settings)?;
         let family = RefreshFamily { scope, ..refreshed.family };
-        let tokens = self.tokens(&keys, subject, (issuer, None), &family, now)?;
+        let key = proof.map(|proof| &*proof.thumbprint);
+        let tokens = self.tokens(&keys, subject, (issuer, None, key), &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: refreshed.next, scope: family.scope })
     }
 
@@ -273,11 +289,18 @@ impl TokenService {
     }
 
     /// Verifies an access token of a user of `pool`. The store is asked whether it has ended: a
-    /// sign-out on another node counts at once.
+    /// sign-out on another node counts at once. `key` is the thumbprint of the key that the client
+    /// has proven.
     ///
     /// # Errors
     /// Returns `NotAuthorizedException`, or `UserNotFoundException` for a user who was deleted.
-    pub async fn user_of_access_token(&self, pool: &Pool, issuer: &str, token: &str) -> Outcome<TokenUser> {
+    pub async fn user_of_access_token(
+        &self,
+        pool: &Pool,
+        issuer: &str,
+        token: &str,
+        key: Option<&str>,
+    ) -> Outcome<TokenUser> {
         let keys = self.keys.of(pool, TokenUse::Access).await.map_err(|error| key_error(&error))?;
         let claims = verify_access_token(&keys, issuer, token, self.clock.now()).map_err(|error| {
             not_authorized(match error {
@@ -285,6 +308,10 @@ impl TokenService {
                 AccessTokenError::Expired => "Access Token has expired",
             })
         })?;
+        // RFC 9449, section 7.1: the key of the token and that of the proof are the same.
+        if claims.key.as_deref() != key {
+            return Err(not_authorized("Access Token is bound to another key, or to none"));
+        }
         let family = self.store.refresh_family(&claims.origin_jti).await?;
         if family.is_none_or(|family| family.client_id != claims.client_id) {
             return Err(not_authorized("Access Token has been revoked"));
@@ -329,7 +356,7 @@ impl TokenService {
         &self,
         keys: &UserTokenKeys,
         subject: TokenSubject<'_>,
-        (issuer, nonce): (&str, Option<&str>),
+        (issuer, nonce, key): (&str, Option<&str>, Option<&str>),
         family: &RefreshFamily,
         now: Timestamp,
     ) -> Outcome<UserTokens> {
@@ -343,6 +370,7 @@ impl TokenService {
             event_id: &event_id,
             nonce,
             device_key: &family.device_key,
+            key,
         };
         issue_user_tokens(keys, subject, grant, now, entropy).map_err(|error| {
             tracing::error!(%error, "a token was not signed");
@@ -371,19 +399,33 @@ struct BegunFamily {
     token: String,
 }
 
+/// What is granted to a client.
+struct Granted<'a> {
+    session: &'a Session,
+    scope: &'a str,
+    /// The key to which the refresh tokens are bound; empty for none.
+    key: &'a str,
+}
+
+/// Returns the key to which refresh tokens are bound. RFC 9449, section 5: those of a confidential
+/// client are bound to its credentials.
+fn refresh_key(proof: Option<&Proof>, is_public: bool) -> &str {
+    proof.filter(|_| is_public).map_or("", |proof| &proof.thumbprint)
+}
+
 /// Begins a family for the user of a session.
 async fn begin_family(
     tx: &mut Tx<'_>,
     refresh_tokens: RefreshTokens<'_>,
     pool: &Pool,
-    (session, scope): (&Session, &str),
+    Granted { session, scope, key }: Granted<'_>,
     (now, entropy): (Timestamp, &dyn Entropy),
 ) -> Outcome<BegunFamily> {
     let user = tx.user(&session.user_id).await?.ok_or(ErrorKind::UserNotFound)?;
     let user = current_user(tx, user.no).await?;
     let groups = groups(tx, pool, &user).await?;
     let auth_time = session.auth_time.unwrap_or(session.created_at);
-    let new = NewFamily { user_no: user.no, auth_time, scope, device_key: "" };
+    let new = NewFamily { user_no: user.no, auth_time, scope, device_key: "", key };
     let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
     Ok(BegunFamily { user, groups, family, token })
 }
@@ -409,11 +451,13 @@ fn remaining_scope(granted: &str, settings: &AppClientSettings) -> Outcome<Strin
 }
 
 /// Checks that a client may refresh in this way.
-fn check_flow(client: &AppClient, flow: RefreshFlow) -> Outcome<()> {
+fn check_flow(client: &AppClient, flow: RefreshFlow<'_>) -> Outcome<()> {
     let settings = &client.settings;
     let is_allowed = match flow {
         RefreshFlow::InitiateAuth => settings.rotation.is_none() && settings.allows_auth_flow(REFRESH_FLOW),
-        RefreshFlow::Tokens => settings.rotation.is_some() || settings.allows_auth_flow(REFRESH_FLOW),
+        RefreshFlow::Tokens | RefreshFlow::Endpoint(_) => {
+            settings.rotation.is_some() || settings.allows_auth_flow(REFRESH_FLOW)
+        }
     };
     match is_allowed {
         true => Ok(()),
@@ -421,8 +465,19 @@ fn check_flow(client: &AppClient, flow: RefreshFlow) -> Outcome<()> {
     }
 }
 
+/// Checks that a client whose access tokens must be bound has proven a key (RFC 9449, section 5.2:
+/// `dpop_bound_access_tokens`).
+fn check_proof(client: &AppClient, proof: Option<&Proof>) -> Outcome<()> {
+    match client.settings.extensions.dpop_bound_access_tokens && proof.is_none() {
+        true => Err(ErrorKind::ProofRefused.into()),
+        false => Ok(()),
+    }
+}
+
 fn refused(error: RefreshError) -> DirectoryError {
     match error {
+        RefreshError::Key => not_authorized("Refresh Token is bound to a key"),
+        RefreshError::ProofReused => ErrorKind::ProofRefused.into(),
         RefreshError::Invalid => not_authorized("Invalid Refresh Token"),
         RefreshError::Expired => not_authorized("Refresh Token has expired"),
         RefreshError::Revoked => not_authorized("Refresh Token has been revoked"),

@@ -1,6 +1,6 @@
 //! A deployment without a network, for targets that need its state.
 
-use crate::authn::{ConcurrencyLimiter, RateLimiter, Renewals, SessionAuthenticator};
+use crate::authn::{ClientKeys, ConcurrencyLimiter, RateLimiter, Renewals, SessionAuthenticator};
 use crate::base::{Clock, Duration, Entropy, KeyRing, ManualClock, MasterKey, SystemEntropy, Timestamp};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, CatalogueCell};
@@ -85,7 +85,8 @@ async fn state(clock: Arc<ManualClock>) -> AppState {
     let catalogue = Catalogue::build(config, &store, &*entropy, 1).await;
     let catalogue = Arc::new(CatalogueCell::new(catalogue.unwrap_or_else(|error| panic!("{error}"))));
     let outbound = ProviderHttpClient::new().expect("a client needs no network");
-    let broker = Arc::new(Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound));
+    let broker =
+        Arc::new(Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound.clone()));
     let renewals = Renewals::new(broker.clone(), catalogue.clone());
     let sessions =
         SessionAuthenticator::new(store.clone(), ring.clone(), clock.clone(), catalogue.clone(), renewals);
@@ -111,6 +112,7 @@ async fn state(clock: Arc<ManualClock>) -> AppState {
         directory: Directory::start(deps, hashing).expect("threads start"),
         keys: Arc::new(keys.expect("keys are created")),
         access_tokens: Arc::new(access_tokens.expect("no token was issued")),
+        client_keys: ClientKeys::new(outbound, clock.clone()),
         failed_sign_ins: RateLimiter::new(clock.clone(), 1, second),
         unsolicited_failures: RateLimiter::new(clock.clone(), 1, second),
         wrong_guesses: RateLimiter::new(clock.clone(), 1, second),

@@ -1,6 +1,7 @@
 //! Client authentication (RFC 6749, section 2.3) at the token, revocation and introspection
 //! endpoints.
 
+use super::client_assertion::{self, ASSERTION_TYPE};
 use super::error::{EndpointError, OAuthError};
 use super::{AppState, Form, Handled, RequestData, form, metrics};
 use crate::authn::rate_limit_key;
@@ -23,15 +24,21 @@ pub(super) struct AuthenticatedClient<'a> {
     pub id: String,
     /// The client and its pool in the configuration; `None` for a client that was made by the API.
     pub declared: Option<(&'a Pool, &'a AppClient)>,
-    /// Whether the client has no secret, so that its id proves nothing.
+    /// Whether the client has neither a secret nor a key, so that its id proves nothing.
     pub is_public: bool,
     form: Form,
 }
 
-/// What a client presents: its id, and its secret unless it is public.
+/// What a client presents: its id, and its credential unless it is public.
 struct Presented {
     id: String,
-    secret: Option<String>,
+    credential: Option<Credential>,
+}
+
+/// A client's credential.
+enum Credential {
+    Secret(String),
+    Assertion(String),
 }
 
 impl<'a> AuthenticatedClient<'a> {
@@ -53,7 +60,7 @@ impl<'a> AuthenticatedClient<'a> {
         self.parameter(name).ok_or_else(|| OAuthError::invalid_request(format!("`{name}` is missing")))
     }
 
-    /// Returns the client and its pool in the configuration, after the proof of its secret.
+    /// Returns the client and its pool in the configuration, after its authentication.
     ///
     /// # Errors
     /// `unauthorized_client`, for a public client or one that was made by the API.
@@ -131,6 +138,22 @@ fn failed(info: &RequestData, error: &DirectoryError) -> EndpointError {
     ErrorResponse::unavailable().into()
 }
 
+/// Returns the parameters of a request's body.
+fn read_form(info: &RequestData, body: &[u8]) -> Result<Form, OAuthError> {
+    let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+    let (media_type, _) = encoding.split_once(';').unwrap_or((encoding, ""));
+    if !media_type.trim_end().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded"));
+    }
+    let form = std::str::from_utf8(body).ok().and_then(form);
+    let mut form =
+        form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
+    // RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were
+    // omitted from the request."
+    form.retain(|_, value| !value.is_empty());
+    Ok(form)
+}
+
 /// Authenticates the app client of the request, which belongs to any user pool. A client of the
 /// configuration needs no read of the database.
 async fn authenticate_client<'a>(
@@ -139,17 +162,7 @@ async fn authenticate_client<'a>(
     catalogue: &'a Catalogue,
     body: &[u8],
 ) -> Result<AuthenticatedClient<'a>, EndpointError> {
-    let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
-    let (media_type, _) = encoding.split_once(';').unwrap_or((encoding, ""));
-    if !media_type.trim_end().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded").into());
-    }
-    let form = std::str::from_utf8(body).ok().and_then(form);
-    let mut form =
-        form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
-    // RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were
-    // omitted from the request."
-    form.retain(|_, value| !value.is_empty());
+    let form = read_form(info, body)?;
     let presented = client_credentials(info, &form)?;
     let refused = |id: &str, reason: &str| {
         tracing::warn!(
@@ -176,29 +189,58 @@ async fn authenticate_client<'a>(
     // Section 2.3.1: "the authorization server MUST protect any endpoint utilizing it against brute
     // force attacks". By address and client, so that one client cannot lock out another.
     // A public client has no secret to guess: any site could make a browser use up its limit.
-    let has_secret = match (declared, &stored) {
-        (Some((_, client)), _) => client.has_secret(),
+    let is_confidential = match (declared, &stored) {
+        (Some((_, client)), _) => client.is_confidential(),
         (None, stored) => stored.as_ref().is_some_and(|of| !of.secrets.is_empty()),
     };
-    let from = info.client.filter(|_| has_secret).map(|address| (rate_limit_key(address), id.clone()));
+    let from = info.client.filter(|_| is_confidential).map(|address| (rate_limit_key(address), id.clone()));
     if let Err(wait) = app.client_failures.check(from.as_ref()) {
         refused(&id, "too many failures");
         let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::new("invalid_client", why) }.into());
     }
-    let verifies = |secret: Option<&str>| match (declared, &stored) {
-        (Some((_, client)), _) => client.authenticate(secret),
-        (None, Some(of)) => of.check_secret(secret.map(Secret::new).as_ref()).is_ok(),
-        (None, None) => false,
-    };
-    let proven = presented.iter().any(|of| of.id == id && verifies(of.secret.as_deref()));
-    if !proven {
+    let known = (declared, stored.as_deref());
+    if let Err(reason) = verify_credential(app, info, &id, known, &presented).await? {
         app.client_failures.record(from);
-        refused(&id, "the secret is wrong");
+        refused(&id, reason);
         return Err(invalid_client().into());
     }
-    let is_public = presented.iter().all(|of| of.secret.is_none());
+    let is_public = presented.iter().all(|of| of.credential.is_none());
     Ok(AuthenticatedClient { id, declared, is_public, form })
+}
+
+/// Verifies what was presented of the client `id`, which the configuration declares or the database
+/// has. A public client presents nothing.
+///
+/// # Errors
+/// The outer error is of the database or of the client's keys. The inner error is the reason why
+/// the client is refused.
+async fn verify_credential(
+    app: &AppState,
+    info: &RequestData,
+    id: &str,
+    (declared, stored): (Option<(&Pool, &AppClient)>, Option<&PoolOfClient>),
+    presented: &[Presented],
+) -> Result<Result<(), &'static str>, EndpointError> {
+    for of in presented.iter().filter(|of| of.id == id) {
+        let secret = match (&of.credential, declared) {
+            (Some(Credential::Assertion(text)), Some(client)) => {
+                return client_assertion::verify(app, info, client, text).await;
+            }
+            (Some(Credential::Assertion(_)), None) => return Ok(Err("the client has no keys")),
+            (Some(Credential::Secret(secret)), _) => Some(secret.as_str()),
+            (None, _) => None,
+        };
+        let is_verified = match (declared, stored) {
+            (Some((_, client)), _) => client.authenticate(secret),
+            (None, Some(of)) => of.check_secret(secret.map(Secret::new).as_ref()).is_ok(),
+            (None, None) => false,
+        };
+        if is_verified {
+            return Ok(Ok(()));
+        }
+    }
+    Ok(Err("the secret is wrong"))
 }
 
 /// Returns a presented client that was made by the API.
@@ -216,20 +258,18 @@ async fn stored_client(
 }
 
 fn invalid_client() -> OAuthError {
-    OAuthError::new("invalid_client", "there is no such client, or that is not its secret")
+    OAuthError::new("invalid_client", "there is no such client, or its credentials are not valid")
 }
 
-/// Returns the request's client id and secret, in each possible decoding.
+/// Returns the request's client id and credential, in each possible decoding.
 fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<Presented>, OAuthError> {
     let parameter = |name: &str| form.get(name).cloned();
     // Section 2.3: "The client MUST NOT use more than one authentication method in each request."
     if info.count(&AUTHORIZATION) > 1 {
         return Err(OAuthError::invalid_request("there is more than one Authorization header"));
     }
-    if form.contains_key("client_assertion") {
-        return Err(OAuthError::invalid_request(
-            "client_assertion is not supported: use HTTP Basic, or client_id and client_secret in the body",
-        ));
+    if let Some(assertion) = form.get("client_assertion") {
+        return asserted(info, form, assertion).map(|presented| vec![presented]);
     }
     let malformed = || OAuthError::new("invalid_client", "the Authorization header is not HTTP Basic's");
     if info.count(&AUTHORIZATION) == 1 && info.header(AUTHORIZATION.as_str()).is_none() {
@@ -237,10 +277,10 @@ fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<Presented>,
     }
     let Some(header) = info.header(AUTHORIZATION.as_str()) else {
         return match (parameter("client_id"), parameter("client_secret")) {
-            (Some(id), secret) => Ok(vec![Presented { id, secret }]),
+            (Some(id), secret) => Ok(vec![Presented { id, credential: secret.map(Credential::Secret) }]),
             (None, _) => Err(OAuthError::new(
                 "invalid_client",
-                "prove who you are: by HTTP Basic, or by client_id and client_secret in the body",
+                "prove who you are: by HTTP Basic, by client_id and client_secret in the body, or by client_assertion",
             )),
         };
     };
@@ -260,14 +300,38 @@ fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<Presented>,
     // algorithm" first; many clients omit that, and random secrets may contain `+` or `/`.
     // A public client may send an empty password (RFC 6749, section 2.3.1).
     let secret = Some(secret).filter(|secret| !secret.is_empty());
-    let mut presented = vec![Presented { id: id.to_owned(), secret: secret.map(str::to_owned) }];
+    let of =
+        |id: String, secret: Option<String>| Presented { id, credential: secret.map(Credential::Secret) };
+    let mut presented = vec![of(id.to_owned(), secret.map(str::to_owned))];
     if plain.contains(['%', '+']) {
-        presented.push(Presented { id: form_decoded(id), secret: secret.map(form_decoded) });
+        presented.push(of(form_decoded(id), secret.map(form_decoded)));
     }
     if parameter("client_id").is_some_and(|client_id| presented.iter().all(|of| of.id != client_id)) {
         return Err(OAuthError::invalid_request("`client_id` and the Authorization header name two clients"));
     }
     Ok(presented)
+}
+
+/// Returns the client that an assertion in the body names (RFC 7521, section 4.2).
+fn asserted(info: &RequestData, form: &Form, assertion: &str) -> Result<Presented, OAuthError> {
+    // RFC 6749, section 2.3: "The client MUST NOT use more than one authentication method in each
+    // request."
+    if info.count(&AUTHORIZATION) > 0 || form.contains_key("client_secret") {
+        return Err(OAuthError::invalid_request("the client authenticates by an assertion and a secret"));
+    }
+    if form.get("client_assertion_type").is_none_or(|kind| kind != ASSERTION_TYPE) {
+        return Err(OAuthError::new(
+            "invalid_client",
+            format!("client_assertion_type must be {ASSERTION_TYPE}"),
+        ));
+    }
+    let id = client_assertion::named_client(assertion)
+        .ok_or_else(|| OAuthError::new("invalid_client", "client_assertion is not a JWT with `sub`"))?;
+    // RFC 7521, section 4.2: a `client_id` must "identify the same client".
+    if form.get("client_id").is_some_and(|client_id| *client_id != id) {
+        return Err(OAuthError::invalid_request("`client_id` and `client_assertion` name two clients"));
+    }
+    Ok(Presented { id, credential: Some(Credential::Assertion(assertion.to_owned())) })
 }
 
 /// Decodes a whole text with the form encoding; `&` and `=` are ordinary characters.

@@ -2,14 +2,15 @@
 
 use super::client::AuthenticatedClient;
 use super::error::{EndpointError, OAuthError};
-use super::{AppState, RequestData};
+use super::token::token_type;
+use super::{AppState, RequestData, dpop};
 use crate::base::RandomToken;
 use crate::directory::{
     CodeRedemption, DeviceError, DeviceRedemption, DirectoryError, ErrorKind, IssuedTokens, PoolOfClient,
     RefreshFlow, Sender,
 };
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
-use crate::token::CodeError;
+use crate::token::{CodeError, Proof};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -32,6 +33,7 @@ pub(super) async fn redeem_code(
     app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
+    proof: Option<&Proof>,
 ) -> Result<HttpResponse, EndpointError> {
     let of = request.in_directory(app, info).await?;
     let settings = &of.client.settings;
@@ -45,10 +47,11 @@ pub(super) async fn redeem_code(
     let invalid = || OAuthError::new("invalid_grant", "the code is not valid, or not for this request");
     let code = RandomToken::parse(code).ok_or_else(invalid)?;
     let issuer = app.catalogue.load().issuer_of(&of.pool.id);
-    let redemption = CodeRedemption { code: &code, redirect_uri, verifier };
+    let is_public = request.is_public;
+    let redemption = CodeRedemption { code: &code, redirect_uri, verifier, proof, is_public };
     let redeemed = app.directory.tokens.redeem_code(sender(&of, info), &issuer, redemption).await;
     match redeemed.map_err(|error| refused(info, &error))? {
-        Ok(issued) => Ok(response(&issued, Some(&issued.scope))),
+        Ok(issued) => Ok(response(&issued, proof, Some(&issued.scope))),
         Err(error) => {
             if error == CodeError::Reused {
                 let (client_id, pool) = (&*of.client.id, &*of.pool.id);
@@ -70,6 +73,7 @@ pub(super) async fn redeem_device_code(
     app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
+    proof: Option<&Proof>,
 ) -> Result<HttpResponse, EndpointError> {
     let of = request.in_directory(app, info).await?;
     if !of.client.settings.extensions.device_authorization {
@@ -79,7 +83,7 @@ pub(super) async fn redeem_device_code(
     let code = RandomToken::parse(request.required("device_code")?);
     let code = code.ok_or_else(|| OAuthError::new("invalid_grant", "there is no such device code"))?;
     let issuer = app.catalogue.load().issuer_of(&of.pool.id);
-    let redemption = DeviceRedemption { code: &code };
+    let redemption = DeviceRedemption { code: &code, proof, is_public: request.is_public };
     let redeemed = app.directory.tokens.redeem_device_code(sender(&of, info), &issuer, redemption).await;
     let issued = redeemed.map_err(|error| refused(info, &error))?;
     // Section 3.5.
@@ -90,7 +94,7 @@ pub(super) async fn redeem_device_code(
         DeviceError::TooFast => OAuthError::new("slow_down", "ask 5 seconds less often"),
         DeviceError::Denied => OAuthError::new("access_denied", "the user denied it, or has signed out"),
     })?;
-    Ok(response(&issued, Some(&issued.scope)))
+    Ok(response(&issued, proof, Some(&issued.scope)))
 }
 
 /// Issues new tokens for a refresh token (RFC 6749, section 6).
@@ -98,6 +102,7 @@ pub(super) async fn refresh(
     app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
+    proof: Option<&Proof>,
 ) -> Result<HttpResponse, EndpointError> {
     let of = request.in_directory(app, info).await?;
     let token = request.required("refresh_token")?;
@@ -113,9 +118,9 @@ pub(super) async fn refresh(
         }
     }
     let issuer = app.catalogue.load().issuer_of(&of.pool.id);
-    let refreshed = tokens.refresh(sender, &issuer, token, RefreshFlow::Tokens).await;
+    let refreshed = tokens.refresh(sender, &issuer, token, RefreshFlow::Endpoint(proof)).await;
     let issued = refreshed.map_err(|error| refused(info, &error))?;
-    Ok(response(&issued, None))
+    Ok(response(&issued, proof, None))
 }
 
 /// Ends the family of a user's refresh token (RFC 7009).
@@ -143,14 +148,14 @@ fn sender<'a>(of: &'a PoolOfClient, info: &RequestData) -> Sender<'a> {
 
 /// Returns the response with tokens. An ID token belongs to the scope `openid` (OpenID Connect Core
 /// 1.0, section 3.1.2.1).
-fn response(issued: &IssuedTokens, shown_scope: Option<&str>) -> HttpResponse {
+fn response(issued: &IssuedTokens, proof: Option<&Proof>, shown_scope: Option<&str>) -> HttpResponse {
     let is_openid = issued.scope.split(' ').any(|scope| scope == "openid");
     let response = TokenResponse {
         id_token: is_openid.then_some(&*issued.tokens.id_token),
         access_token: &issued.tokens.access_token,
         refresh_token: issued.refresh_token.as_deref(),
         expires_in: issued.tokens.expires_in.as_secs(),
-        token_type: "Bearer",
+        token_type: token_type(proof.is_some()),
         scope: shown_scope,
     };
     let text = serde_json::to_string(&response).unwrap_or_default();
@@ -164,6 +169,7 @@ fn refused(info: &RequestData, error: &DirectoryError) -> EndpointError {
             tracing::error!(request_id = info.request_id, %error, "no token was issued");
             ErrorResponse::unavailable().into()
         }
+        ErrorKind::ProofRefused => dpop::reused().into(),
         ErrorKind::InvalidParameter => {
             OAuthError::new("unauthorized_client", "this client may not refresh tokens").into()
         }

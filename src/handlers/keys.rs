@@ -6,6 +6,7 @@ use super::{AppState, Handled, Reply, RequestData, Shared};
 use crate::catalogue::{AppClient, Catalogue};
 use crate::config::{OAuthFlow, USER_SCOPES};
 use crate::directory::DirectoryError;
+use crate::jose::Algorithm;
 use crate::model::Pool;
 use crate::pages::{ErrorResponse, HttpResponse, Texts, with_body};
 use crate::token::KEY_SET_CACHE;
@@ -59,8 +60,9 @@ async fn metadata_of(app: &AppState, info: &RequestData, id: &str) -> Handled {
     Ok(public("application/json", metadata.to_string()))
 }
 
-/// How a client can prove itself at the endpoints for tokens.
-const CLIENT_AUTHENTICATION: [&str; 3] = ["client_secret_basic", "client_secret_post", "none"];
+/// How a client can prove itself at the endpoints for tokens. Only clients of the file have keys.
+const CLIENT_AUTHENTICATION: [&str; 4] =
+    ["client_secret_basic", "client_secret_post", "none", "private_key_jwt"];
 
 /// Returns the metadata of a user pool (OpenID Connect Discovery 1.0, section 3; RFC 8414, section
 /// 2). It names only what works.
@@ -76,14 +78,17 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
     let servers = declared.iter().flat_map(|(_, declared)| &declared.resource_servers);
     let scopes = servers.flat_map(|server| &server.scopes).map(String::as_str);
     let scopes: Vec<&str> = USER_SCOPES.into_iter().chain(scopes).collect();
+    let algorithms: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    let has_keys = declared.is_some_and(|(pool, _)| pool.clients().any(|client| client.keys.is_some()));
+    let authentication = &CLIENT_AUTHENTICATION[..if has_keys { 4 } else { 3 }];
     let mut metadata = json!({
         "issuer": issuer,
         "authorization_endpoint": url("/oauth2/authorize"),
         "token_endpoint": url("/oauth2/token"),
-        "token_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
+        "token_endpoint_auth_methods_supported": authentication,
         "userinfo_endpoint": url("/oauth2/userInfo"),
         "revocation_endpoint": url("/oauth2/revoke"),
-        "revocation_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
+        "revocation_endpoint_auth_methods_supported": authentication,
         "device_authorization_endpoint": url("/oauth2/device_authorization"),
         "pushed_authorization_request_endpoint": url("/oauth2/par"),
         "require_pushed_authorization_requests": false,
@@ -96,6 +101,7 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [pool.settings.signing_algorithm],
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": algorithms,
         "prompt_values_supported": ["none", "login", "select_account", "consent"],
         "ui_locales_supported": Texts::languages(),
         "authorization_response_iss_parameter_supported": true,
@@ -104,8 +110,14 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
     });
     if declared.is_some() {
         metadata["introspection_endpoint"] = url("/oauth2/introspect").into();
-        metadata["introspection_endpoint_auth_methods_supported"] =
-            json!(["client_secret_basic", "client_secret_post"]);
+        let confidential = authentication.iter().filter(|method| **method != "none");
+        metadata["introspection_endpoint_auth_methods_supported"] = confidential.copied().collect();
+    }
+    if has_keys {
+        for endpoint in ["token", "revocation", "introspection"] {
+            let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
+            metadata[name] = json!(algorithms);
+        }
     }
     metadata
 }

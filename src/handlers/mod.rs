@@ -6,6 +6,8 @@ mod authorize;
 mod backchannel;
 mod callback;
 mod client;
+mod client_assertion;
+mod dpop;
 mod error;
 mod grants;
 mod hosted;
@@ -24,7 +26,8 @@ pub use logout::{after_sign_out, end_session};
 pub use request::{Form, RequestData, RequestOrigin, form};
 
 use crate::authn::{
-    ConcurrencyLimiter, POOL_COOKIE, RateLimiter, SessionAuthenticator, SessionPrincipal, cookie_value,
+    ClientKeys, ConcurrencyLimiter, POOL_COOKIE, RateLimiter, SessionAuthenticator, SessionPrincipal,
+    cookie_value,
 };
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
@@ -60,6 +63,8 @@ pub struct AppState {
     pub keys: Arc<KeyChain>,
     /// Issued access tokens.
     pub access_tokens: Arc<AccessTokens>,
+    /// The public keys of app clients.
+    pub client_keys: ClientKeys,
     /// Failed sign-ins, by address.
     pub failed_sign_ins: RateLimiter<IpAddr>,
     /// Failed IdP-initiated SAML responses, by address. Any page can make a browser send them, so

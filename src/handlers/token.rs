@@ -3,17 +3,17 @@
 
 use super::client::{self, AuthenticatedClient};
 use super::error::{EndpointError, OAuthError};
-use super::grants;
 use super::{AppState, Reply, RequestData, Shared, unavailable};
+use super::{dpop, grants};
 use crate::base::Duration;
 use crate::catalogue::AppClient;
 use crate::config::OAuthFlow;
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use crate::store::StoreError;
-use crate::token::{AccessToken, TokenError};
+use crate::token::{AccessToken, Proof, TokenError};
 use axum::body::Bytes;
 use axum::extract::State;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde::Serialize;
 
 /// The time for which a revocation is kept after the token's expiry, because clocks differ.
@@ -31,15 +31,19 @@ struct TokenResponse<'a> {
 }
 
 pub(super) async fn token(State(app): Shared, info: RequestData, body: Bytes) -> Reply {
-    let issue = async |request: AuthenticatedClient<'_>| match request.required("grant_type")? {
-        "client_credentials" => issue(&app, &info, &request),
-        "authorization_code" => grants::redeem_code(&app, &info, &request).await,
-        "refresh_token" => grants::refresh(&app, &info, &request).await,
-        DEVICE_GRANT => grants::redeem_device_code(&app, &info, &request).await,
-        _ => {
-            let why = "the grant types are authorization_code, refresh_token, client_credentials and \
-                       urn:ietf:params:oauth:grant-type:device_code";
-            Err(OAuthError::new("unsupported_grant_type", why).into())
+    let issue = async |request: AuthenticatedClient<'_>| {
+        let proof = dpop::proof(&app, &info, &Method::POST, "/oauth2/token", None)?;
+        let proof = proof.as_ref();
+        match request.required("grant_type")? {
+            "client_credentials" => issue(&app, &info, &request, proof).await,
+            "authorization_code" => grants::redeem_code(&app, &info, &request, proof).await,
+            "refresh_token" => grants::refresh(&app, &info, &request, proof).await,
+            DEVICE_GRANT => grants::redeem_device_code(&app, &info, &request, proof).await,
+            _ => {
+                let why = "the grant types are authorization_code, refresh_token, client_credentials and \
+                           urn:ietf:params:oauth:grant-type:device_code";
+                Err(OAuthError::new("unsupported_grant_type", why).into())
+            }
         }
     };
     Reply(client::answer(&app, &info, "token", &body, issue).await)
@@ -56,11 +60,12 @@ pub(super) async fn introspect(State(app): Shared, info: RequestData, body: Byte
     Reply(client::answer(&app, &info, "introspect", &body, respond).await)
 }
 
-/// Issues an access token without I/O.
-fn issue(
+/// Issues an access token; without I/O if it is a bearer token.
+async fn issue(
     app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
+    proof: Option<&Proof>,
 ) -> Result<HttpResponse, EndpointError> {
     let (of_pool, client) = request.confidential()?;
     if !client.allows_flow(OAuthFlow::ClientCredentials) {
@@ -68,13 +73,18 @@ fn issue(
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
     let scopes = resolve_scopes(client, request.parameter("scope"))?;
-    let now = app.clock.now();
-    let token = app.access_tokens.issue(of_pool, client, &scopes, now).map_err(|error| {
+    match proof {
+        Some(proof) => dpop::use_once(app, info, proof).await?,
+        None if client.dpop_bound_access_tokens => return Err(dpop::reused().into()),
+        None => {}
+    }
+    let (now, key) = (app.clock.now(), proof.map(|proof| &*proof.thumbprint));
+    let token = app.access_tokens.issue(of_pool, client, &scopes, key, now).map_err(|error| {
         tracing::error!(request_id = info.request_id, %error, "no access token was issued");
         ErrorResponse::internal()
     })?;
     let beside = TokenResponse {
-        token_type: "Bearer",
+        token_type: token_type(proof.is_some()),
         expires_in: client.access_token_validity.as_secs(),
         scope: &scopes.join(" "),
     };
@@ -84,6 +94,11 @@ fn issue(
     // would be the most expensive part of the response.
     let response = format!(r#"{{"access_token":"{token}",{members}"#);
     Ok(with_body(StatusCode::OK, "application/json", response))
+}
+
+/// Returns the type of a token (RFC 9449, section 5; RFC 6750, section 4).
+pub(super) fn token_type(is_bound: bool) -> &'static str {
+    if is_bound { "DPoP" } else { "Bearer" }
 }
 
 /// Returns the granted scopes: the requested ones, or all allowed ones by default. RFC 6749,
@@ -192,8 +207,8 @@ fn inactive() -> serde_json::Value {
 }
 
 fn active(token: &AccessToken) -> serde_json::Value {
-    let mut response = serde_json::json!({ "active": true, "token_type": "Bearer" });
-    for name in ["scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"] {
+    let mut response = serde_json::json!({ "active": true, "token_type": token_type(token.key.is_some()) });
+    for name in ["scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "cnf"] {
         if let Some(value) = token.claims.get(name) {
             response[name] = value.clone();
         }

@@ -76,6 +76,11 @@ algorithms! {
 }
 
 impl Algorithm {
+    /// Returns the names of all algorithms, separated by spaces.
+    pub fn names() -> String {
+        Self::ALL.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(" ")
+    }
+
     /// Returns the algorithm called `name`. Returns `None` for `none` and symmetric algorithms: a
     /// public key must never be used as a secret (RFC 8725, section 3.1).
     pub fn from_name(name: &str) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! JWK Sets of other issuers (RFC 7517, section 5), parsed for verification.
 
 use super::algorithm::{Algorithm, Family};
-use crate::base::{base64url_decode, sha256};
+use crate::base::{base64url_decode, base64url_encode, sha256};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::ParsedPublicKey;
@@ -17,6 +17,16 @@ pub struct JwkSet {
     /// SHA-256 of the set's JSON, for comparison.
     pub digest: [u8; 32],
 }
+
+/// A public key that a message itself contains, for one algorithm. Its owner is unknown.
+pub struct ClaimedKey {
+    key: VerifyingKey,
+    /// The thumbprint with SHA-256 (RFC 7638), base64url.
+    pub thumbprint: String,
+}
+
+/// The members of private keys and of shared secrets (RFC 7518, sections 6.2.2, 6.3.2 and 6.4).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// A public key.
 struct VerifyingKey {
@@ -57,7 +67,7 @@ impl JwkSet {
     pub fn read(json: &[u8]) -> Result<Self, String> {
         let set: Set = serde_json::from_slice(json).map_err(|error| format!("it is no JWK Set: {error}"))?;
         let keys = set.keys.into_iter().take(MAX_KEYS).filter_map(|key| serde_json::from_value(key).ok());
-        let keys: Vec<_> = keys.filter_map(|jwk: Jwk| VerifyingKey::read(&jwk)).collect();
+        let keys: Vec<_> = keys.filter_map(|jwk: Jwk| VerifyingKey::read(&jwk, Algorithm::ALL)).collect();
         Ok(Self { keys, digest: sha256(json) })
     }
 
@@ -79,8 +89,28 @@ impl JwkSet {
     }
 }
 
+impl ClaimedKey {
+    /// Parses a public key that supports `algorithm`. Returns `None` for any other value.
+    pub fn read(jwk: &serde_json::Value, algorithm: Algorithm) -> Option<Self> {
+        // RFC 9449, section 4.3: "The jwk JOSE Header Parameter does not contain a private key".
+        let members = jwk.as_object()?;
+        if PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
+            return None;
+        }
+        let jwk = serde_json::from_value(jwk.clone()).ok()?;
+        let key = VerifyingKey::read(&jwk, &[algorithm])?;
+        Some(Self { key, thumbprint: base64url_encode(sha256(jwk.required_members()?)) })
+    }
+
+    /// Returns whether `signature` of `message` verifies with the key.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.by_algorithm.iter().any(|(_, key)| key.verify_sig(message, signature).is_ok())
+    }
+}
+
 impl VerifyingKey {
-    fn read(jwk: &Jwk) -> Option<Self> {
+    /// Parses a key for those of the algorithms `among` that it supports.
+    fn read(jwk: &Jwk, among: &[Algorithm]) -> Option<Self> {
         // Sections 4.2 and 4.3; SPIFFE bundles use `jwt-svid` (SPIFFE Trust Domain and Bundle,
         // section 4.2.2).
         let verifies = jwk.usage.as_deref().is_none_or(|usage| matches!(usage, "sig" | "jwt-svid"))
@@ -94,8 +124,7 @@ impl VerifyingKey {
             Some(name) => Some(Algorithm::from_name(name)?),
             None => None,
         };
-        let algorithms =
-            Algorithm::ALL.iter().filter(|algorithm| named.is_none_or(|named| named == **algorithm));
+        let algorithms = among.iter().filter(|algorithm| named.is_none_or(|named| named == **algorithm));
         let parsed = |algorithm: &Algorithm| {
             let bytes = jwk.bytes(algorithm.family())?;
             Some((*algorithm, ParsedPublicKey::new(algorithm.verification(), bytes).ok()?))
@@ -111,6 +140,20 @@ impl VerifyingKey {
 }
 
 impl Jwk {
+    /// Returns the JSON that a thumbprint is made of (RFC 7638, section 3.2; RFC 8037, appendix
+    /// A.3): the required members in alphabetical order, which need no escaping in a parsed key.
+    fn required_members(&self) -> Option<String> {
+        let (kty, text) = (&self.kty, |value: &Option<String>| value.clone());
+        Some(match kty.as_str() {
+            "RSA" => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(&self.e)?, text(&self.n)?),
+            "EC" => {
+                let (crv, x, y) = (text(&self.crv)?, text(&self.x)?, text(&self.y)?);
+                format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#)
+            }
+            _ => format!(r#"{{"crv":"{}","kty":"{kty}","x":"{}"}}"#, text(&self.crv)?, text(&self.x)?),
+        })
+    }
+
     /// Returns the key in the verifier's format (RFC 7518, section 6; RFC 8037, section 2).
     fn bytes(&self, family: Family) -> Option<Vec<u8>> {
         // RFC 7518, section 6.3.1: the encoding has no padding, but some issuers add it.
@@ -129,6 +172,39 @@ impl Jwk {
             }
             (Family::Ed25519, "OKP", Some("Ed25519")) => part(&self.x),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_thumbprint_is_of_the_required_members() {
+        // RFC 7638, section 3.1, and RFC 8037, appendix A.3.
+        let n = concat!(
+            "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWK",
+            "RXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMic",
+            "AtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3",
+            "XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        );
+        let rsa = json!({"kty": "RSA", "n": n, "e": "AQAB", "kid": "2011-04-29"});
+        let okp = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let thumbprint =
+            |jwk: &serde_json::Value, algorithm| ClaimedKey::read(jwk, algorithm).map(|key| key.thumbprint);
+        for (jwk, algorithm, expected) in [
+            (&rsa, Algorithm::Rs256, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"),
+            (&okp, Algorithm::EdDsa, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"),
+        ] {
+            assert_eq!(thumbprint(jwk, algorithm).as_deref(), Some(expected));
+            assert_eq!(thumbprint(jwk, Algorithm::Es256), None);
+            for name in PRIVATE_MEMBERS {
+                let mut private = jwk.clone();
+                private[name] = json!("AQAB");
+                assert_eq!(thumbprint(&private, algorithm), None, "{name}");
+            }
         }
     }
 }

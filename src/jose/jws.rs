@@ -24,6 +24,8 @@ pub struct Jws<'t> {
     pub kid: Option<String>,
     /// The type, in lower case.
     pub typ: Option<String>,
+    /// The public key that the sender claims (`jwk`). Only a DPoP proof is verified with it.
+    pub claimed_key: Option<Value>,
     /// The signing input.
     pub message: &'t [u8],
     /// The signature.
@@ -89,7 +91,7 @@ impl<'t> Unverified<'t> {
 
 impl<'t> Jws<'t> {
     /// Parses `text`, of at most [`MAX_TOKEN_LENGTH`] bytes. Key locations in the header (`jku`,
-    /// `jwk`, `x5u`, `x5c`) are ignored (RFC 8725, section 3.10).
+    /// `x5u`, `x5c`) are ignored (RFC 8725, section 3.10).
     ///
     /// # Errors
     /// Returns an error if it is malformed.
@@ -109,6 +111,7 @@ impl<'t> Jws<'t> {
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(Malformed::Critical);
         }
+        let claimed_key = header.remove("jwk");
         let mut text = |name: &str| match header.remove(name) {
             Some(Value::String(text)) => Ok(Some(text)),
             // Some issuers use numbers as key ids.
@@ -122,6 +125,6 @@ impl<'t> Jws<'t> {
             Malformed::Algorithm(shown.collect::<String>().into())
         })?;
         let typ = typ.map(|typ| typ.to_ascii_lowercase());
-        Ok(Self { algorithm, kid, typ, message: message.as_bytes(), signature, payload })
+        Ok(Self { algorithm, kid, typ, claimed_key, message: message.as_bytes(), signature, payload })
     }
 }

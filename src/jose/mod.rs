@@ -10,7 +10,7 @@ mod numeric_date;
 
 pub use algorithm::{Algorithm, Family};
 pub use json::{UniqueKeysObject, UniqueKeysValue, unique_keys_object};
-pub use jwk_set::JwkSet;
+pub use jwk_set::{ClaimedKey, JwkSet};
 pub use jws::{Jws, MAX_BODY_TOKEN_LENGTH, MAX_TOKEN_LENGTH, Malformed, Unverified};
 pub use keys::{KeyError, SigningKey};
 pub use numeric_date::{NumericDate, authenticated_at};

@@ -19,6 +19,8 @@ pub struct AuthorizationCode {
     pub scope: String,
     /// The `nonce` of the authorization request; empty if it had none.
     pub nonce: String,
+    /// The thumbprint of the key to which the code is bound (RFC 9449, section 10); empty if none.
+    pub key: String,
     /// The family of refresh tokens that was issued for the code; empty before that.
     pub family_id: String,
     /// The session for which the code was issued.
@@ -57,6 +59,9 @@ pub struct AuthorizationRequest {
     /// Whether the user is asked for consent again (`prompt=consent`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asks_consent: bool,
+    /// The thumbprint of the key to which the code is bound (RFC 9449, section 10); empty if none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dpop_jkt: String,
 }
 
 /// An authorization request that the client sent to the server itself (RFC 9126).

@@ -34,14 +34,16 @@ struct Metadata {
 
 /// The key files of `config` that hold no keys, a line each.
 pub fn unusable_key_files(config: &Config) -> Vec<String> {
-    let read = |issuer: &TrustedIssuer| match &issuer.keys {
+    let read = |keys: &KeySource| match keys {
         KeySource::File(file) => {
             let why = JwkSet::read(file.text.as_bytes()).err()?;
             Some(format!("{}: {why}", file.path.display()))
         }
         KeySource::Metadata | KeySource::Url(_) | KeySource::Own(_) | KeySource::None => None,
     };
-    config.issuers.iter().filter_map(read).collect()
+    let clients =
+        config.user_pools().flat_map(|pool| &pool.clients).filter_map(|client| client.keys.as_ref());
+    config.issuers.iter().map(|issuer| &issuer.keys).chain(clients).filter_map(read).collect()
 }
 
 impl IssuerKeys {

@@ -27,7 +27,7 @@ impl Tx<'_> {
     pub async fn add_code(&mut self, code: &AuthorizationCode) -> Result<()> {
         sqlx::query(
             "INSERT INTO authorization_codes (hash, client_id, redirect_uri, code_challenge, session_id, expires_at, \
-             used, scope, nonce) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)",
+             used, scope, nonce, dpop_jkt) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9)",
         )
         .bind(&code.hash[..])
         .bind(&code.client_id)
@@ -37,6 +37,7 @@ impl Tx<'_> {
         .bind(code.expires_at.millis())
         .bind(&code.scope)
         .bind(&code.nonce)
+        .bind(&code.key)
         .execute(&mut *self.inner)
         .await?;
         Ok(())
@@ -48,7 +49,7 @@ impl Tx<'_> {
     /// Returns an error if the database fails.
     pub async fn code(&mut self, hash: &[u8; 32]) -> Result<Option<AuthorizationCode>> {
         let row = sqlx::query(
-            "SELECT client_id, redirect_uri, code_challenge, session_id, expires_at, used, scope, nonce, family_id \
+            "SELECT client_id, redirect_uri, code_challenge, session_id, expires_at, used, scope, nonce, family_id, dpop_jkt \
              FROM authorization_codes WHERE hash = $1",
         )
         .bind(&hash[..])
@@ -65,6 +66,7 @@ impl Tx<'_> {
             code_challenge: row.try_get("code_challenge")?,
             scope: row.try_get("scope")?,
             nonce: row.try_get("nonce")?,
+            key: row.try_get("dpop_jkt")?,
             family_id: row.try_get("family_id")?,
             session_id: row.try_get("session_id")?,
             expires_at: Timestamp::from_millis(row.try_get("expires_at")?),

@@ -21,7 +21,7 @@ impl Store {
     pub async fn purge(&self, limits: SessionLimits, now: Timestamp) -> Result<u64> {
         // Each statement has the time before which rows are deleted. Cookies are deleted with their
         // sessions.
-        let tables: [(&'static str, Timestamp); 17] = [
+        let tables: [(&'static str, Timestamp); 18] = [
             ("DELETE FROM sessions WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM sessions WHERE last_seen_at < $1", now.minus(limits.idle).minus(ROW_RETENTION)),
             ("DELETE FROM authorization_codes WHERE expires_at < $1", now.minus(ROW_RETENTION)),
@@ -30,6 +30,7 @@ impl Store {
             ("DELETE FROM used_login_attempts WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM used_logout_tokens WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM used_assertions WHERE expires_at < $1", now.minus(ROW_RETENTION)),
+            ("DELETE FROM used_proofs WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM judged_logins WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM revoked_tokens WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM outbox WHERE expires_at < $1", now.minus(ROW_RETENTION)),

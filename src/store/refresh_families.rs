@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 
 macro_rules! columns {
     () => {
-        "id, user_no, client_id, generation, rotated_at, auth_time, scope, device_key, created_at, expires_at"
+        "id, user_no, client_id, generation, rotated_at, auth_time, scope, device_key, created_at, expires_at, dpop_jkt"
     };
 }
 
@@ -18,7 +18,7 @@ statements! {
     OF_USER =
         concat!("SELECT ", columns!(), " FROM refresh_families WHERE user_no = $1 ORDER BY created_at LIMIT $2");
     ADD = concat!(
-        "INSERT INTO refresh_families (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        "INSERT INTO refresh_families (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
     );
     ROTATE = "UPDATE refresh_families SET generation = generation + 1, rotated_at = $3 \
               WHERE id = $1 AND generation = $2";
@@ -64,6 +64,9 @@ pub struct RefreshFamily {
     pub created_at: Timestamp,
     /// When all tokens of the family expire.
     pub expires_at: Timestamp,
+    /// The thumbprint of the key to which the refresh tokens are bound (RFC 9449, section 5); empty
+    /// if none.
+    pub key: String,
 }
 
 impl Store {
@@ -118,6 +121,7 @@ impl Tx<'_> {
             .bind(&family.device_key)
             .bind(family.created_at.millis())
             .bind(family.expires_at.millis())
+            .bind(&family.key)
             .execute(&mut *self.inner)
             .await?;
         Ok(())
@@ -243,5 +247,6 @@ fn read(row: &AnyRow) -> Result<RefreshFamily> {
         device_key: row.try_get("device_key")?,
         created_at: time("created_at")?,
         expires_at: time("expires_at")?,
+        key: row.try_get("dpop_jkt")?,
     })
 }

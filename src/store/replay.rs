@@ -12,6 +12,8 @@ pub enum ReplayKey {
     LogoutToken,
     /// A SAML assertion, by its issuer and id.
     Assertion,
+    /// A DPoP proof or a client assertion, by a digest of its id and its key or client.
+    Proof,
 }
 
 impl ReplayKey {
@@ -25,6 +27,9 @@ impl ReplayKey {
             }
             Self::Assertion => {
                 "INSERT INTO used_assertions (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING"
+            }
+            Self::Proof => {
+                "INSERT INTO used_proofs (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING"
             }
         }
     }

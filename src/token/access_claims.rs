@@ -1,5 +1,6 @@
 //! Verification of the access tokens of users.
 
+use super::dpop::bound_key;
 use super::keys::KeySet;
 use super::pool_keys::TokenUse;
 use crate::base::Timestamp;
@@ -21,6 +22,8 @@ pub struct AccessClaims {
     pub device_key: String,
     /// When the user was authenticated.
     pub auth_time: Timestamp,
+    /// The thumbprint of the key to which the token is bound; `None` for a bearer token.
+    pub key: Option<String>,
 }
 
 /// The reason why an access token is rejected.
@@ -32,7 +35,8 @@ pub enum AccessTokenError {
     Expired,
 }
 
-/// Verifies an access token of a pool. The caller must check whether its family has ended.
+/// Verifies an access token of a pool. The caller must check whether its family has ended, and the
+/// proof of its key.
 ///
 /// # Errors
 /// Returns the reason why the token is rejected.
@@ -61,6 +65,7 @@ pub fn verify_access_token(
         scope: text("scope").unwrap_or_default().to_owned(),
         device_key: text("device_key").unwrap_or_default().to_owned(),
         auth_time: time("auth_time")?,
+        key: bound_key(&claims).map_err(|_| AccessTokenError::Invalid)?.map(str::to_owned),
     })
 }
 

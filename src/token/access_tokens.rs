@@ -69,6 +69,14 @@ struct Claims<'a> {
     version: u8,
     jti: String,
     client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation<'a>>,
+}
+
+/// The key to which a token is bound (RFC 9449, section 6.1).
+#[derive(Serialize)]
+struct Confirmation<'a> {
+    jkt: &'a str,
 }
 
 impl AccessTokens {
@@ -177,7 +185,8 @@ impl AccessTokens {
         })
     }
 
-    /// Issues a token to `client` of `pool` itself (RFC 6749, section 4.4), with `scopes`.
+    /// Issues a token to `client` of `pool` itself (RFC 6749, section 4.4), with `scopes`. It is
+    /// bound to the key with the thumbprint `key`.
     ///
     /// # Errors
     /// Returns an error if there is no key or signing fails.
@@ -186,6 +195,7 @@ impl AccessTokens {
         pool: &Pool,
         client: &AppClient,
         scopes: &[&str],
+        key: Option<&str>,
         now: Timestamp,
     ) -> Result<String, IssueError> {
         let keys = self.keys(pool).ok_or(IssueError::NoKey)?;
@@ -200,6 +210,7 @@ impl AccessTokens {
             version: 2,
             jti: uuid(&*self.entropy),
             client_id: &client.id,
+            cnf: key.map(|jkt| Confirmation { jkt }),
         };
         jose::sign(&keys.signing, &[], &claims).map_err(IssueError::Key)
     }

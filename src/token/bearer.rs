@@ -1,6 +1,7 @@
 //! Verification of access tokens from the user pool and from other issuers (RFC 6750, RFC 9068, RFC
 //! 8725).
 
+use super::dpop::{ProofError, bound_key};
 use super::kind;
 use super::spiffe::is_in_trust_domain;
 use crate::base::{Duration, Timestamp, is_deceptive};
@@ -21,6 +22,8 @@ pub struct AccessToken {
     pub expires_at: Timestamp,
     /// The granted scopes.
     pub scopes: Vec<String>,
+    /// The thumbprint of the key to which the token is bound; `None` for a bearer token.
+    pub key: Option<String>,
     /// All claims.
     pub claims: Map<String, Value>,
 }
@@ -51,6 +54,8 @@ pub enum TokenError {
     Type,
     /// The token is bound to a key, and a bearer token proves no possession of a key.
     Bound,
+    /// The proof of the key is rejected.
+    Proof(ProofError),
     /// The token is for another audience.
     Audience,
     /// The token has expired, or has no `exp`.
@@ -90,8 +95,10 @@ impl fmt::Display for TokenError {
                 "it is no access token; help: set token_type = \"any\" on the [[issuer]] if its tokens do not say that they are",
             ),
             Self::Bound => f.write_str(
-                "it is bound to a key (`cnf`, DPoP), and came without a proof; help: have its issuer make bearer tokens",
+                "it is bound to a key (`cnf`), and came without a proof; help: send it with the scheme DPoP and a proof, or \
+                 have its issuer make bearer tokens",
             ),
+            Self::Proof(error) => error.fmt(f),
             Self::Audience => f.write_str("it is for somebody else"),
             Self::Expired => f.write_str("it has ended, or does not say when it does"),
             Self::NotYet("iat", ahead) => write!(
@@ -120,7 +127,7 @@ impl fmt::Display for TokenError {
     }
 }
 
-/// Verifies `token` as an access token of `issuer`.
+/// Verifies `token` as an access token of `issuer`. The caller must check the proof of its key.
 ///
 /// # Errors
 /// Returns the reason why the token is rejected.
@@ -181,11 +188,7 @@ fn check_claims(
     by_client: ByClient,
     now: Timestamp,
 ) -> Result<AccessToken, TokenError> {
-    // RFC 9449, section 7.2: a protected resource must not accept a bound token without its proof.
-    // RFC 8705, section 3, binds tokens to a certificate.
-    if claims.contains_key("cnf") {
-        return Err(TokenError::Bound);
-    }
+    let key = bound_key(&claims)?.map(str::to_owned);
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself
     // with a value in the audience claim."
@@ -225,7 +228,7 @@ fn check_claims(
     if let Some(lacking) = issuer.scopes.iter().find(|scope| !scopes.contains(scope)) {
         return Err(TokenError::Scope(lacking.clone()));
     }
-    Ok(AccessToken { subject, expires_at, scopes, claims })
+    Ok(AccessToken { subject, expires_at, scopes, key, claims })
 }
 
 /// Returns whether claims are of a token of a user of a pool of this deployment: a program's token

@@ -1,8 +1,9 @@
 //! Authorization codes (RFC 6749, section 4.1) with PKCE (RFC 7636).
 
+use super::dpop::Proof;
 use crate::base::{Duration, Entropy, RandomToken, Timestamp, base64url_encode, sha256};
 use crate::model::{AuthorizationCode, AuthorizationRequest, Session};
-use crate::store::{Result, Tx};
+use crate::store::{ReplayKey, Result, Tx};
 
 /// RFC 6749, section 4.1.2: "a maximum authorization code lifetime of 10 minutes is RECOMMENDED".
 /// Narthex redeems its codes with the next request.
@@ -17,6 +18,8 @@ pub struct Grant<'a> {
     pub client_id: &'a str,
     /// The redirect URI to which the code is sent.
     pub redirect_uri: &'a str,
+    /// The proof of the client's key.
+    pub proof: Option<&'a Proof>,
 }
 
 /// A redeemed code.
@@ -42,8 +45,10 @@ pub enum CodeError {
     Reused,
     /// The session for which the code was issued has ended.
     SessionEnded,
-    /// The code was issued to another client, for another redirect URI, or for another verifier.
+    /// The code was issued to another client, for another redirect URI, verifier or key.
     Mismatch,
+    /// The proof of the client's key was used before.
+    ProofReused,
 }
 
 /// Returns the S256 challenge of `verifier` (RFC 7636, section 4.2).
@@ -70,6 +75,7 @@ pub async fn issue(
         code_challenge: request.code_challenge.clone(),
         scope: request.scope.clone(),
         nonce: request.nonce.clone(),
+        key: request.dpop_jkt.clone(),
         family_id: String::new(),
         session_id: session.id.clone(),
         expires_at: now.plus(CODE_LIFETIME),
@@ -98,9 +104,15 @@ pub async fn redeem(
     // must not be able to end the session, or to use the code before the client does.
     let same = row.client_id == grant.client_id
         && row.redirect_uri == grant.redirect_uri
-        && is_verified(&row.code_challenge, verifier);
+        && is_verified(&row.code_challenge, verifier)
+        && is_proven(&row.key, grant.proof);
     if !same {
         return Ok(Err(CodeError::Mismatch));
+    }
+    if let Some(proof) = grant.proof
+        && !tx.use_once(ReplayKey::Proof, &base64url_encode(proof.id), proof.expires_at).await?
+    {
+        return Ok(Err(CodeError::ProofReused));
     }
     match row.used_at {
         None if row.expires_at <= now => return Ok(Err(CodeError::Unknown)),
@@ -125,6 +137,11 @@ pub async fn redeem(
     let AuthorizationCode { session_id, scope, nonce, .. } = row;
     let session = tx.session(&session_id).await?;
     Ok(session.map(|session| RedeemedCode { session, scope, nonce }).ok_or(CodeError::SessionEnded))
+}
+
+/// Returns whether the proof is of the key to which a code is bound (RFC 9449, section 10).
+fn is_proven(key: &str, proof: Option<&Proof>) -> bool {
+    key.is_empty() || proof.is_some_and(|proof| proof.thumbprint == key)
 }
 
 /// Returns whether `verifier` belongs to the challenge. Without a challenge there must be none:

@@ -48,7 +48,8 @@ fn check_claims(claims: &Map<String, Value>, accepted: TokenType) -> Result<(), 
             None | Some(Value::Null) => {}
             Some(Value::String(kind)) if is_one_of(kind, &ACCESS) => {}
             Some(Value::String(kind)) if accepted == TokenType::Any && is_one_of(kind, &ID) => {}
-            // RFC 9449, section 5.
+            // RFC 9449, section 5. The proof of the key in `cnf` is checked later.
+            Some(Value::String(kind)) if is_one_of(kind, &["dpop"]) && claims.contains_key("cnf") => {}
             Some(Value::String(kind)) if is_one_of(kind, &["dpop"]) => return Err(TokenError::Bound),
             Some(_) => return Err(TokenError::Type),
         }

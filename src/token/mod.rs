@@ -5,6 +5,7 @@ mod access_claims;
 mod access_tokens;
 mod bearer;
 mod codes;
+mod dpop;
 mod keys;
 mod kind;
 mod pool_keys;
@@ -19,6 +20,7 @@ pub use bearer::{
     AccessToken, SKEW, TokenError, is_user_token, names, scopes, subject, verify, verify_introspected,
 };
 pub use codes::{CodeError, Grant, RedeemedCode, challenge, issue, redeem};
+pub use dpop::{PROOF_RETENTION, Proof, ProofError, ProofRequest, bound_key, is_thumbprint, verify_proof};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
 pub use pool_keys::{PoolKeys, TokenUse};
 pub use refresh_tokens::{NewFamily, RefreshError, RefreshTokens, Refreshed};

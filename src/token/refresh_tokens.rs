@@ -1,9 +1,10 @@
 //! Refresh tokens of users. A token is an encrypted pair of family and generation. The store
 //! contains only the current generation of each family.
 
+use super::dpop::Proof;
 use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, uuid};
 use crate::model::AppClient;
-use crate::store::{RefreshFamily, Result, Tx};
+use crate::store::{RefreshFamily, ReplayKey, Result, Tx};
 
 /// Maximum length of an accepted refresh token, in characters.
 const MAX_LENGTH: usize = 512;
@@ -19,6 +20,8 @@ pub struct NewFamily<'a> {
     pub scope: &'a str,
     /// The key of the remembered device; may be empty.
     pub device_key: &'a str,
+    /// The thumbprint of the key to which the refresh tokens are bound; empty if none.
+    pub key: &'a str,
 }
 
 /// The result of a redeemed refresh token.
@@ -41,6 +44,10 @@ pub enum RefreshError {
     Revoked,
     /// The token was used before. Its family has been ended.
     Reused,
+    /// The token is bound to a key, of which there is no proof.
+    Key,
+    /// The proof of the client's key was used before.
+    ProofReused,
 }
 
 /// An issuer and verifier of refresh tokens.
@@ -78,6 +85,7 @@ impl RefreshTokens<'_> {
             device_key: new.device_key.to_owned(),
             created_at: now,
             expires_at: now.plus(validity),
+            key: new.key.to_owned(),
         };
         tx.add_refresh_family(&family).await?;
         let token = self.seal(&family.id, family.generation, entropy);
@@ -91,6 +99,8 @@ impl RefreshTokens<'_> {
     /// During the client's grace period, the earlier token stays valid, and its redemption returns
     /// the current one. Several tabs may use the same token.
     ///
+    /// A wrong or missing `proof` of the client's key changes nothing.
+    ///
     /// # Errors
     /// The outer error is the database's. After an inner error the transaction must be committed,
     /// because the end of a family is recorded in it.
@@ -98,6 +108,7 @@ impl RefreshTokens<'_> {
         self,
         tx: &mut Tx<'_>,
         token: &str,
+        proof: Option<&Proof>,
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<std::result::Result<Refreshed, RefreshError>> {
@@ -105,6 +116,14 @@ impl RefreshTokens<'_> {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
+        if !family.key.is_empty() && proof.is_none_or(|proof| proof.thumbprint != family.key) {
+            return Ok(Err(RefreshError::Key));
+        }
+        if let Some(proof) = proof
+            && !tx.use_once(ReplayKey::Proof, &base64url_encode(proof.id), proof.expires_at).await?
+        {
+            return Ok(Err(RefreshError::ProofReused));
+        }
         if family.expires_at <= now {
             return Ok(Err(RefreshError::Expired));
         }

@@ -36,6 +36,8 @@ pub struct TokenGrant<'a> {
     pub nonce: Option<&'a str>,
     /// The key of the remembered device; may be empty.
     pub device_key: &'a str,
+    /// The thumbprint of the key to which the access token is bound.
+    pub key: Option<&'a str>,
 }
 
 /// An ID token and an access token.
@@ -121,6 +123,9 @@ fn access_claims(
     claims.insert("username".into(), json!(subject.user.username));
     if !grant.device_key.is_empty() {
         claims.insert("device_key".into(), json!(grant.device_key));
+    }
+    if let Some(key) = grant.key {
+        claims.insert("cnf".into(), json!({ "jkt": key }));
     }
     claims
 }
@@ -287,6 +292,7 @@ mod tests {
         event_id: "event",
         nonce: Some("n"),
         device_key: "",
+        key: None,
     };
 
     #[test]

@@ -380,7 +380,7 @@ async fn a_changed_password_is_checked_like_a_sign_in(engine: Engine) {
     );
     let family = scene
         .tokens
-        .user_of_access_token(&scene.pool, crate::support::accounts::ISSUER, &kept.tokens.access_token)
+        .user_of_access_token(&scene.pool, crate::support::accounts::ISSUER, &kept.tokens.access_token, None)
         .await
         .unwrap()
         .claims

@@ -166,7 +166,13 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         let answer = get_with_token(&narthex, token).await;
         assert_status(&answer, 401);
         let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
-        assert_eq!(challenge, "Bearer realm=\"narthex\", error=\"invalid_token\"", "{name}");
+        match *check {
+            // RFC 9449, section 7.1.
+            "bound to a key" => {
+                assert!(challenge.starts_with("DPoP realm=\"narthex\", error=\"invalid_token\", algs=\""))
+            }
+            _ => assert_eq!(challenge, "Bearer realm=\"narthex\", error=\"invalid_token\"", "{name}"),
+        }
         let refused = narthex.audit("request_refused");
         let reason = refused.last().unwrap()["reason"].as_str().unwrap();
         assert!(reason.contains(check), "{name}: {reason}");

@@ -169,6 +169,7 @@ async fn a_pool_that_leaves_the_file_is_the_apis(engine: Engine) {
         device_key: String::new(),
         created_at: now(),
         expires_at: Timestamp::from_seconds(1_900_000_000),
+        key: String::new(),
     };
     store.transaction(|tx| Box::pin(async move { tx.add_refresh_family(family).await })).await.unwrap();
     let rename = &PoolChanges { name: Some("old staff".to_owned()), ..PoolChanges::default() };

@@ -38,6 +38,7 @@ fn family(user: &User) -> RefreshFamily {
         device_key: String::new(),
         created_at: now(),
         expires_at: now().plus(Duration::from_secs(3600)),
+        key: String::new(),
     }
 }
 

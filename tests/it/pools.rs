@@ -466,6 +466,7 @@ async fn nothing_is_left_of_a_deleted_pool_or_client(engine: Engine) {
         device_key: String::new(),
         created_at: now(),
         expires_at: now().plus(Duration::from_secs(86_400 * 3650)),
+        key: String::new(),
     };
     for family in &[family("family-1", &client.id), family("family-2", &gone.id)] {
         store.transaction(|tx| Box::pin(async move { tx.add_refresh_family(family).await })).await.unwrap();
@@ -657,6 +658,7 @@ async fn the_file_is_written_as_far_as_it_differs(engine: Engine) {
         device_key: String::new(),
         created_at: now(),
         expires_at: now().plus(Duration::from_secs(3600)),
+        key: String::new(),
     };
     store.transaction(|tx| Box::pin(async move { tx.add_refresh_family(family).await })).await.unwrap();
     let (head, rest) = FILE.split_once("[[user_pool.client]]").unwrap();

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 const LIMITS: SessionLimits =
     SessionLimits { idle: Duration::from_secs(3600), absolute: Duration::from_secs(86400), persistent: true };
-const GRANT: Grant<'_> = Grant { client_id: "client", redirect_uri: "https://app/cb" };
+const GRANT: Grant<'_> = Grant { client_id: "client", redirect_uri: "https://app/cb", proof: None };
 
 fn now() -> Timestamp {
     Timestamp::from_seconds(1_800_000_000)

@@ -55,7 +55,7 @@ fn refresh_token(tokens: &IssuedTokens) -> &str {
 
 async fn verified(scene: &AccountScene, tokens: &IssuedTokens) -> TokenUser {
     let token = &tokens.tokens.access_token;
-    scene.tokens.user_of_access_token(&scene.pool, ISSUER, token).await.unwrap()
+    scene.tokens.user_of_access_token(&scene.pool, ISSUER, token, None).await.unwrap()
 }
 
 async fn both_tokens_are_verified_by_the_published_keys(engine: Engine) {
@@ -83,7 +83,7 @@ async fn both_tokens_are_verified_by_the_published_keys(engine: Engine) {
     assert_eq!((user.user.id, user.claims.client_id.as_str()), (ada.id, "client"));
     // An id token, another issuer, an expired one.
     let check = async |issuer: &str, token: &str| {
-        refusal(scene.tokens.user_of_access_token(&scene.pool, issuer, token).await).1
+        refusal(scene.tokens.user_of_access_token(&scene.pool, issuer, token, None).await).1
     };
     let access = &tokens.tokens.access_token;
     assert_eq!(check(ISSUER, &tokens.tokens.id_token).await, "Invalid Access Token");

@@ -1,11 +1,12 @@
 //! The tokens of devices without a browser (RFC 8628).
 
-use super::{IssuedTokens, TokenService, begin_family};
-use crate::base::{Duration, RandomToken};
+use super::{Granted, IssuedTokens, TokenService, begin_family, check_proof, refresh_key};
+use crate::base::{Duration, RandomToken, base64url_encode};
 use crate::directory::Sender;
-use crate::directory::error::{DirectoryError, Outcome};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::model::DeviceState;
-use crate::store::CheckedWork;
+use crate::store::{CheckedWork, ReplayKey};
+use crate::token::Proof;
 
 /// RFC 8628, section 3.5: after `slow_down` "the interval MUST be increased by 5 seconds for this
 /// and all subsequent requests".
@@ -16,6 +17,10 @@ const SLOW_DOWN: Duration = Duration::from_secs(5);
 pub struct DeviceRedemption<'a> {
     /// The device code.
     pub code: &'a RandomToken,
+    /// The proof of the client's key, to which the access token is bound.
+    pub proof: Option<&'a Proof>,
+    /// Whether the client is public, so that its refresh tokens are bound to its key, too.
+    pub is_public: bool,
 }
 
 /// The reason why a device gets no tokens.
@@ -45,7 +50,9 @@ impl TokenService {
         issuer: &str,
         redemption: DeviceRedemption<'_>,
     ) -> Outcome<Result<IssuedTokens, DeviceError>> {
-        let hash = &redemption.code.hash();
+        let DeviceRedemption { code, proof, is_public } = redemption;
+        check_proof(sender.client, proof)?;
+        let hash = &code.hash();
         // Any client can send an invented code. A read rejects it, so that it does not block
         // writers.
         if !self.store.device_request_exists(hash).await? {
@@ -85,12 +92,18 @@ impl TokenService {
                 let Some(session) = session.filter(|session| session.pool_id == sender.pool.id) else {
                     return Ok(Err(DeviceError::Denied));
                 };
-                let granted = (&session, &*request.scope);
+                if let Some(proof) = proof
+                    && !tx.use_once(ReplayKey::Proof, &base64url_encode(proof.id), proof.expires_at).await?
+                {
+                    return Err(ErrorKind::ProofRefused.into());
+                }
+                let key = refresh_key(proof, is_public);
+                let granted = Granted { session: &session, scope: &request.scope, key };
                 Ok(Ok(begin_family(tx, refresh_tokens, sender.pool, granted, (now, entropy)).await?))
             })
         });
         match redeemed.await? {
-            Ok(begun) => Ok(Ok(self.first_tokens(&keys, sender, (issuer, None), begun, now)?)),
+            Ok(begun) => Ok(Ok(self.first_tokens(&keys, sender, (issuer, None, proof), begun, now)?)),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -82,7 +82,7 @@ pub async fn authorize(
     if let Some(preflight) = preflight(ctx, &requested, route) {
         return authorize_preflight(ctx, route, preflight);
     }
-    let presented = ctx.authenticate(route).await?;
+    let presented = ctx.authenticate(route, wanted.target).await?;
     if let Some(principal) = &presented {
         request_state::with_record(|record| record.set_principal(principal));
     }

@@ -170,7 +170,8 @@ async fn redeem(
     let earlier = earlier.as_ref().map(|earlier| earlier.session().id.as_str());
     let (now, entropy, token) = (pool.clock.now(), &*pool.entropy, RandomToken::random(&*pool.entropy));
     let redirect_uri = ctx.catalogue().callback_of(&incoming.host);
-    let grant = Grant { client_id: &ctx.catalogue().gateway_client, redirect_uri: &redirect_uri };
+    let client_id = &ctx.catalogue().gateway_client;
+    let grant = Grant { client_id, redirect_uri: &redirect_uri, proof: None };
     // Any client can send an invented code. A read rejects it, so that it does not block writers.
     if !pool.store.code_exists(&code.hash()).await? {
         return Ok(Err(CodeError::Unknown));

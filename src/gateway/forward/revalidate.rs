@@ -89,7 +89,7 @@ impl Gateway {
             None => Credential::None,
             Some(Principal::Guest(guest)) => Credential::Guest(guest.clone()),
             Some(Principal::Bearer(_)) => {
-                Credential::Bearer(Secret::new(request::bearer(session, true).ok()??.into_owned()))
+                Credential::Bearer(Secret::new(request::bearer(session, true).ok()??.token.into_owned()))
             }
             Some(Principal::SignedIn(who)) => Credential::Session {
                 cookie: cookie_value(request::cookies(session), APP_COOKIE)?.to_owned(),

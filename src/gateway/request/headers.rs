@@ -182,13 +182,16 @@ pub fn set_identity(
     };
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
-    // The token is intended for Narthex; the app gets the assertion instead.
+    // The token and its proof are intended for Narthex; the app gets the assertion instead.
+    if matches!(principal, Principal::Bearer(_)) {
+        headers.remove(request::DPOP);
+    }
     if matches!(principal, Principal::Bearer(_))
         && let Some(authorization) = headers.remove(AUTHORIZATION)
         && route.config.access_token
     {
-        let token = request::token_from_header(&authorization, true).ok().flatten();
-        let token = token.and_then(|token| HeaderValue::from_str(&token).ok());
+        let presented = request::token_from_header(&authorization, true).ok().flatten();
+        let token = presented.and_then(|of| HeaderValue::from_str(&of.token).ok());
         headers.extend(token.map(|mut token| {
             token.set_sensitive(true);
             (OIDC_ACCESS_TOKEN, token)

@@ -4,11 +4,12 @@ use crate::authn::{APP_COOKIE, BearerPrincipal, GUEST_COOKIE, Principal, Session
 use crate::catalogue::{Catalogue, IdentityPool, Route};
 use crate::config::KeySource;
 use crate::gateway::request::local_response::LocalResponse;
-use crate::gateway::request::{self, RequestInfo};
+use crate::gateway::request::{self, PresentedToken, RequestInfo};
 use crate::gateway::state::request_context::RequestContext;
+use crate::jose::Algorithm;
 use crate::model::CookieScope;
 use crate::pages::ErrorResponse;
-use crate::token::TokenError;
+use crate::token::{ProofRequest, TokenError};
 
 /// The challenge for an invalid token. RFC 6750, section 3.1: "The access token provided is
 /// expired, revoked, malformed, or invalid".
@@ -17,28 +18,38 @@ pub const INVALID_TOKEN: &str = "Bearer realm=\"narthex\", error=\"invalid_token
 const INVALID_TOKEN_PARAMETERS: &str = ", error=\"invalid_token\"";
 
 impl RequestContext<'_> {
-    /// Authenticates the request by a bearer token, if the route accepts them, or by a session's
-    /// cookie.
+    /// Authenticates the request, whose path and query are `target`, by an access token, if the
+    /// route accepts them, or by a session's cookie.
     ///
     /// # Errors
     /// 401 if the token is invalid, 403 if it lacks a scope, 503 if it cannot be verified now. 400
     /// if the request also has a session's cookie. RFC 6750, section 2: "Clients MUST NOT use more
     /// than one method to transmit the token in each request."
-    pub async fn authenticate(&self, route: &Route) -> Result<Option<Principal>, LocalResponse> {
+    pub async fn authenticate(
+        &self,
+        route: &Route,
+        target: &str,
+    ) -> Result<Option<Principal>, LocalResponse> {
         let (session, incoming) = (self.session, self.incoming);
-        let token = match route.config.bearer {
+        let presented = match route.config.bearer {
             true => request::bearer(session, route.config.basic_password)
                 .map_err(|why| self.refusal(ErrorResponse::bad_request(), why))?,
             false => None,
         };
-        let Some(token) = token else {
+        let Some(PresentedToken { token, needs_proof }) = presented else {
             return Ok(self.session_principal().await?.map(Principal::SignedIn));
         };
         if cookie_value(request::cookies(session), APP_COOKIE).is_some() {
             let reason = "a bearer token and a session's cookie come together";
             return Err(self.refusal(ErrorResponse::bad_request(), reason));
         }
-        let bearer = self.gateway.bearers.authenticate(&token, incoming.client, incoming.received).await;
+        // RFC 9449, section 4.3: the URL without query and fragment. Clients see the external one.
+        let origin = || self.catalogue().config.public_url.origin_of(&incoming.host);
+        let url = if needs_proof { origin() + request::path_part(target) } else { String::new() };
+        let proven = ProofRequest { method: incoming.method.as_str(), url: &url, access_token: Some(&token) };
+        let proof = needs_proof.then(|| (request::proof(session).unwrap_or_default(), proven));
+        let bearers = &self.gateway.bearers;
+        let bearer = bearers.authenticate(&token, proof, incoming.client, incoming.received).await;
         let bearer = bearer.map_err(|error| self.token_refusal(route, &error))?;
         if !accepts_pool(&bearer, route, self.catalogue()) {
             return Err(self.token_refusal(route, &TokenError::Issuer));
@@ -59,6 +70,12 @@ impl RequestContext<'_> {
                 .with_challenge(&scope_challenge(std::slice::from_ref(scope))),
             TokenError::NoKeys | TokenError::IntrospectionUnavailable(_) | TokenError::RevocationUnknown => {
                 ErrorResponse::unavailable()
+            }
+            TokenError::Bound => {
+                ErrorResponse::invalid_token().with_challenge(&proof_challenge("invalid_token"))
+            }
+            TokenError::Proof(_) => {
+                ErrorResponse::invalid_token().with_challenge(&proof_challenge("invalid_dpop_proof"))
             }
             _ => {
                 let (basic, parameters) = (route.config.basic_password, INVALID_TOKEN_PARAMETERS);
@@ -96,6 +113,11 @@ impl RequestContext<'_> {
         let (guest, cookie) = guests.create(host, catalogue.same_site(host), pool, region);
         Ok((Principal::Guest(guest), Some(cookie)))
     }
+}
+
+/// Returns the challenge for a request without a valid proof (RFC 9449, section 7.1).
+pub fn proof_challenge(error: &str) -> String {
+    format!("DPoP realm=\"narthex\", error=\"{error}\", algs=\"{}\"", Algorithm::names())
 }
 
 fn scope_challenge(scopes: &[String]) -> String {

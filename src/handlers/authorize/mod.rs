@@ -96,6 +96,7 @@ pub(super) fn request_parameters(request: &AuthorizationRequest) -> Vec<(&'stati
         ("code_challenge", challenge),
         ("code_challenge_method", method),
         ("nonce", &*request.nonce),
+        ("dpop_jkt", &*request.dpop_jkt),
     ];
     pairs.extend(optional.into_iter().filter(|(_, value)| !value.is_empty()));
     pairs.extend(consent);

@@ -9,6 +9,7 @@ use crate::directory::{DirectoryError, ErrorKind};
 use crate::handlers::{AppState, Form, RequestData};
 use crate::model::{AppClientSettings, AuthorizationRequest};
 use crate::pages::{ErrorResponse, HttpResponse, Texts, see_other};
+use crate::token::is_thumbprint;
 
 /// Maximum length of a login hint in bytes: an e-mail address has at most 254 characters (RFC 5321,
 /// errata 1690).
@@ -306,12 +307,17 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
     if nonce.len() > MAX_NONCE_LENGTH {
         return Err(invalid("nonce is too long"));
     }
+    // RFC 9449, section 10.
+    let dpop_jkt = form.remove("dpop_jkt").unwrap_or_default();
+    if !dpop_jkt.is_empty() && !is_thumbprint(&dpop_jkt) {
+        return Err(invalid("dpop_jkt is not the thumbprint of a key"));
+    }
     let scope = granted_scope(settings, form.get("scope").map(String::as_str)).ok_or_else(|| {
         refuse(issuer, &request, "invalid_scope", "the client may not have a scope that it asks for")
     })?;
     // RFC 9700, section 2.1.1: "Public clients MUST use PKCE".
     let request = read_challenge(issuer, request, &mut form, of.secrets.is_empty())?;
-    Ok(AuthorizationRequest { nonce, scope, asks_consent: read.prompt.consent, ..request })
+    Ok(AuthorizationRequest { nonce, scope, dpop_jkt, asks_consent: read.prompt.consent, ..request })
 }
 
 /// Reads `state` and `response_type`.

@@ -172,7 +172,7 @@ impl AccountScene {
     /// Returns whether an access token is valid.
     pub async fn is_valid(&self, tokens: &IssuedTokens) -> bool {
         let token = &tokens.tokens.access_token;
-        self.tokens.user_of_access_token(&self.pool, ISSUER, token).await.is_ok()
+        self.tokens.user_of_access_token(&self.pool, ISSUER, token, None).await.is_ok()
     }
 }
 

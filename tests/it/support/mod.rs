@@ -33,6 +33,7 @@ pub mod pages;
 pub mod parties;
 pub mod policies;
 pub mod process;
+pub mod proofs;
 pub mod raw;
 pub mod saml_provider;
 pub mod saml_sign_in;
