@@ -6,7 +6,7 @@ mod request;
 mod response;
 
 pub use attempts::{expired_attempts, surplus_attempts};
-pub use client::{SignInClient, own_client};
+pub use client::{SignInClient, client_by_id, own_client};
 pub use request::SignInRequest;
 pub use response::grant;
 
