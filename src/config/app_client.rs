@@ -1,9 +1,10 @@
 //! `[[user_pool.client]]`: apps that sign users in, and programs that get access tokens of the user
 //! pool.
 
+use super::branding::{self, Branding};
 use super::client_sign_in::{ClientSignIn, KEYS};
 use super::item::Item;
-use super::key::{Key, Section, Shape, Type};
+use super::key::{Key, Nested, Section, Shape, Type};
 use super::pool_attribute::PoolAttribute;
 use super::reader::{Invalid, Table};
 use super::resource_server::ResourceServer;
@@ -44,8 +45,10 @@ pub(super) const SECTION: Section = Section {
         KEYS[8],
         KEYS[9],
         KEYS[10],
+        &BRANDING,
     ],
 };
+const BRANDING: Key<Nested> = Key::table("branding", &branding::OF_CLIENT);
 const NAME: Key<String> = Key::new(
     "name",
     Type::Read(Shape::Text, |item| item.parse(|text| plain_name(text, "an app client"))),
@@ -110,6 +113,8 @@ pub struct AppClient {
     pub access_token_validity: Duration,
     /// The settings for the sign-in of users.
     pub sign_in: ClientSignIn,
+    /// The look of the sign-in pages, with what the pool has.
+    pub branding: Branding,
 }
 
 /// A grant (Cognito's `AllowedOAuthFlows`).
@@ -126,6 +131,7 @@ impl AppClient {
         table: &Table<'_>,
         known: &[ResourceServer],
         attributes: &[PoolAttribute],
+        of_pool: &Branding,
     ) -> Option<Self> {
         let name = table.read(&NAME);
         let id = table.read(&ID);
@@ -135,6 +141,7 @@ impl AppClient {
         let signs_in = |of: &ClientSignIn| !of.auth_flows.is_empty();
         let is_public = !flows.contains(&OAuthFlow::ClientCredentials)
             && (!flows.is_empty() || sign_in.as_ref().is_none_or(signs_in));
+        let branding = Branding::of_table(table, &BRANDING, of_pool);
         let secrets = match is_public {
             true => Some(table.get(&SECRETS).map(|item| secrets(&item)).unwrap_or_default()),
             false => table.required(&SECRETS).map(|item| secrets(&item)),
@@ -169,6 +176,7 @@ impl AppClient {
             allowed_oauth_scopes: scopes,
             access_token_validity: validity?,
             sign_in: sign_in?,
+            branding,
         })
     }
 }

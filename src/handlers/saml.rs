@@ -171,8 +171,9 @@ async fn logout(
     match response {
         Some(response) => browser_action(&response, method),
         None => {
-            pages::SignedOutPage { t: info.texts(), sign_in_again: catalogue.config.public_url.join("/") }
-                .answer()
+            let brand = super::branding::brand_of_pool(app, &catalogue, &catalogue.pool.id).await;
+            let sign_in_again = catalogue.config.public_url.join("/");
+            pages::SignedOutPage { t: info.texts(), brand, sign_in_again }.answer()
         }
     }
 }

@@ -346,6 +346,7 @@ impl ErrorResponse {
                     self.status,
                     &FailurePage {
                         t: super::Texts::of(&[]),
+                        brand: super::Brand::standard(),
                         failure: self,
                         action,
                         request_id: &visitor.request_id,

@@ -9,7 +9,7 @@ use crate::gateway::state::credentials::scope_of;
 use crate::gateway::state::request_context::RequestContext;
 use crate::handlers;
 use crate::pages::{
-    ErrorResponse, HttpResponse, SignOutPage, Texts, accepted_languages, browser_action, set_cookie,
+    Brand, ErrorResponse, HttpResponse, SignOutPage, Texts, accepted_languages, browser_action, set_cookie,
 };
 use crate::store::StoreError;
 use http::Method;
@@ -38,6 +38,7 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
             let accepted = accepted.and_then(|value| value.to_str().ok()).unwrap_or_default();
             let page = SignOutPage {
                 t: Texts::of(&accepted_languages(accepted)),
+                brand: Brand::standard(),
                 name: principal.user().display_name().to_owned(),
                 action: "/.narthex/sign-out".into(),
                 stay: incoming.site.start_page().to_owned(),
