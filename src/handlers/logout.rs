@@ -57,7 +57,7 @@ async fn page(app: &AppState, info: &RequestData) -> Handled {
     let mut response = match &catalogue.config.signed_out_url {
         // An intermediate page is needed, because CSP `form-action` prohibits redirects after a
         // form.
-        Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST)?,
+        Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST, info.texts())?,
         None => SignedOutPage { t: info.texts(), brand, sign_in_again: again }.answer()?,
     };
     set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
@@ -91,7 +91,8 @@ pub(super) async fn sign_out(app: &AppState, info: &RequestData, sid: &str, host
     let ended = end_session(app, &info.request_id, &info.client(), sid)
         .await
         .map_err(|error| sign_out_unavailable(app, info, &error))?;
-    let mut response = browser_action(&after_sign_out(app, ended.as_ref(), host).await?, &Method::POST)?;
+    let mut response =
+        browser_action(&after_sign_out(app, ended.as_ref(), host).await?, &Method::POST, info.texts())?;
     set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
     Ok(response)
 }

@@ -54,6 +54,8 @@ pub struct ResponseContext {
     pub site: Site,
     /// Whether the request is a GET or HEAD, which a link can repeat.
     pub is_get: bool,
+    /// The texts in the browser's language.
+    pub texts: &'static Texts,
 }
 
 /// The kind of client that sent the request.
@@ -142,14 +144,18 @@ pub fn see_other(location: &str) -> Result<HttpResponse, ErrorResponse> {
 ///
 /// # Errors
 /// Returns an error if a template cannot be rendered.
-pub fn browser_action(to: &BrowserAction, method: &Method) -> Result<HttpResponse, ErrorResponse> {
+pub fn browser_action(
+    to: &BrowserAction,
+    method: &Method,
+    t: &'static Texts,
+) -> Result<HttpResponse, ErrorResponse> {
     match to {
         BrowserAction::Redirect(url) if method == Method::POST => {
-            RedirectPage { t: Texts::of(&[]), brand: Brand::standard(), href: url.to_string() }.answer()
+            RedirectPage { t, brand: Brand::standard(), href: url.to_string() }.answer()
         }
         BrowserAction::Redirect(url) => see_other(url.as_str()),
         BrowserAction::Form { action, fields } => {
-            PostPage { t: Texts::of(&[]), brand: Brand::standard(), action, fields }.answer()
+            PostPage { t, brand: Brand::standard(), action, fields }.answer()
         }
     }
 }

@@ -4,7 +4,7 @@ use super::brand::Brand;
 use super::forms::{Form, Link};
 use super::logos::app_icon;
 use super::texts::Texts;
-use super::{Action, Device, ErrorResponse, HttpResponse, with_body};
+use super::{Device, ErrorResponse, HttpResponse, with_body};
 use askama::Template;
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -249,8 +249,10 @@ pub struct HomePage {
 pub(super) struct FailurePage<'a> {
     pub t: &'static Texts,
     pub brand: Arc<Brand>,
-    pub failure: &'a ErrorResponse,
-    pub action: Option<Action>,
+    pub title: &'a str,
+    pub advice: String,
+    /// The label and the URL of a link.
+    pub action: Option<(String, String)>,
     pub request_id: &'a str,
 }
 

@@ -29,6 +29,9 @@ pub struct Texts {
     pub direction: String,
     /// The names of the standard attributes.
     pub attributes: BTreeMap<String, String>,
+    /// Titles and advice of error pages, by the names of their constructors. English has none here.
+    #[serde(default)]
+    pub errors: BTreeMap<String, [String; 2]>,
     pub sign_in: String,
     pub to_continue_to: String,
     pub continue_with: String,
@@ -136,6 +139,10 @@ pub struct Texts {
     pub account_deleted_effect: String,
     pub download_data: String,
     pub request_id: String,
+    pub try_again: String,
+    pub use_another_account: String,
+    pub go_to_start_page: String,
+    pub denied_as: String,
     pub support: String,
     pub terms: String,
     pub one_moment: String,
@@ -208,6 +215,20 @@ mod tests {
             }
             assert!(
                 texts.attributes.keys().eq(all[0]["attributes"].as_table().unwrap().keys()),
+                "{}",
+                texts.language
+            );
+        }
+    }
+
+    #[test]
+    fn each_language_has_each_error() {
+        for texts in LANGUAGES.iter().filter(|texts| texts.language != "en") {
+            let mut names = super::super::failure::ERROR_NAMES.to_vec();
+            names.sort_unstable();
+            assert!(texts.errors.keys().eq(names.iter()), "{}", texts.language);
+            assert!(
+                texts.errors.values().flatten().all(|text| !text.trim().is_empty()),
                 "{}",
                 texts.language
             );

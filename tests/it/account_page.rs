@@ -1,8 +1,11 @@
 //! The page on which a user of a pool looks after the own account.
 
-use crate::support::aws::ok;
+use crate::support::aws::{Api, ok};
 use crate::support::hosted::{HostedScene, OTHER, PASSWORD, POOL, Page};
+use crate::support::mail::MailServer;
+use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
+use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, assert_status, redirect_target};
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -122,6 +125,33 @@ async fn a_user_changes_the_phone_number_with_a_code() {
     assert_eq!(attribute(&scene, "phone_number_verified").as_deref(), Some("true"));
     // The e-mail address is not verified by it.
     assert_eq!(attribute(&scene, "email").as_deref(), Some("ada@example.com"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_the_linked_accounts() {
+    let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
+    let builder = Api::builder(&mail, POOL);
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder.tables(&corp.toml("\"anyone\"")).route("app", upstream.port, "").start();
+    let app = format!("{}/", narthex.origin("app"));
+    let scene = HostedScene { api: Api { narthex, mail }, upstream, app };
+    let mut boto = scene.api.boto();
+    scene.create_user(&mut boto, "ada");
+    let (_, page) = signed_in(&scene).await;
+    assert!(!page.html.contains("Linked accounts"), "{}", page.html);
+    let source = json!({
+        "ProviderName": "corp", "ProviderAttributeName": "Cognito_Subject", "ProviderAttributeValue": "alice",
+    });
+    let user = json!({ "ProviderName": "Cognito", "ProviderAttributeValue": "ada" });
+    let request = json!({ "UserPoolId": scene.api.pool_id(), "DestinationUser": user, "SourceUser": source });
+    ok(&mut boto, "AdminLinkProviderForUser", request);
+    let visitor = scene.visitor();
+    let asked = visitor.get(&scene.app).await;
+    let by_corp = format!("{}&identity_provider=corp", redirect_target(&asked).unwrap());
+    assert_status(&visitor.sign_in(&by_corp, "alice").await, 200);
+    let (_, page) = signed_in(&scene).await;
+    page.assert_shows("Linked accounts");
+    page.assert_shows("<li>Corp</li>");
 }
 
 #[tokio::test(flavor = "multi_thread")]

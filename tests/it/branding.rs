@@ -9,8 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-const LOGO: &str =
-    "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"8\" height=\"8\"><script>alert(1)</script></svg>";
+const LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"48\" height=\"48\"><rect width=\"48\" height=\"48\" fill=\"#0b5cad\"/><script>alert(1)</script></svg>";
 const BRANDING: &str = r##"
 [user_pool.branding]
 name = "Example <Photos>"
@@ -35,10 +34,57 @@ const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const PNG: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
+/// Returns the errors of a configuration with these keys in `[user_pool.branding]`.
+fn errors(keys: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("brand")).unwrap();
+    for (name, content) in [("logo.svg", LOGO), ("page.html", "<html>"), ("wrong.css", "body { color: red }")]
+    {
+        std::fs::write(folder.path().join("brand").join(name), content).unwrap();
+    }
+    std::fs::write(folder.path().join("brand/large.svg"), format!("{LOGO}{}", " ".repeat(102_400))).unwrap();
+    let text =
+        format!("public_url = \"https://auth.example.com\"\n[[user_pool]]\n[user_pool.branding]\n{keys}\n");
+    let read = narthex::config::Config::parse(&text, "narthex.toml", folder.path(), &|_| None);
+    read.err().map(|found| found.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn colors_must_be_readable_and_files_what_they_are_named() {
+    for keys in
+        ["accent = \"#0b5cad\"\nbackground = \"#fff\"", "name = \"A\"", "logo = \"brand/logo.svg\"", ""]
+    {
+        assert_eq!(errors(keys), "", "{keys}");
+    }
+    for (keys, message) in [
+        ("accent = \"#ffdd00\"", "text has a contrast of 1.2 with `accent` \"#ffdd00\", and needs 4.5"),
+        ("accent_dark = \"#000080\"", "with `accent_dark` \"#000080\""),
+        ("background = \"#808080\"", "with `background` \"#808080\""),
+        ("background_dark = \"#ffffff\"", "with `background_dark` \"#ffffff\""),
+        // A link below the card stands on the background.
+        ("accent = \"#0b5cad\"\nbackground = \"#a9a9a9\"", "with `accent` \"#0b5cad\""),
+        ("accent = \"blue\"", "\"blue\" is not a color"),
+        ("logo = \"brand/page.html\"", "is no image of a known format"),
+        ("logo = \"brand/large.svg\"", "larger than 102400 bytes"),
+        ("logo = \"brand/none.svg\"", "cannot read"),
+        ("css = \"brand/wrong.css\"", "`body` is not one of the classes"),
+        ("support_url = \"javascript:alert(1)\"", "is not https"),
+        ("terms_url = \"http://example.com\"", "is not https"),
+        ("name = \"\"", "is not a name"),
+    ] {
+        let found = errors(keys);
+        assert!(found.contains(message) && found.contains("help: "), "{keys}:\n{found}");
+    }
+    // The color that the message names is good enough.
+    let found = errors("accent = \"#ffdd00\"");
+    let better = found.split("such as accent = \"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(errors(&format!("accent = \"{better}\"")), "", "{better}");
+}
+
 /// A pool in the file with a look, and an app behind the gateway.
-async fn declared() -> HostedScene {
+pub async fn declared(tables: &str) -> HostedScene {
     let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
-    let builder = Api::builder(&mail, &format!("{POOL}{BRANDING}"));
+    let builder = Api::builder(&mail, &format!("{POOL}{BRANDING}{tables}"));
     let builder = builder.file("brand/logo.svg", LOGO).file("brand/photos.css", CSS);
     let narthex = builder.route("app", upstream.port, "").start();
     let app = format!("{}/", narthex.origin("app"));
@@ -77,7 +123,7 @@ async fn body(visitor: &Visitor, url: &str, media_type: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_have_the_look_of_their_client_or_pool() {
-    let scene = declared().await;
+    let scene = declared("").await;
     let visitor = scene.visitor();
     let auth = scene.api.narthex.origin("auth");
     let page = visitor.open(&scene.app).await;

@@ -32,7 +32,7 @@ async fn scene() -> HostedScene {
 }
 
 /// Returns the link in the newest of `count` messages to `address`.
-fn link(scene: &HostedScene, address: &str, count: usize) -> String {
+pub fn link(scene: &HostedScene, address: &str, count: usize) -> String {
     wait_until("a message", || scene.api.mail.count(address) >= count);
     let accepted = scene.api.mail.accepted();
     let message = accepted.iter().rfind(|message| message["to"] == address).unwrap();

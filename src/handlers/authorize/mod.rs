@@ -251,7 +251,7 @@ pub(super) async fn to_provider(
             _ => ErrorResponse::bad_request(),
         }
     })?;
-    let mut response = browser_action(&login_start.action, method)?;
+    let mut response = browser_action(&login_start.action, method, info.texts())?;
     // A provider's form post is a cross-site request.
     let same_site = if login_start.by_form { SameSite::None } else { SameSite::Lax };
     let name = format!("{LOGIN_COOKIE}{}", login_start.id);

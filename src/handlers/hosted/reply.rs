@@ -221,7 +221,7 @@ impl PageContext<'_> {
             None => self.catalogue.config.public_url.join("/"),
         };
         let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;
-        let mut response = browser_action(&BrowserAction::Redirect(to), &Method::POST)?;
+        let mut response = browser_action(&BrowserAction::Redirect(to), &Method::POST, self.t)?;
         let cookie = app.sessions.cookie(&token, CookieScope::Pool);
         let age = self.catalogue.config.session.cookie_age(session.expires_at, app.clock.now());
         set_cookie(&mut response, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
