@@ -253,12 +253,15 @@ impl Basis {
         let directory = environment
             .directory(deps)
             .map_err(|error| CommandError::new("the threads that hash passwords", error))?;
+        let identities =
+            Arc::new(IdentityDirectory::new(store.clone(), ring.clone(), clock.clone(), entropy.clone()));
         Ok(AppState {
             catalogue,
             broker,
             sessions: Arc::new(sessions),
             store: store.clone(),
             directory,
+            identities,
             keys: Arc::new(keys),
             access_tokens: Arc::new(access_tokens),
             client_keys,
@@ -275,9 +278,8 @@ impl Basis {
     }
 
     fn gateway(&self, pool: Arc<AppState>, router: Router, outbound: ProviderHttpClient) -> Gateway {
-        let Self { store, ring, clock, entropy } = self;
-        let identities =
-            Arc::new(IdentityDirectory::new(store.clone(), ring.clone(), clock.clone(), entropy.clone()));
+        let Self { ring, clock, entropy, .. } = self;
+        let identities = pool.identities.clone();
         let guests =
             GuestAuthenticator::new(ring.clone(), identities.clone(), clock.clone(), entropy.clone());
         let access_tokens = pool.access_tokens.clone();

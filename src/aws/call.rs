@@ -181,6 +181,7 @@ impl Call {
             network: Sender::network_of(self.address),
             address: self.address,
             language: self.language.as_deref(),
+            redirect_uri: None,
         }
     }
 
@@ -227,7 +228,8 @@ impl AdminCall {
     /// # Errors
     /// Returns `ResourceNotFoundException` if there is none.
     pub async fn pool(&self, id: &str) -> Result<(Arc<Pool>, bool), ApiError> {
-        self.directory().pools.pool_with_verifiers(id).await?.ok_or_else(|| no_pool(id))
+        let found = self.directory().pools.pool_with_parts(id).await?.ok_or_else(|| no_pool(id))?;
+        Ok((found.pool, found.keeps_verifiers))
     }
 
     /// Returns the pool with this id as the database has it now.

@@ -2,12 +2,14 @@
 //! request loads one snapshot and uses no other.
 
 mod administrators;
+mod branding;
 mod ids;
 mod pool;
 mod roles;
 mod route;
 
 pub use administrators::{Administrator, Administrators};
+pub use branding::Branding;
 pub use ids::{Ids, PoolIds, pool_setting};
 pub use pool::{AppClient, Pool};
 pub use roles::{
@@ -134,6 +136,13 @@ impl Catalogue {
     /// Returns the app client of the configuration with this id, and its pool.
     pub fn client(&self, id: &str) -> Option<(&Pool, &Arc<AppClient>)> {
         self.pools().find_map(|pool| Some((pool, pool.client(id)?)))
+    }
+
+    /// Returns the look of the pages of an app client, or else of its pool; `None` if the
+    /// configuration has none.
+    pub fn branding(&self, pool_id: &str, client_id: &str) -> Option<&Arc<Branding>> {
+        let pool = self.pools().find(|pool| pool.id == pool_id)?;
+        pool.client(client_id).map_or(&pool.branding, |client| &client.branding).as_ref()
     }
 
     /// Returns the `iss` claim of a pool's tokens.

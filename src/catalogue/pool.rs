@@ -1,6 +1,6 @@
 //! The user pools of the configuration and their app clients.
 
-use super::PoolIds;
+use super::{Branding, PoolIds};
 use crate::base::{Duration, sha256};
 use crate::config::{self, Config, OAuthFlow, TrustedIssuer};
 use std::collections::HashMap;
@@ -16,6 +16,8 @@ pub struct Pool {
     pub name: String,
     /// The `iss` claim of the pool's tokens.
     pub issuer: String,
+    /// The look of the pages; `None` if the configuration has none.
+    pub branding: Option<Arc<Branding>>,
     /// The app clients of the configuration, by id.
     clients: HashMap<String, Arc<AppClient>>,
 }
@@ -37,6 +39,8 @@ pub struct AppClient {
     pub dpop_bound_access_tokens: bool,
     /// The source of the keys that sign the client's assertions (RFC 7523), if it has any.
     pub keys: Option<TrustedIssuer>,
+    /// The look of the client's pages; `None` if the configuration has none.
+    pub branding: Option<Arc<Branding>>,
     /// SHA-256 of each secret.
     secrets: Vec<[u8; 32]>,
 }
@@ -47,7 +51,8 @@ impl Pool {
         let client = |(of, id): (&config::AppClient, String)| (id.clone(), Arc::new(AppClient::new(id, of)));
         let clients = declared.clients.iter().zip(clients).map(client).collect();
         let issuer = config.issuer_of(&id);
-        Self { issuer, id, name: declared.name.clone(), clients }
+        let branding = Branding::new(&declared.branding);
+        Self { issuer, id, name: declared.name.clone(), branding, clients }
     }
 
     /// Returns the app client with this id.
@@ -82,6 +87,7 @@ impl AppClient {
             allowed_oauth_flows: of.allowed_oauth_flows.clone(),
             allowed_oauth_scopes: of.allowed_oauth_scopes.clone(),
             access_token_validity: of.access_token_validity,
+            branding: Branding::new(&of.branding),
             secrets: of.secrets.iter().map(|secret| sha256(secret.expose())).collect(),
         }
     }

@@ -1,10 +1,11 @@
 //! `[[user_pool.client]]`: apps that sign users in, and programs that get access tokens of the user
 //! pool.
 
+use super::branding::{self, Branding};
 use super::client_sign_in::{ClientSignIn, KEYS};
 use super::issuer::{KeySource, key_source};
 use super::item::Item;
-use super::key::{Key, Section, Shape, Type};
+use super::key::{Key, Nested, Section, Shape, Type};
 use super::pool_attribute::PoolAttribute;
 use super::reader::{Invalid, Table};
 use super::resource_server::ResourceServer;
@@ -50,8 +51,10 @@ pub(super) const SECTION: Section = Section {
         KEYS[11],
         KEYS[12],
         KEYS[13],
+        &BRANDING,
     ],
 };
+const BRANDING: Key<Nested> = Key::table("branding", &branding::OF_CLIENT);
 const NAME: Key<String> = Key::new(
     "name",
     Type::Read(Shape::Text, |item| item.parse(|text| plain_name(text, "an app client"))),
@@ -135,6 +138,8 @@ pub struct AppClient {
     pub dpop_bound_access_tokens: bool,
     /// The settings for the sign-in of users.
     pub sign_in: ClientSignIn,
+    /// The look of the sign-in pages, with what the pool has.
+    pub branding: Branding,
 }
 
 /// A grant (Cognito's `AllowedOAuthFlows`).
@@ -151,6 +156,7 @@ impl AppClient {
         table: &Table<'_>,
         known: &[ResourceServer],
         attributes: &[PoolAttribute],
+        of_pool: &Branding,
     ) -> Option<Self> {
         let name = table.read(&NAME);
         let id = table.read(&ID);
@@ -167,6 +173,7 @@ impl AppClient {
             sign_in.extensions.authenticates_by_key = keys.is_some();
             sign_in.extensions.dpop_bound_access_tokens = dpop_bound_access_tokens == Some(true);
         }
+        let branding = Branding::of_table(table, &BRANDING, of_pool);
         let secrets = match is_public || keys.is_some() {
             true => Some(table.get(&SECRETS).map(|item| secrets(&item)).unwrap_or_default()),
             false => table.required(&SECRETS).map(|item| secrets(&item)),
@@ -204,6 +211,7 @@ impl AppClient {
             keys: keys.map_or(Some(None), |keys| keys.map(Some))?,
             dpop_bound_access_tokens: dpop_bound_access_tokens?,
             sign_in: sign_in?,
+            branding,
         })
     }
 }

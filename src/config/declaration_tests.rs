@@ -44,6 +44,8 @@ fn folder() -> tempfile::TempDir {
     for name in policies.map(|name| format!("policies/{name}.json")) {
         write(&name, "{}");
     }
+    write("brand/logo.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+    write("brand/pages.css", ".logo-customizable { max-width: 60% }");
     write("mail.html", "<p>{####}</p>");
     folder
 }
@@ -135,6 +137,7 @@ audience = "photos-api"
 name = "editor"
 policies = "policies/editor.json"
 [[user_pool]]
+[user_pool.branding]
 [[user_pool.group]]
 name = "editors"
 [[user_pool.resource_server]]
@@ -143,6 +146,7 @@ scopes = "read"
 [[user_pool.client]]
 name = "reporter"
 secret = { env = "SECRET" }
+[user_pool.client.branding]
 [[user_pool.message]]
 "event" = "sign_up"
 subject = "Your code"

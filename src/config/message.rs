@@ -131,7 +131,7 @@ impl MessageEvent {
 
     /// Returns whether a link can replace the code (Cognito's `DefaultEmailOption`).
     pub fn can_have_link(self) -> bool {
-        matches!(self, Self::SignUp | Self::Resend | Self::AttributeVerification)
+        matches!(self, Self::SignUp | Self::Resend)
     }
 }
 
@@ -206,7 +206,7 @@ impl MessageTemplate {
             if body.has_link() && !(self.event.can_have_link() && self.channel == Channel::Email) {
                 table.report(
                     format!("`{key}` of `{event}` has a link `{{##…##}}`, which it cannot have"),
-                    "write {####}: links are for e-mails of sign_up, resend and attribute_verification",
+                    "write {####}: links are for e-mails of sign_up and resend",
                 );
             } else if !body.has_code() && !body.has_link() {
                 table.report(

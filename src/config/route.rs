@@ -1,6 +1,7 @@
 //! `[[route]]`: hosts and paths, their upstreams, and the access control.
 
 use super::allow::{Allow, allowed};
+use super::app_icon::AppIcon;
 use super::header_template::HeaderTemplate;
 use super::host_pattern::HostPattern;
 use super::reader::{Invalid, Table};
@@ -17,6 +18,10 @@ use url::Url;
 pub struct Route {
     /// The name, unique in the deployment; by default the first host and the path.
     pub name: String,
+    /// The name on the home page; absent for the host.
+    pub title: Option<String>,
+    /// The icon on the home page.
+    pub icon: AppIcon,
     /// The hosts, at least one.
     pub hosts: Vec<HostPattern>,
     /// The decoded segments of the path; empty for `/`.
@@ -123,6 +128,7 @@ pub enum PathHandling {
 
 impl Route {
     pub(super) fn read(table: &Table<'_>, identity_pools: &[String]) -> Option<Self> {
+        let (title, icon) = (table.read(&keys::TITLE), table.read(&keys::ICON));
         let hosts = table.read(&keys::HOST);
         let path = table.read(&keys::PATH);
         let forward_auth = table.read(&keys::FORWARD_AUTH)?;
@@ -157,6 +163,8 @@ impl Route {
         let (hosts, path) = (hosts?, path?);
         Some(Self {
             name: name.unwrap_or_else(|| format!("{}/{}", hosts[0], path.join("/"))),
+            title,
+            icon: icon?,
             hosts,
             path,
             forward_auth,

@@ -1,6 +1,8 @@
 //! The keys of `[[route]]`.
 
 use super::allow::{ALLOWED_DOMAINS, ALLOWED_EMAILS, ALLOWED_GROUPS};
+use super::app_icon::AppIcon;
+use super::branding::name;
 use super::header_template::{HeaderTemplate, header_templates};
 use super::host_pattern::{HOSTS_TYPE, HostPattern};
 use super::issuer::SCOPES_TYPE;
@@ -18,6 +20,8 @@ pub const SECTION: Section = Section {
     about: "Hosts and paths, their upstreams, and the access to them. The route with the longest path applies.",
     keys: &[
         &NAME,
+        &TITLE,
+        &ICON,
         &HOST,
         &PATH,
         &UPSTREAM,
@@ -55,6 +59,20 @@ pub const SECTION: Section = Section {
 pub const NAME: Key<String> = Key::new("name", TEXT, "Unique name, which ARNs of policies contain.")
     .computed("host and path; required if `access` is `\"policy\"`")
     .example("\"photos\"");
+pub const TITLE: Key<String> = Key::new(
+    "title",
+    Type::Read(Shape::Text, |item| item.parse(name)),
+    "Name of the app on the home page of users who may open it.",
+)
+.computed("the host; a host without any title has one entry")
+.example("\"Photos\"");
+pub const ICON: Key<AppIcon> = Key::new(
+    "icon",
+    Type::Read(Shape::Text, AppIcon::read),
+    "Icon of the app on the home page: a file (SVG, PNG or JPEG), or `app`, `book`, `calendar`, `chart`, `chat`, `code`, \
+     `file`, `gear`, `mail`, `photo`, `server` or `users`.",
+)
+.default("\"app\"");
 pub const HOST: Key<Vec<HostPattern>> = Key::new(
     "host",
     HOSTS_TYPE,

@@ -1,6 +1,7 @@
 //! `[[user_pool]]`: the user directory, its groups, and the app clients.
 
 use super::app_client::{self, AppClient};
+use super::branding::{self, Branding};
 use super::key::{Key, Nested, Section, Shape, Type};
 use super::message::{self, MessageTemplate};
 use super::pool_rules::{self, PoolRules};
@@ -29,6 +30,7 @@ pub(super) const SECTION: Section = Section {
         &pool_rules::DELETION_PROTECTION,
         &pool_rules::PASSWORD_POLICY,
         &pool_rules::ATTRIBUTES,
+        &BRANDING,
         &GROUPS,
         &RESOURCE_SERVERS,
         &CLIENTS,
@@ -47,6 +49,7 @@ const SIGNING_ALGORITHM: Key<&str> = Key::new(
     "Signature algorithm of access tokens. A change takes effect after a day, in which the new key is published.",
 )
 .default("\"RS256\"");
+const BRANDING: Key<Nested> = Key::table("branding", &branding::OF_POOL);
 const GROUPS: Key<Nested> = Key::tables("group", &GROUP);
 const RESOURCE_SERVERS: Key<Nested> = Key::tables("resource_server", &resource_server::SECTION);
 const CLIENTS: Key<Nested> = Key::tables("client", &app_client::SECTION);
@@ -85,6 +88,8 @@ pub struct UserPool {
     pub resource_servers: Vec<ResourceServer>,
     /// The registered app clients.
     pub clients: Vec<AppClient>,
+    /// The look of the sign-in pages.
+    pub branding: Branding,
     /// The message templates that replace the built-in ones.
     pub messages: Vec<MessageTemplate>,
 }
@@ -137,9 +142,10 @@ impl UserPool {
             (server.identifier.clone(), format!("two resource servers are \"{}\"", server.identifier))
         });
         let attributes = rules.as_ref().map_or(&[][..], |rules| &rules.attributes);
+        let branding = Branding::of_table(table, &BRANDING, &Branding::default());
         let clients = table.distinct(
             &CLIENTS,
-            |table| AppClient::read(table, &resource_servers, attributes),
+            |table| AppClient::read(table, &resource_servers, attributes, &branding),
             |client| (client.name.clone(), format!("two app clients are named \"{}\"", client.name)),
         );
         let messages = table.distinct(&MESSAGES, MessageTemplate::read, |message| {
@@ -164,6 +170,7 @@ impl UserPool {
             signing_algorithm: signing_algorithm?,
             resource_servers,
             clients,
+            branding,
             messages,
         })
     }

@@ -83,6 +83,7 @@ async fn purge_batch(
     }
     if users.is_empty() && groups.is_empty() {
         tx.remove_pool_domains(pool).await?;
+        tx.remove_ui_customizations(pool).await?;
         tx.remove_app_clients(pool).await?;
         tx.remove_resource_servers(pool).await?;
         tx.remove_identity_providers(pool).await?;

@@ -37,7 +37,8 @@ mod turns;
 
 pub use account_code::{CodePurpose, CodeSource, new_code};
 pub use accounts::{
-    AccountService, AdminNewUser, Administration, CodeDelivery, Invitation, SignUp, SignedUp,
+    AccountService, AdminNewUser, Administration, CodeDelivery, ConfirmationLink, Invitation, LinkState,
+    SignUp, SignedUp,
 };
 pub use attributes::{Actor, AttributeUpdate, delete_attributes, update_attributes};
 pub use create::{NewUser, Origin, create_user};
@@ -64,7 +65,7 @@ pub use password::{
     Argon2Params, HashError, HashFormatError, Hasher, HasherSettings, Locked, Lockout, MAX_LOCK,
     MAX_PASSWORD_CHARS, ParamsError, PasswordHash, Verdict, Violation, is_common_password,
 };
-pub use pool_cache::{PoolCache, PoolOfClient};
+pub use pool_cache::{CachedPool, PoolCache, PoolOfClient};
 pub use provider_links::{LinkedUser, claim_link, find_linked_user};
 pub use sender::Sender;
 pub use service::{Directory, DirectoryDeps};

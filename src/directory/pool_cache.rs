@@ -2,7 +2,7 @@
 
 use super::error::Outcome;
 use crate::base::{Clock, Duration, MonotonicTime, Secret};
-use crate::model::{AppClient, Pool, PoolState};
+use crate::model::{AppClient, Pool, PoolState, UiCustomizationKey};
 use crate::store::{Change, MAX_STALENESS, Store, StoreError};
 use foldhash::fast::RandomState;
 use moka::future::Cache;
@@ -31,6 +31,19 @@ pub struct PoolOfClient {
     pub secrets: Vec<Secret>,
     /// Whether a client of the pool allows Secure Remote Password.
     pub keeps_verifiers: bool,
+    /// The customizations of the pool's pages.
+    pub customizations: Arc<[UiCustomizationKey]>,
+}
+
+/// A pool with what is read with it.
+#[derive(Clone, Debug)]
+pub struct CachedPool {
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// Whether a client of the pool allows Secure Remote Password.
+    pub keeps_verifiers: bool,
+    /// The customizations of the pool's pages.
+    pub customizations: Arc<[UiCustomizationKey]>,
 }
 
 /// A value that was read from the database, or the absence of one.
@@ -46,9 +59,6 @@ struct Cached<T> {
 }
 
 type Entries<T> = Cache<String, Arc<Cached<T>>, RandomState>;
-
-/// A pool, and whether a client of it allows Secure Remote Password.
-type CachedPool = (Arc<Pool>, bool);
 
 /// User pools and app clients, as far as this node has used them. Nothing is read before it is
 /// needed.
@@ -107,14 +117,14 @@ impl PoolCache {
     /// # Errors
     /// Returns an error if the database is needed and fails.
     pub async fn pool(&self, id: &str) -> Outcome<Option<Arc<Pool>>> {
-        Ok(self.cached_pool(id).await?.map(|(pool, _)| pool))
+        Ok(self.cached_pool(id).await?.map(|found| found.pool))
     }
 
-    /// As [`PoolCache::pool`], with whether a client of the pool allows Secure Remote Password.
+    /// As [`PoolCache::pool`], with what is read with it.
     ///
     /// # Errors
     /// Returns an error if the database is needed and fails.
-    pub async fn pool_with_verifiers(&self, id: &str) -> Outcome<Option<(Arc<Pool>, bool)>> {
+    pub async fn pool_with_parts(&self, id: &str) -> Outcome<Option<CachedPool>> {
         Ok(self.cached_pool(id).await?)
     }
 
@@ -234,10 +244,13 @@ impl PoolCache {
     async fn load_client(&self, id: &str) -> Result<Option<(Arc<PoolOfClient>, String)>, StoreError> {
         let Some((client, pool_id)) = self.store.app_client(id).await? else { return Ok(None) };
         // The pool is shared by the entries of its clients.
-        let Some((pool, keeps_verifiers)) = self.cached_pool(&pool_id).await? else { return Ok(None) };
+        let Some(CachedPool { pool, keeps_verifiers, customizations }) = self.cached_pool(&pool_id).await?
+        else {
+            return Ok(None);
+        };
         let secrets = self.store.client_secrets(id).await?;
         let secrets = secrets.into_iter().map(|secret| secret.secret).collect();
-        let found = PoolOfClient { pool, client: Arc::new(client), secrets, keeps_verifiers };
+        let found = PoolOfClient { pool, client: Arc::new(client), secrets, keeps_verifiers, customizations };
         Ok(Some((Arc::new(found), pool_id)))
     }
 
@@ -245,7 +258,8 @@ impl PoolCache {
         let live = self.store.pool(id).await?.filter(|pool| pool.state == PoolState::Live);
         let Some(pool) = live else { return Ok(None) };
         let keeps_verifiers = self.store.keeps_verifiers(pool.no).await?;
-        Ok(Some(((Arc::new(pool), keeps_verifiers), id.to_owned())))
+        let customizations = self.store.ui_customization_keys(pool.no).await?.into();
+        Ok(Some((CachedPool { pool: Arc::new(pool), keeps_verifiers, customizations }, id.to_owned())))
     }
 
     async fn load_domain(&self, domain: &str) -> Result<Option<(Arc<str>, String)>, StoreError> {

@@ -85,6 +85,7 @@ mod tests {
             client: Arc::new(AppClient { id: "app".to_owned(), ..AppClient::default() }),
             secrets: secrets.iter().map(|secret| Secret::new(*secret)).collect(),
             keeps_verifiers: false,
+            customizations: Default::default(),
         }
     }
 

@@ -19,6 +19,9 @@ pub struct Sender<'a> {
     pub address: Option<IpAddr>,
     /// The user's language, as in `de-CH`, for the texts of messages.
     pub language: Option<&'a str>,
+    /// The redirect URI of the client's authorization request, to which the link in a message leads
+    /// back.
+    pub redirect_uri: Option<&'a str>,
 }
 
 impl Sender<'_> {

@@ -7,6 +7,7 @@ use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::{Config, StoreUrl};
 use crate::directory::{Argon2Params, Directory, DirectoryDeps, HasherSettings};
 use crate::handlers::AppState;
+use crate::identity::IdentityDirectory;
 use crate::jose::Algorithm;
 use crate::provider::ProviderHttpClient;
 use crate::store::Store;
@@ -95,7 +96,7 @@ async fn state(clock: Arc<ManualClock>) -> AppState {
     let access_tokens = AccessTokens::open(store.clone(), clock.clone(), entropy.clone()).await;
     let deps = DirectoryDeps {
         store: store.clone(),
-        ring,
+        ring: ring.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
         catalogue: catalogue.clone(),
@@ -104,7 +105,9 @@ async fn state(clock: Arc<ManualClock>) -> AppState {
     let params = Argon2Params::new(8, 1, 1).expect("the least cost is within the bounds");
     let hashing = HasherSettings { params, threads: NonZeroUsize::MIN, max_wait: Duration::from_secs(30) };
     let second = Duration::from_secs(1);
+    let identities = IdentityDirectory::new(store.clone(), ring.clone(), clock.clone(), entropy.clone());
     AppState {
+        identities: Arc::new(identities),
         catalogue,
         broker,
         sessions: Arc::new(sessions),

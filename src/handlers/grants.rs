@@ -143,6 +143,7 @@ fn sender<'a>(of: &'a PoolOfClient, info: &RequestData) -> Sender<'a> {
         network: Sender::network_of(info.client),
         address: info.client,
         language: None,
+        redirect_uri: None,
     }
 }
 

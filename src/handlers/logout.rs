@@ -2,6 +2,7 @@
 
 mod relying_party;
 
+use super::branding::brand_of_pool;
 use super::{AppState, Handled, Reply, RequestData, Shared, form_as_query, principal, sign_out_unavailable};
 use crate::authn::{POOL_COOKIE, SessionPrincipal, clear_cookie_value};
 use crate::broker::{self, EndedSession};
@@ -36,6 +37,7 @@ async fn page(app: &AppState, info: &RequestData) -> Handled {
     if let Some(principal) = principal {
         return SignOutPage {
             t: info.texts(),
+            brand: brand_of_pool(app, &catalogue, &principal.session().pool_id).await,
             name: principal.user().display_name().to_owned(),
             action: catalogue.config.public_url.join("/logout"),
             stay: catalogue.config.public_url.join("/"),
@@ -51,11 +53,12 @@ async fn page(app: &AppState, info: &RequestData) -> Handled {
         routes.map(|route| format!("{}{}", catalogue.config.public_url.origin_of(host), route.start_page()))
     });
     let again = shortest.unwrap_or_else(|| catalogue.config.public_url.join("/"));
+    let brand = brand_of_pool(app, &catalogue, &catalogue.pool.id).await;
     let mut response = match &catalogue.config.signed_out_url {
         // An intermediate page is needed, because CSP `form-action` prohibits redirects after a
         // form.
-        Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST)?,
-        None => SignedOutPage { t: info.texts(), sign_in_again: again }.answer()?,
+        Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST, info.texts())?,
+        None => SignedOutPage { t: info.texts(), brand, sign_in_again: again }.answer()?,
     };
     set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
     Ok(response)
@@ -88,7 +91,8 @@ pub(super) async fn sign_out(app: &AppState, info: &RequestData, sid: &str, host
     let ended = end_session(app, &info.request_id, &info.client(), sid)
         .await
         .map_err(|error| sign_out_unavailable(app, info, &error))?;
-    let mut response = browser_action(&after_sign_out(app, ended.as_ref(), host).await?, &Method::POST)?;
+    let mut response =
+        browser_action(&after_sign_out(app, ended.as_ref(), host).await?, &Method::POST, info.texts())?;
     set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
     Ok(response)
 }

@@ -4,12 +4,14 @@
 mod account;
 mod authorize;
 mod backchannel;
+mod branding;
 mod callback;
 mod client;
 mod client_assertion;
 mod dpop;
 mod error;
 mod grants;
+mod home;
 mod hosted;
 mod keys;
 mod logout;
@@ -21,6 +23,7 @@ mod token;
 mod user_info;
 
 pub use authorize::{AuthorizationUrl, authorization_url, expired_attempts, surplus_attempts};
+pub use branding::branding_url;
 pub use callback::audit_replaced_session;
 pub use logout::{after_sign_out, end_session};
 pub use request::{Form, RequestData, RequestOrigin, form};
@@ -31,11 +34,11 @@ use crate::authn::{
 };
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
-use crate::catalogue::{Catalogue, CatalogueCell};
-use crate::config::LOCAL_PROVIDER;
+use crate::catalogue::CatalogueCell;
 use crate::directory::Directory;
+use crate::identity::IdentityDirectory;
 use crate::model::CookieScope;
-use crate::pages::{self, App, ErrorResponse, HomePage, HttpResponse, ResponseContext};
+use crate::pages::{self, ErrorResponse, HttpResponse, ResponseContext};
 use crate::store::{Store, StoreError};
 use crate::token::{AccessTokens, KeyChain};
 use axum::Router;
@@ -59,6 +62,8 @@ pub struct AppState {
     pub store: Store,
     /// The user pools.
     pub directory: Directory,
+    /// The identities of users, which select their roles.
+    pub identities: Arc<IdentityDirectory>,
     /// The keys of assertions.
     pub keys: Arc<KeyChain>,
     /// Issued access tokens.
@@ -98,7 +103,8 @@ type Handled = Result<HttpResponse, ErrorResponse>;
 /// Returns the user pool's routes, below the path of `public_url`.
 pub fn router(app: Arc<AppState>) -> Router {
     Router::new()
-        .route("/", get(home))
+        .route("/", get(home::get))
+        .route("/app-icons/{file}", get(home::icon))
         .route("/login", get(authorize::login).post(hosted::login_form))
         .route("/newPassword", post(hosted::new_password_form))
         .route("/signup", get(hosted::sign_up).post(hosted::sign_up_form))
@@ -124,8 +130,10 @@ pub fn router(app: Arc<AppState>) -> Router {
         .route("/saml2/metadata/{provider}", get(saml::metadata))
         .route("/saml2/idpresponse/{provider}", get(saml::resume).post(saml::post))
         .route("/saml2/logout/{provider}", get(saml::logout_query).post(saml::logout_form))
+        .route("/branding/{pool_id}/{client_id}/{file}", get(branding::file))
         .route("/account", get(account::get).post(account::profile_form))
         .route("/account/email", post(account::email_form))
+        .route("/account/phone", post(account::phone_form))
         .route("/account/verify", post(account::verify_form))
         .route("/account/password", post(account::password_form))
         .route("/account/data", get(account::data))
@@ -221,48 +229,4 @@ fn form_as_query(app: &AppState, path: &str, text: &str) -> Handled {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     let query = query.extend_pairs(url::form_urlencoded::parse(text.as_bytes())).finish();
     pages::see_other(&app.catalogue.load().config.public_url.join(&format!("{path}?{query}")))
-}
-
-async fn home(State(app): Shared, info: RequestData) -> Reply {
-    Reply(home_page(&app, &info).await)
-}
-
-async fn home_page(app: &AppState, info: &RequestData) -> Handled {
-    let catalogue = app.catalogue.load();
-    let Some(principal) = session_principal(app, info).await? else {
-        if catalogue.config.providers.is_empty() && !catalogue.config.user_pool.rules.password_sign_in {
-            return Err(ErrorResponse::no_provider());
-        }
-        return authorize::own_sign_in_page(app, &catalogue, info).await;
-    };
-    let is_local = principal.session().provider == LOCAL_PROVIDER;
-    HomePage {
-        t: info.texts(),
-        name: principal.user().display_name().to_owned(),
-        // Routes are for users of the first pool.
-        apps: match principal.session().pool_id == catalogue.pool.id {
-            true => apps(&catalogue),
-            false => Vec::new(),
-        },
-        sign_out: catalogue.config.public_url.join("/logout"),
-        sessions: catalogue.config.public_url.join("/sessions"),
-        account: is_local.then(|| catalogue.config.public_url.join("/account")),
-    }
-    .answer()
-}
-
-fn apps(catalogue: &Catalogue) -> Vec<App> {
-    let mut apps: Vec<App> = catalogue
-        .routes()
-        // A wildcard is not an address.
-        .filter(|route| !route.pattern.wildcard)
-        .map(|route| App {
-            name: route.host.to_string(),
-            href: format!("{}{}", route.origin, route.start_page()),
-        })
-        .collect();
-    // Each host has one link, that with the shortest path.
-    apps.sort_by(|a, b| (&a.name, a.href.len()).cmp(&(&b.name, b.href.len())));
-    apps.dedup_by(|a, b| a.name == b.name);
-    apps
 }

@@ -44,6 +44,11 @@ impl RequestData {
         self.headers.get_all(http::header::COOKIE).iter().map(http::HeaderValue::as_bytes)
     }
 
+    /// Returns the headers.
+    pub fn headers(&self) -> &http::HeaderMap {
+        &self.headers
+    }
+
     /// Returns a header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

@@ -169,10 +169,11 @@ async fn logout(
     };
     ended_by_provider(app, info, provider, &ended);
     match response {
-        Some(response) => browser_action(&response, method),
+        Some(response) => browser_action(&response, method, info.texts()),
         None => {
-            pages::SignedOutPage { t: info.texts(), sign_in_again: catalogue.config.public_url.join("/") }
-                .answer()
+            let brand = super::branding::brand_of_pool(app, &catalogue, &catalogue.pool.id).await;
+            let sign_in_again = catalogue.config.public_url.join("/");
+            pages::SignedOutPage { t: info.texts(), brand, sign_in_again }.answer()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `/sessions`: lists the user's sessions, and ends one or all.
 
 use super::authorize::{failed, scope_descriptions};
+use super::branding::brand_of_pool;
 use super::{AppState, Handled, Reply, RequestData, Shared, form, logout, session_principal, unavailable};
 use crate::base::Timestamp;
 use crate::config::LOCAL_PROVIDER;
@@ -37,6 +38,7 @@ async fn page(app: &AppState, info: &RequestData) -> Handled {
     };
     SessionsPage {
         t: info.texts(),
+        brand: brand_of_pool(app, &catalogue, &principal.session().pool_id).await,
         name: principal.user().display_name().to_owned(),
         home: catalogue.config.public_url.join("/"),
         action: catalogue.config.public_url.join("/sessions"),

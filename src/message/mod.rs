@@ -36,6 +36,7 @@ pub use metrics::count_used_code;
 pub use recipient::{mask, sms_prefix};
 pub use sink::{DeliveredMessage, MessageSink};
 pub use smtp::verify_server;
+pub use templates::{is_link_alone, link_templates};
 
 use crate::base::{Entropy, Secret, Timestamp, base64url_encode, sha256};
 use crate::config::{

@@ -54,6 +54,15 @@ const BUILT_IN: [BuiltIn; 12] = [
         "Ihr Anmeldecode lautet {####}."),
 ];
 
+/// The built-in texts of an e-mail with a link: language, subject, text.
+#[rustfmt::skip]
+const LINKS: [(&str, &str, &str); 2] = [
+    ("en", "Confirm your account",
+        "{##Confirm your account##}\n\nIf you did not sign up, ignore this message.\n"),
+    ("de", "Bestätigen Sie Ihr Konto",
+        "{##Konto bestätigen##}\n\nFalls Sie sich nicht registriert haben, ignorieren Sie diese Nachricht.\n"),
+];
+
 /// The format of the text into which values are inserted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -89,6 +98,26 @@ pub(super) fn write(
         text: fill(&template.text, message, Format::Plain),
         html: template.html.as_ref().map(|html| fill(html, message, Format::Html)),
     })
+}
+
+/// Returns the built-in texts of an e-mail with a link in the place of a code. `subject` replaces
+/// theirs.
+pub fn link_templates(event: MessageEvent, subject: Option<&str>) -> Vec<MessageTemplate> {
+    let template = |(language, own, text): &(&str, &str, &str)| MessageTemplate {
+        event,
+        channel: Channel::Email,
+        language: Some((*language).to_owned()),
+        subject: MessageText::parse(subject.unwrap_or(own)),
+        text: MessageText::parse(text),
+        html: None,
+    };
+    LINKS.iter().map(template).collect()
+}
+
+/// Returns whether an e-mail with the text that these templates give has a link and no code.
+pub fn is_link_alone(templates: &[MessageTemplate], event: MessageEvent, language: Option<&str>) -> bool {
+    let chosen = choose(templates, event, Channel::Email, language);
+    chosen.is_some_and(|template| template.text.has_link() && !template.text.has_code())
 }
 
 /// Returns the pool's template in the user's language, or else the one for every language. Without

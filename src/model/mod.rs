@@ -16,6 +16,7 @@ mod provider_tokens;
 mod resource_server;
 mod schema;
 mod session;
+mod ui_customization;
 mod user;
 mod user_status;
 
@@ -45,6 +46,7 @@ pub use schema::{
     SchemaViolations, check_addresses,
 };
 pub use session::{CookieScope, Session, SessionCookie};
+pub use ui_customization::{UiCustomization, UiCustomizationKey};
 pub use user::{
     Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, Profile, User, is_address,
 };

@@ -3,7 +3,7 @@
 
 use super::site::DefaultLink;
 use super::templates::{FailurePage, page};
-use super::{ClientKind, HttpResponse, ResponseContext, add_common_headers, grpc, with_body};
+use super::{Brand, ClientKind, HttpResponse, ResponseContext, Texts, add_common_headers, grpc, with_body};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use std::borrow::Cow;
@@ -32,6 +32,12 @@ pub struct ErrorResponse {
     pub action: Option<Action>,
     /// The link of the page if `action` is `None`.
     pub(super) default_link: DefaultLink,
+    /// The name of the constructor, by which languages have their texts.
+    name: &'static str,
+    /// The account in the advice.
+    account: Option<String>,
+    /// Whether the advice is one of the handler, which is in English.
+    has_own_advice: bool,
     /// The value of `WWW-Authenticate` (RFC 9110, section 11.6.1). If `None`, a 401 asks for a
     /// session cookie.
     pub challenge: Option<Box<str>>,
@@ -240,8 +246,12 @@ const INTERNAL: Row = (
 macro_rules! failures {
     ($($(#[$doc:meta])* $name:ident = $row:ident;)*) => {
         impl ErrorResponse {
-            $($(#[$doc])* pub fn $name() -> Self { Self::from_row(&$row) })*
+            $($(#[$doc])* pub fn $name() -> Self { Self::from_row(stringify!($name), &$row) })*
         }
+
+        /// The names of the constructors.
+        #[cfg(test)]
+        pub(super) const ERROR_NAMES: &[&str] = &[$(stringify!($name)),*];
     };
 }
 
@@ -305,7 +315,7 @@ failures! {
 }
 
 impl ErrorResponse {
-    fn from_row((status, code, title, advice, link): &Row) -> Self {
+    fn from_row(name: &'static str, (status, code, title, advice, link): &Row) -> Self {
         Self {
             status: *status,
             code,
@@ -313,6 +323,9 @@ impl ErrorResponse {
             advice: Cow::Borrowed(advice),
             action: None,
             default_link: *link,
+            name,
+            account: None,
+            has_own_advice: false,
             challenge: None,
         }
     }
@@ -326,7 +339,44 @@ impl ErrorResponse {
     /// Replaces the advice.
     pub fn with_advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.advice = advice.into();
+        self.has_own_advice = true;
         self
+    }
+
+    /// Names the account in the advice, which is about missing access.
+    pub fn with_account(mut self, name: &str) -> Self {
+        self.advice = Texts::of(&[]).denied_as.replace("{}", name).into();
+        self.account = Some(name.to_owned());
+        self
+    }
+
+    /// Returns the texts of the page: those of the browser's language, but for an English advice.
+    fn texts(&self, visitor: &ResponseContext) -> &'static Texts {
+        if self.has_own_advice { Texts::of(&[]) } else { visitor.texts }
+    }
+
+    /// Returns the page for a browser.
+    fn page(&self, visitor: &ResponseContext) -> Result<HttpResponse, Self> {
+        let t = self.texts(visitor);
+        let texts = t.errors.get(self.name);
+        let advice = match (&self.account, texts) {
+            (Some(name), _) => t.denied_as.replace("{}", name),
+            (None, Some([_, advice])) => advice.clone(),
+            (None, None) => self.advice.to_string(),
+        };
+        let action = self.action.clone().or_else(|| self.default_link.action(visitor));
+        let (label, href) = action.map(|of| (label(t, of.label).to_owned(), of.href)).unzip();
+        page(
+            self.status,
+            &FailurePage {
+                t,
+                brand: Brand::standard(),
+                title: texts.map_or(self.title, |[title, _]| title),
+                advice,
+                action: label.zip(href),
+                request_id: &visitor.request_id,
+            },
+        )
     }
 
     /// Sets the value of `WWW-Authenticate`.
@@ -340,19 +390,7 @@ impl ErrorResponse {
     pub fn into_response(&self, visitor: &ResponseContext) -> HttpResponse {
         let mut response = match visitor.client {
             ClientKind::Grpc => return add_common_headers(grpc::refusal(self), visitor),
-            ClientKind::Browser => {
-                let action = self.action.clone().or_else(|| self.default_link.action(visitor));
-                page(
-                    self.status,
-                    &FailurePage {
-                        t: super::Texts::of(&[]),
-                        failure: self,
-                        action,
-                        request_id: &visitor.request_id,
-                    },
-                )
-                .unwrap_or_else(|_| self.json(visitor))
-            }
+            ClientKind::Browser => self.page(visitor).unwrap_or_else(|_| self.json(visitor)),
             ClientKind::Program => self.json(visitor),
         };
         // RFC 9110, section 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
@@ -378,5 +416,16 @@ impl ErrorResponse {
             "request_id": visitor.request_id,
         });
         with_body(self.status, "application/json", text.to_string())
+    }
+}
+
+/// Returns the label of a link in the language of the page.
+fn label<'t>(t: &'t Texts, english: &'t str) -> &'t str {
+    match english {
+        "Try again" => &t.try_again,
+        "Sign in" => &t.sign_in,
+        "Use another account" => &t.use_another_account,
+        "Go to the start page" => &t.go_to_start_page,
+        other => other,
     }
 }

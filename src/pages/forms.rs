@@ -1,10 +1,12 @@
 //! Pages with a form: fields with the typed values and their problems.
 
-use super::templates::{Page, page};
+use super::brand::Brand;
+use super::templates::{Page, page, pages};
 use super::texts::Texts;
 use super::{ErrorResponse, HttpResponse};
 use askama::Template;
 use http::StatusCode;
+use std::sync::Arc;
 
 /// Maximum length of a value that a field takes in characters, unless it has another.
 const MAX_VALUE_LENGTH: usize = 2048;
@@ -124,6 +126,8 @@ pub struct Link {
 pub struct FormPage {
     /// The texts.
     pub t: &'static Texts,
+    /// The look.
+    pub brand: Arc<Brand>,
     /// The heading.
     pub title: String,
     /// The sentence below it; may be empty.
@@ -134,6 +138,8 @@ pub struct FormPage {
     pub problem: String,
     /// The form.
     pub form: Option<Form>,
+    /// The link that leads on, shown as a button.
+    pub onward: Option<Link>,
     /// A second form of one button.
     pub second_form: Option<Form>,
     /// Links below.
@@ -147,8 +153,10 @@ pub struct Section {
     pub title: String,
     /// The sentence below it; may be empty.
     pub lead: String,
-    /// The form.
-    pub form: Form,
+    /// What is listed; may be empty.
+    pub items: Vec<String>,
+    /// The form, if something can be changed.
+    pub form: Option<Form>,
 }
 
 /// The page about a user's own account.
@@ -157,6 +165,8 @@ pub struct Section {
 pub struct AccountPage {
     /// The texts.
     pub t: &'static Texts,
+    /// The look.
+    pub brand: Arc<Brand>,
     /// The user's name.
     pub name: String,
     /// What was done; may be empty.
@@ -166,6 +176,8 @@ pub struct AccountPage {
     /// Links below.
     pub links: Vec<Link>,
 }
+
+pages!(FormPage, AccountPage);
 
 impl AccountPage {
     /// Renders the page.
@@ -182,11 +194,13 @@ impl FormPage {
     pub fn new(t: &'static Texts, title: &str) -> Self {
         Self {
             t,
+            brand: Brand::standard(),
             title: title.to_owned(),
             lead: String::new(),
             notice: String::new(),
             problem: String::new(),
             form: None,
+            onward: None,
             second_form: None,
             links: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! HTML pages and error responses, rendered on the server without JavaScript.
 
+mod brand;
 mod device;
 mod failure;
 mod forms;
@@ -9,13 +10,14 @@ mod site;
 mod templates;
 mod texts;
 
+pub use brand::Brand;
 pub use device::Device;
 pub use failure::{Action, ErrorResponse};
 pub use forms::{AccountPage, Field, Form, FormPage, Link, Section};
 pub use logos::logo;
 pub use site::Site;
 pub use templates::{
-    AllowedApp, App, ConsentPage, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage,
+    AllowedApp, App, AppIcon, ConsentPage, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage,
     SignInPage, SignOutPage, SignedOutPage,
 };
 pub use texts::{Texts, accepted_languages};
@@ -34,6 +36,9 @@ pub const STYLE: &str = include_str!("style.css");
 /// The stylesheet's path.
 pub const STYLE_PATH: &str = "/.narthex/style.css";
 
+/// The path of the page icon.
+pub const ICON_PATH: &str = "/.narthex/favicon.svg";
+
 const ICON: &str = include_str!("favicon.svg");
 
 /// The context of a response.
@@ -49,6 +54,8 @@ pub struct ResponseContext {
     pub site: Site,
     /// Whether the request is a GET or HEAD, which a link can repeat.
     pub is_get: bool,
+    /// The texts in the browser's language.
+    pub texts: &'static Texts,
 }
 
 /// The kind of client that sent the request.
@@ -137,13 +144,19 @@ pub fn see_other(location: &str) -> Result<HttpResponse, ErrorResponse> {
 ///
 /// # Errors
 /// Returns an error if a template cannot be rendered.
-pub fn browser_action(to: &BrowserAction, method: &Method) -> Result<HttpResponse, ErrorResponse> {
+pub fn browser_action(
+    to: &BrowserAction,
+    method: &Method,
+    t: &'static Texts,
+) -> Result<HttpResponse, ErrorResponse> {
     match to {
         BrowserAction::Redirect(url) if method == Method::POST => {
-            RedirectPage { t: Texts::of(&[]), href: url.to_string() }.answer()
+            RedirectPage { t, brand: Brand::standard(), href: url.to_string() }.answer()
         }
         BrowserAction::Redirect(url) => see_other(url.as_str()),
-        BrowserAction::Form { action, fields } => PostPage { t: Texts::of(&[]), action, fields }.answer(),
+        BrowserAction::Form { action, fields } => {
+            PostPage { t, brand: Brand::standard(), action, fields }.answer()
+        }
     }
 }
 

@@ -73,6 +73,7 @@ mod tests {
             strict_transport: false,
             site,
             is_get,
+            texts: super::super::Texts::of(&[]),
         };
         String::from_utf8(failure.into_response(&visitor).body().to_vec()).unwrap()
     }

@@ -1,10 +1,13 @@
 //! The pages: HTML templates and their data.
 
-use super::forms::Form;
+use super::brand::Brand;
+use super::forms::{Form, Link};
+use super::logos::app_icon;
 use super::texts::Texts;
-use super::{Action, Device, ErrorResponse, HttpResponse, STYLE_PATH, with_body};
+use super::{Device, ErrorResponse, HttpResponse, with_body};
 use askama::Template;
 use http::{HeaderValue, StatusCode};
+use std::sync::Arc;
 use url::Url;
 
 /// The page that asks a user whether an app client may have its scopes.
@@ -13,6 +16,8 @@ use url::Url;
 pub struct ConsentPage {
     /// The texts.
     pub t: &'static Texts,
+    /// The look.
+    pub brand: Arc<Brand>,
     /// The heading, with the client's name.
     pub title: String,
     /// The user's name.
@@ -78,6 +83,8 @@ impl ProviderChoice {
 pub struct SignInPage {
     /// The texts.
     pub t: &'static Texts,
+    /// The look.
+    pub brand: Arc<Brand>,
     /// The host of the requested app; empty for the user pool's own pages.
     pub destination: String,
     /// What was done before; may be empty.
@@ -102,6 +109,8 @@ pub struct SignInPage {
 pub struct SignOutPage {
     /// The texts.
     pub t: &'static Texts,
+    /// The look.
+    pub brand: Arc<Brand>,
     /// The user's name.
     pub name: String,
     /// The URL that receives the form.
@@ -116,6 +125,8 @@ pub struct SignOutPage {
 pub struct SignedOutPage {
     /// The texts.
     pub t: &'static Texts,
+    /// The look.
+    pub brand: Arc<Brand>,
     /// The sign-in URL.
     pub sign_in_again: String,
 }
@@ -126,6 +137,7 @@ pub struct SignedOutPage {
 #[template(path = "onward.html")]
 pub(super) struct RedirectPage {
     pub t: &'static Texts,
+    pub brand: Arc<Brand>,
     /// The target URL.
     pub href: String,
 }
@@ -149,6 +161,7 @@ impl RedirectPage {
 #[template(path = "post.html")]
 pub(super) struct PostPage<'a> {
     pub t: &'static Texts,
+    pub brand: Arc<Brand>,
     pub action: &'a Url,
     pub fields: &'a [(String, String)],
 }
@@ -195,6 +208,8 @@ pub struct SessionRow {
 pub struct SessionsPage {
     /// The texts.
     pub t: &'static Texts,
+    /// The look.
+    pub brand: Arc<Brand>,
     /// The user's name.
     pub name: String,
     /// The URL that receives the forms.
@@ -210,10 +225,39 @@ pub struct SessionsPage {
 /// An app on the home page.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// The app's host.
+    /// The app's name.
     pub name: String,
     /// The app's URL.
     pub href: String,
+    /// The app's icon.
+    pub icon: AppIcon,
+}
+
+/// The icon of an app.
+#[derive(Clone, Debug)]
+pub enum AppIcon {
+    /// A built-in one with this name.
+    BuiltIn(&'static str),
+    /// The image at this URL.
+    Image(String),
+}
+
+impl App {
+    /// Returns the SVG of a built-in icon.
+    fn svg(&self) -> Option<&'static str> {
+        match &self.icon {
+            AppIcon::BuiltIn(name) => app_icon(name),
+            AppIcon::Image(_) => None,
+        }
+    }
+
+    /// Returns the URL of another icon.
+    fn image(&self) -> &str {
+        match &self.icon {
+            AppIcon::BuiltIn(_) => "",
+            AppIcon::Image(url) => url,
+        }
+    }
 }
 
 /// The home page with the user's apps.
@@ -222,6 +266,8 @@ pub struct App {
 pub struct HomePage {
     /// The texts.
     pub t: &'static Texts,
+    /// The look.
+    pub brand: Arc<Brand>,
     /// The user's name.
     pub name: String,
     /// The apps.
@@ -239,19 +285,48 @@ pub struct HomePage {
 #[template(path = "failure.html")]
 pub(super) struct FailurePage<'a> {
     pub t: &'static Texts,
-    pub failure: &'a ErrorResponse,
-    pub action: Option<Action>,
+    pub brand: Arc<Brand>,
+    pub title: &'a str,
+    pub advice: String,
+    /// The label and the URL of a link.
+    pub action: Option<(String, String)>,
     pub request_id: &'a str,
 }
 
 /// Values that all templates read.
 pub(super) trait Page: Template {
-    fn style(&self) -> &'static str {
-        STYLE_PATH
-    }
+    /// Returns the look of the page.
+    fn brand(&self) -> &Brand;
+    /// Returns the links that the look adds.
+    fn brand_links(&self) -> Vec<Link>;
 }
 
-impl<T: Template> Page for T {}
+macro_rules! pages {
+    ($($page:ty),*) => {$(
+        impl Page for $page {
+            fn brand(&self) -> &Brand {
+                &self.brand
+            }
+
+            fn brand_links(&self) -> Vec<Link> {
+                self.brand.links(self.t)
+            }
+        }
+    )*};
+}
+pub(super) use pages;
+
+pages!(
+    ConsentPage,
+    SignInPage,
+    SignOutPage,
+    SignedOutPage,
+    HomePage,
+    SessionsPage,
+    RedirectPage,
+    PostPage<'_>,
+    FailurePage<'_>
+);
 
 macro_rules! answers {
     ($($page:ty),*) => {$(

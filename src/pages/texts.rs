@@ -29,6 +29,9 @@ pub struct Texts {
     pub direction: String,
     /// The names of the standard attributes.
     pub attributes: BTreeMap<String, String>,
+    /// Titles and advice of error pages, by the names of their constructors. English has none here.
+    #[serde(default)]
+    pub errors: BTreeMap<String, [String; 2]>,
     pub sign_in: String,
     pub to_continue_to: String,
     pub continue_with: String,
@@ -55,8 +58,15 @@ pub struct Texts {
     pub confirm: String,
     pub resend_code: String,
     pub code_resent: String,
-    pub confirmed: String,
     pub link_used: String,
+    pub link_sent: String,
+    pub resend_link: String,
+    pub link_resent: String,
+    pub link_expired: String,
+    pub account_confirmed: String,
+    pub can_sign_in: String,
+    pub already_confirmed: String,
+    pub confirm_account_of: String,
     pub wait_for_administrator: String,
     pub account_created: String,
     pub reset_title: String,
@@ -117,12 +127,23 @@ pub struct Texts {
     pub password_changed: String,
     pub new_address_code: String,
     pub address_changed: String,
+    pub your_phone_number: String,
+    pub new_phone_number: String,
+    pub change_phone_number: String,
+    pub new_number_code: String,
+    pub number_changed: String,
+    pub linked_accounts: String,
     pub delete_account: String,
     pub delete_effect: String,
     pub account_deleted: String,
     pub account_deleted_effect: String,
     pub download_data: String,
     pub request_id: String,
+    pub try_again: String,
+    pub go_to_start_page: String,
+    pub denied_as: String,
+    pub support: String,
+    pub terms: String,
     pub one_moment: String,
     pub goes_on_elsewhere: String,
     pub app_asks: String,
@@ -213,6 +234,20 @@ mod tests {
             }
             assert!(
                 texts.attributes.keys().eq(all[0]["attributes"].as_table().unwrap().keys()),
+                "{}",
+                texts.language
+            );
+        }
+    }
+
+    #[test]
+    fn each_language_has_each_error() {
+        for texts in LANGUAGES.iter().filter(|texts| texts.language != "en") {
+            let mut names = super::super::failure::ERROR_NAMES.to_vec();
+            names.sort_unstable();
+            assert!(texts.errors.keys().eq(names.iter()), "{}", texts.language);
+            assert!(
+                texts.errors.values().flatten().all(|text| !text.trim().is_empty()),
                 "{}",
                 texts.language
             );

@@ -25,6 +25,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (14, "domain members", include_str!("migrations/0014_domain_members.sql")),
     (15, "pool sources", include_str!("migrations/0015_pool_sources.sql")),
     (16, "code grants", include_str!("migrations/0016_code_grants.sql")),
+    (17, "ui customizations", include_str!("migrations/0017_ui_customizations.sql")),
     (18, "proofs", include_str!("migrations/0018_proofs.sql")),
     (19, "authorization requests", include_str!("migrations/0019_authorization_requests.sql")),
 ];

@@ -37,6 +37,7 @@ mod settings;
 mod sign_in_names;
 mod statements;
 mod transaction;
+mod ui_customizations;
 mod user_index;
 mod user_lists;
 mod users;

@@ -21,7 +21,7 @@ macro_rules! user_columns {
 pub(super) use user_columns;
 
 /// The files whose statements are listed.
-const FILES: [(&str, &[(&str, &str)]); 15] = [
+const FILES: [(&str, &[(&str, &str)]); 16] = [
     ("account_codes", super::account_codes::STATEMENTS),
     ("accounts", super::accounts::STATEMENTS),
     ("app_clients", super::app_clients::STATEMENTS),
@@ -34,6 +34,7 @@ const FILES: [(&str, &[(&str, &str)]); 15] = [
     ("refresh_families", super::refresh_families::STATEMENTS),
     ("resource_servers", super::resource_servers::STATEMENTS),
     ("sign_in_names", super::sign_in_names::STATEMENTS),
+    ("ui_customizations", super::ui_customizations::STATEMENTS),
     ("user_index", super::user_index::STATEMENTS),
     ("user_lists", super::user_lists::STATEMENTS),
     ("users", super::users::STATEMENTS),

@@ -1,9 +1,15 @@
 //! The page on which a user of a pool looks after the own account.
 
-use crate::support::aws::ok;
+use crate::support::aws::{Api, ok};
 use crate::support::hosted::{HostedScene, OTHER, PASSWORD, POOL, Page};
+use crate::support::mail::MailServer;
+use crate::support::parties::OpenIdProvider;
+use crate::support::process::wait_until;
+use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, assert_status, redirect_target};
+use axum::extract::State;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 
 const CUSTOM: &str = "[[user_pool.attribute]]\nname = \"custom:role\"\n";
 
@@ -73,6 +79,81 @@ async fn a_user_changes_profile_address_and_password() {
     }
 }
 
+/// A service that takes text messages. Returns its port and the messages.
+async fn sms_service() -> (u16, Arc<Mutex<Vec<Value>>>) {
+    let messages: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let keep = async |State(messages): State<Arc<Mutex<Vec<Value>>>>, body: String| {
+        messages.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+    };
+    let router = axum::Router::new().fallback(keep).with_state(messages.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (port, messages)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_changes_the_phone_number_with_a_code() {
+    let (port, messages) = sms_service().await;
+    let sms = format!(
+        "[sms]\nshape = \"json\"\nurl = \"http://127.0.0.1:{port}/send\"\nsecret = \"word\"\nfrom = \"Example\"\n\
+         allowed_prefixes = \"+49\"\n"
+    );
+    let scene = HostedScene::start(&format!("{POOL}{sms}")).await;
+    scene.create_user(&mut scene.api.boto(), "ada");
+    let (visitor, page) = signed_in(&scene).await;
+    let number = "+4915112345678";
+    let wrong = [("phone_number", number), ("current_password", OTHER)];
+    submit(&visitor, &page, 2, &wrong).await.assert_shows("The name or the password is wrong.");
+    assert_eq!(attribute(&scene, "phone_number"), None);
+    let foreign = [("phone_number", "+12025550123"), ("current_password", PASSWORD)];
+    submit(&visitor, &page, 2, &foreign).await.assert_shows("The code could not be sent.");
+    let right = [("phone_number", number), ("current_password", PASSWORD)];
+    let code_page = submit(&visitor, &page, 2, &right).await;
+    code_page.assert_shows("Enter the code that we sent to the new number.");
+    assert_eq!(attribute(&scene, "phone_number"), None, "the number waits for its code");
+    submit(&visitor, &code_page, 0, &[("code", "000000")]).await.assert_shows("The code is wrong.");
+    wait_until("a text message", || !messages.lock().unwrap().is_empty());
+    let message = messages.lock().unwrap()[0].clone();
+    assert_eq!(message["to"], number);
+    let mut words = message["text"].as_str().unwrap().split(|c: char| !c.is_ascii_digit());
+    let code = words.find(|word| word.len() == 6).unwrap();
+    let changed = submit(&visitor, &code_page, 0, &[("code", code)]).await;
+    changed.assert_shows("Your number is changed.");
+    changed.assert_shows(number);
+    assert_eq!(attribute(&scene, "phone_number").as_deref(), Some(number));
+    assert_eq!(attribute(&scene, "phone_number_verified").as_deref(), Some("true"));
+    // The e-mail address is not verified by it.
+    assert_eq!(attribute(&scene, "email").as_deref(), Some("ada@example.com"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_the_linked_accounts() {
+    let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
+    let builder = Api::builder(&mail, POOL);
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder.tables(&corp.toml("\"anyone\"")).route("app", upstream.port, "").start();
+    let app = format!("{}/", narthex.origin("app"));
+    let scene = HostedScene { api: Api { narthex, mail }, upstream, app };
+    let mut boto = scene.api.boto();
+    scene.create_user(&mut boto, "ada");
+    let (_, page) = signed_in(&scene).await;
+    assert!(!page.html.contains("Linked accounts"), "{}", page.html);
+    let source = json!({
+        "ProviderName": "corp", "ProviderAttributeName": "Cognito_Subject", "ProviderAttributeValue": "alice",
+    });
+    let user = json!({ "ProviderName": "Cognito", "ProviderAttributeValue": "ada" });
+    let request = json!({ "UserPoolId": scene.api.pool_id(), "DestinationUser": user, "SourceUser": source });
+    ok(&mut boto, "AdminLinkProviderForUser", request);
+    let visitor = scene.visitor();
+    let asked = visitor.get(&scene.app).await;
+    let by_corp = format!("{}&identity_provider=corp", redirect_target(&asked).unwrap());
+    assert_status(&visitor.sign_in(&by_corp, "alice").await, 200);
+    let (_, page) = signed_in(&scene).await;
+    page.assert_shows("Linked accounts");
+    page.assert_shows("<li>Corp</li>");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_writes_nothing_else_and_takes_forms_of_its_own_alone() {
     let scene = HostedScene::start(&format!("{POOL}{CUSTOM}")).await;
@@ -102,7 +183,14 @@ async fn the_page_writes_nothing_else_and_takes_forms_of_its_own_alone() {
     ] {
         assert_eq!(attribute(&scene, name).as_deref(), value, "{name}");
     }
-    for path in ["/account", "/account/email", "/account/verify", "/account/password", "/account/delete"] {
+    for path in [
+        "/account",
+        "/account/phone",
+        "/account/email",
+        "/account/verify",
+        "/account/password",
+        "/account/delete",
+    ] {
         for origin in ["https://evil.example", "null"] {
             assert_status(&post(path, origin, &[("current_password", PASSWORD)]).await.unwrap(), 400);
         }

@@ -112,6 +112,9 @@ impl Scene {
         self.of_pool("DescribeUserPoolClient", json!({ "ClientId": client["ClientId"] }));
         let secret = json!({ "ClientName": "server", "GenerateSecret": true });
         let server = self.of_pool("CreateUserPoolClient", secret)["UserPoolClient"]["ClientId"].clone();
+        let css = ".logo-customizable { max-width: 60% }";
+        self.of_pool("SetUICustomization", json!({ "ClientId": server, "CSS": css }));
+        self.of_pool("GetUICustomization", json!({ "ClientId": server }));
         self.of_pool("ListUserPoolClients", json!({ "MaxResults": 1 }));
         self.of_pool("AddUserPoolClientSecret", json!({ "ClientId": server }));
         let secrets = self.of_pool("ListUserPoolClientSecrets", json!({ "ClientId": server }));

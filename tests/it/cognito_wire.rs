@@ -13,7 +13,7 @@ use std::process::Command;
 
 const POOL: &str = "[[user_pool]]\nname = \"declared\"\nsigning_algorithm = \"ES256\"\n";
 /// The limit of a request of the API in bytes.
-const MAX_BYTES: usize = 256 * 1024;
+const MAX_BYTES: usize = 448 * 1024;
 
 #[tokio::test]
 async fn a_member_that_occurs_twice_is_refused_at_every_depth() {

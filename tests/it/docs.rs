@@ -39,6 +39,8 @@ fn read(text: &str, folder: &Path) -> Result<(), String> {
             Some(secret) => (secrets.join(secret), "a secret of some length"),
             None if quoted.starts_with("policies/") => (folder.join(quoted), POLICY),
             None if quoted.starts_with("certs/") => (folder.join(quoted), "PEM"),
+            None if quoted.starts_with("brand/") && quoted.ends_with(".css") => (folder.join(quoted), ""),
+            None if quoted.starts_with("brand/") => (folder.join(quoted), "<svg/>"),
             None => continue,
         };
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -192,6 +192,15 @@ async fn pages_speak_the_language_of_the_browser_or_of_the_client() {
     forgot.assert_shows("Reset your password");
     // The choice holds on the next page.
     visitor.submit(&forgot, &[("username", "nobody")]).await.assert_shows("Set the password");
+    // Error pages, too.
+    let auth = scene.api.narthex.origin("auth");
+    for url in [format!("{auth}/nowhere"), format!("{}..%2f", scene.app)] {
+        let page = visitor.open(&url).await;
+        assert!(page.html.contains("<html lang=\"de\"") && page.status >= 400, "{url}: {}", page.html);
+    }
+    let missing = visitor.open(&format!("{auth}/nowhere")).await;
+    missing.assert_shows("Seite nicht gefunden");
+    missing.assert_shows("Zur Startseite");
 }
 
 #[tokio::test(flavor = "multi_thread")]

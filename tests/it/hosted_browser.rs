@@ -1,9 +1,14 @@
 //! The sign-in pages in Chromium: with and without scripts, in two languages, at every screen size.
 
+use crate::branding;
+use crate::confirmation_links;
 use crate::support::browser::{self, DESK, Look, wait_for_text};
 use crate::support::hosted::{HostedScene, OTHER, PASSWORD, POOL};
 use fantoccini::{Client, Locator};
 use std::path::PathBuf;
+
+const LINKS: &str =
+    "[[user_pool.message]]\nevent = \"sign_up\"\nsubject = \"Welcome\"\ntext = \"{##Confirm##}\"\n";
 
 /// The looks of screenshots.
 const LOOKS: [(Look, &str); 4] = [
@@ -125,6 +130,50 @@ async fn each_page_fits_each_screen_in_two_languages() {
             keep("forgot").await;
             fill_in(&browser, &[("username", "nobody")]).await;
             keep("reset").await;
+        }
+        browser.close().await.unwrap();
+    }
+}
+
+/// Keeps a picture of the page, which must be no wider than the screen.
+async fn keep(browser: &Client, look: Look, page: &str, name: &str) {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    let png = browser.screenshot().await.unwrap();
+    std::fs::write(folder.join(format!("branded-{page}-{name}.png")), png).unwrap();
+    let width = browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
+    assert!(width.as_u64().unwrap() <= u64::from(look.width), "{page} is {width} wide on {name}");
+    let broken = "return [...document.images].filter(image => image.naturalWidth === 0).length";
+    assert_eq!(browser.execute(broken, vec![]).await.unwrap(), 0, "{page} has an image that is none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_in_their_own_look_fit_each_screen() {
+    let scene = branding::declared(LINKS).await;
+    scene.create_user(&mut scene.api.boto(), "ada");
+    let auth = scene.api.narthex.origin("auth");
+    for (at, (look, name)) in LOOKS.into_iter().enumerate() {
+        let browser = browser::open(look).await;
+        browser.goto(&scene.app).await.unwrap();
+        keep(&browser, look, "sign-in", name).await;
+        follow(&browser, "Create an account").await;
+        let email = format!("user{at}@example.com");
+        let user = format!("user{at}");
+        let typed = [("attribute.email", &*email), ("username", &user), ("password", PASSWORD)];
+        fill_in(&browser, &typed).await;
+        wait_for_text(&browser, "Open the link that we sent you").await;
+        keep(&browser, look, "waiting", name).await;
+        browser.goto(&confirmation_links::link(&scene, &email, 1)).await.unwrap();
+        keep(&browser, look, "link", name).await;
+        fill_in(&browser, &[]).await;
+        wait_for_text(&browser, "You can sign in now.").await;
+        keep(&browser, look, "confirmed", name).await;
+        follow(&browser, "Continue").await;
+        fill_in(&browser, &[("username", "ada"), ("password", PASSWORD)]).await;
+        wait_for_text(&browser, "x-amzn-oidc-data").await;
+        for (page, path) in [("home", "/"), ("account", "/account"), ("sign-out", "/logout")] {
+            browser.goto(&format!("{auth}{path}")).await.unwrap();
+            keep(&browser, look, page, name).await;
         }
         browser.close().await.unwrap();
     }

@@ -5,6 +5,7 @@ usage: aws-client.py ENDPOINT REGION ACCESS_KEY_ID SECRET_ACCESS_KEY CA_FILE [AD
 An order is {"service", "operation", "parameters"}, with "unsigned": true for a client without keys, and "page_size" for
 all pages of a list, which boto3's paginator reads. The answer is
 {"ok": …} or {"error": code, "message", "class": the exception's name, "status", "retry_after"}."""
+import base64
 import json
 import sys
 
@@ -14,6 +15,11 @@ import botocore.config
 import botocore.exceptions
 
 endpoint, region, key, secret, ca = sys.argv[1:6]
+
+
+def with_bytes(value):
+    """A value of the form {"base64": …} is bytes, which JSON does not have."""
+    return base64.b64decode(value["base64"]) if list(value) == ["base64"] else value
 
 
 def client(service, unsigned):
@@ -33,7 +39,7 @@ def client(service, unsigned):
 
 clients = {}
 for line in sys.stdin:
-    order = json.loads(line)
+    order = json.loads(line, object_hook=with_bytes)
     of = (order.get("service", "cognito-idp"), order.get("unsigned", False))
     if of not in clients:
         clients[of] = client(*of)

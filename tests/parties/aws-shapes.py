@@ -6,6 +6,7 @@ An order is {"operation", "parameters"}, with "unsigned": true for a client with
 {"ok": …, "problems": […]} or {"error": code, "message", "class": the exception's name}. A problem is a member that the
 model does not have, a required one that is missing, a value of another type or outside of an enumeration, or a member
 that botocore did not parse."""
+import base64
 import json
 import sys
 
@@ -20,6 +21,11 @@ TYPES = {
     "timestamp": (int, float), "blob": str,
 }
 last = {}
+
+
+def with_bytes(value):
+    """A value of the form {"base64": …} is bytes, which JSON does not have."""
+    return base64.b64decode(value["base64"]) if list(value) == ["base64"] else value
 
 
 def client(unsigned):
@@ -68,7 +74,7 @@ def problems(shape, raw, parsed, path):
 
 clients = {}
 for line in sys.stdin:
-    order = json.loads(line)
+    order = json.loads(line, object_hook=with_bytes)
     unsigned = order.get("unsigned", False)
     if unsigned not in clients:
         clients[unsigned] = client(unsigned)

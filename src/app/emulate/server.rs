@@ -7,7 +7,7 @@ use crate::app::output::complain;
 use crate::aws;
 use crate::base::{RandomToken, SystemEntropy, base64url_encode};
 use crate::handlers::{self, RequestOrigin, form};
-use crate::pages::{self, ClientKind, HttpResponse, ResponseContext, STYLE_PATH, Site};
+use crate::pages::{self, ClientKind, HttpResponse, ResponseContext, STYLE_PATH, Site, Texts};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{RawQuery, Request, State};
@@ -104,6 +104,7 @@ async fn forward(State(emulator): State<Arc<Emulator>>, request: Request) -> Res
         strict_transport: false,
         site: Site::SignInPages("/".into()),
         is_get: matches!(parts.method, Method::GET | Method::HEAD),
+        texts: Texts::of(&[]),
     };
     let body = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => body,

@@ -22,11 +22,12 @@ mod sign_in;
 mod sign_up;
 mod tags;
 mod tokens;
+mod ui_customization;
 
 use super::operation::{Handler, Operation, OperationSummary};
 
 /// The operations of each family.
-const FAMILIES: [&[Operation]; 16] = [
+const FAMILIES: [&[Operation]; 17] = [
     sign_up::OPERATIONS,
     sign_in::OPERATIONS,
     account::OPERATIONS,
@@ -43,6 +44,7 @@ const FAMILIES: [&[Operation]; 16] = [
     provider_links::OPERATIONS,
     tags::OPERATIONS,
     mfa_config::OPERATIONS,
+    ui_customization::OPERATIONS,
 ];
 
 /// Returns the operation of this name.

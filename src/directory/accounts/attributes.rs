@@ -158,6 +158,35 @@ impl AccountService {
         sent.await
     }
 
+    /// Sends a code to a new address, which takes the place of the current one when the code is
+    /// entered. Until then nothing changes, whatever the pool does with other changes.
+    ///
+    /// # Errors
+    /// Returns `InvalidParameterException` for an address that is not valid or not mutable, and the
+    /// errors of a message.
+    pub async fn begin_address_change(
+        &self,
+        sender: Sender<'_>,
+        user: &User,
+        (attribute, address): (SignInAttribute, &str),
+    ) -> Outcome<CodeDelivery> {
+        let (pool, now, no) = (sender.pool, self.clock.now(), user.no);
+        let changes = Attributes::from_iter([(attribute.name(), address)]);
+        check_writable(&changes, Actor::User(&sender.client.settings))?;
+        check_new_values(pool, user, &changes)?;
+        let purpose = purpose(attribute)?;
+        let message = &self.attribute_message(Recipient { attribute, address: address.to_owned() });
+        let requester = Requester::of(&sender);
+        let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                let user = signed_in(tx, no).await?;
+                let to = Addressee { account_no: no, user: Some(&user), name: "" };
+                self.send_code(tx, (pool, to), purpose, (message, requester), now).await
+            })
+        });
+        sent.await
+    }
+
     /// Verifies an address with the code that was sent to it. A new address that waited takes the
     /// place of the current one.
     ///

@@ -1,7 +1,7 @@
 //! Codes in messages to users.
 
-use super::AccountService;
-use crate::base::{Entropy, Secret, Timestamp, uuid};
+use super::{AccountService, link, pool_messages};
+use crate::base::{Entropy, KeyRing, Secret, Timestamp, uuid};
 use crate::catalogue::Catalogue;
 use crate::config::{Channel, MessageEvent};
 use crate::directory::account_code::CodePurpose;
@@ -35,6 +35,10 @@ pub(super) struct Recipient {
 pub(super) struct Requester<'a> {
     pub address: Option<IpAddr>,
     pub language: Option<&'a str>,
+    /// The app client, for the link in a message.
+    pub client_id: Option<&'a str>,
+    /// The redirect URI of the client's authorization request.
+    pub redirect_uri: Option<&'a str>,
 }
 
 /// A message that is ready to be added in a transaction, which may be run several times.
@@ -42,6 +46,7 @@ pub(super) struct Prepared {
     pub secret: Secret,
     key: String,
     catalogue: Arc<Catalogue>,
+    ring: Arc<KeyRing>,
     event: MessageEvent,
     recipient: Recipient,
 }
@@ -71,7 +76,7 @@ impl AccountService {
         secret: Secret,
     ) -> Prepared {
         let (key, catalogue) = (uuid(&*self.entropy), self.catalogue.load());
-        Prepared { secret, key, catalogue, event, recipient }
+        Prepared { secret, key, catalogue, ring: self.ring.clone(), event, recipient }
     }
 
     /// Returns the address in the answer for a name without a user. An address is of the first kind
@@ -124,9 +129,13 @@ impl Prepared {
         (now, expires_at): (Timestamp, Timestamp),
         entropy: &dyn Entropy,
     ) -> Outcome<CodeDelivery> {
-        let Self { secret, key, catalogue, event, recipient } = self;
+        let Self { secret, key, catalogue, ring, event, recipient } = self;
         let channel = channel(recipient.attribute);
         let locale = to.user.and_then(|user| user.attributes.get("locale"));
+        let username = to.user.map_or(to.name, |user| &user.username);
+        let of = (to.account_no, username, secret);
+        let can_have_link = event.can_have_link() && channel == Channel::Email;
+        let link = can_have_link.then(|| link::address((catalogue, ring), requester, of)).flatten();
         let simulated = format!("unknown {}", to.account_no);
         let message = Message {
             key,
@@ -138,15 +147,14 @@ impl Prepared {
             user: to.user.map_or(&simulated, |user| &user.id),
             user_no: to.account_no,
             is_simulated: to.user.is_none(),
-            username: to.user.map_or(to.name, |user| &user.username),
+            username,
             code: secret,
-            link: None,
+            link: link.as_deref(),
             client: requester.address,
             expires_at,
         };
-        // A pool that was made by the API has the built-in texts.
-        let templates = catalogue.declared_pool(&pool.id).map_or(&[][..], |(_, declared)| &declared.messages);
-        let settings = MessageSettings::of(&catalogue.config, templates);
+        let templates = pool_messages::templates(catalogue, pool);
+        let settings = MessageSettings::of(&catalogue.config, &templates);
         let destination = enqueue(tx, settings, &message, now, entropy).await??;
         Ok(CodeDelivery { attribute: recipient.attribute, channel, destination })
     }

@@ -8,13 +8,16 @@ mod admin_changes;
 mod administration;
 mod attributes;
 mod code_delivery;
+mod link;
 mod password;
+mod pool_messages;
 mod providers;
 mod recovery;
 mod sign_up;
 
 pub use administration::{AdminNewUser, Administration, Invitation};
 pub use code_delivery::CodeDelivery;
+pub use link::{ConfirmationLink, LinkState};
 pub use sign_up::{SignUp, SignedUp};
 
 use super::account_code::CodeSource;

@@ -186,6 +186,11 @@ fn not_unconfirmed(user: &User) -> DirectoryError {
 impl<'a> Requester<'a> {
     /// Returns the sender of a request.
     pub(super) fn of(sender: &Sender<'a>) -> Self {
-        Self { address: sender.address, language: sender.language }
+        Self {
+            address: sender.address,
+            language: sender.language,
+            client_id: Some(&sender.client.id),
+            redirect_uri: sender.redirect_uri,
+        }
     }
 }

@@ -129,6 +129,7 @@ pub async fn delete_client(
             let (pool, client) = writable_client(tx, pool_id, client_id).await?;
             tx.remove_app_client(&client.id).await?;
             tx.remove_consents_to(&client.id).await?;
+            tx.remove_ui_customization(pool.no, &client.id).await?;
             tx.end_refresh_families_of_client(&client.id, FAMILIES_AT_ONCE, now, entropy).await?;
             publish(tx, &pool, entropy).await
         })

@@ -16,6 +16,7 @@ mod provider_settings;
 mod resource_server;
 mod secret;
 mod tags;
+mod ui_customization;
 
 pub use attributes::add_custom_attributes;
 pub use client::{
@@ -35,6 +36,9 @@ pub use resource_server::{
 };
 pub use secret::{add_client_secret, list_client_secrets, remove_client_secret};
 pub use tags::{TagChanges, change_tags};
+pub use ui_customization::{
+    NewUiCustomization, find_ui_customization, refuse_declared_branding, set_ui_customization,
+};
 
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::page_token::{Page, Tokens};

@@ -155,6 +155,7 @@ pub async fn delete_pool(tx: &mut Tx<'_>, id: &str, now: Timestamp, entropy: &dy
     pool.updated_at = now;
     tx.save_pool(&pool).await?;
     tx.remove_pool_domains(pool.no).await?;
+    tx.remove_ui_customizations(pool.no).await?;
     tx.remove_app_clients(pool.no).await?;
     forget_file_pool(tx, id).await?;
     publish(tx, &pool, entropy).await

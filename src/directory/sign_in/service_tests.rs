@@ -87,6 +87,7 @@ impl Scene {
             network: 1,
             address: None,
             language: None,
+            redirect_uri: None,
         }
     }
 

@@ -206,9 +206,7 @@ pub fn deny(
 /// Returns the 403 response: a page with the user's name, or JSON.
 pub fn access_denied(ctx: &RequestContext<'_>, principal: &Principal) -> LocalResponse {
     let name = principal.user().map_or_else(|| "a guest".to_owned(), display_label);
-    ctx.failure(ErrorResponse::access_denied().with_advice(format!(
-        "You are signed in as {name}. If you need access, ask your administrator and give them the request ID below."
-    )))
+    ctx.failure(ErrorResponse::access_denied().with_account(&name))
 }
 
 /// Returns the user's name and email address, because users may have several accounts with the same

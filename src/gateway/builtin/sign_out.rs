@@ -8,9 +8,7 @@ use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::state::credentials::scope_of;
 use crate::gateway::state::request_context::RequestContext;
 use crate::handlers;
-use crate::pages::{
-    ErrorResponse, HttpResponse, SignOutPage, Texts, accepted_languages, browser_action, set_cookie,
-};
+use crate::pages::{Brand, ErrorResponse, HttpResponse, SignOutPage, browser_action, set_cookie};
 use crate::store::StoreError;
 use http::Method;
 
@@ -34,10 +32,9 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
             if method == Method::POST {
                 return Err(stop(ErrorResponse::bad_request()));
             }
-            let accepted = ctx.session.req_header().headers.get(http::header::ACCEPT_LANGUAGE);
-            let accepted = accepted.and_then(|value| value.to_str().ok()).unwrap_or_default();
             let page = SignOutPage {
-                t: Texts::of(&accepted_languages(accepted)),
+                t: ctx.response_context().texts,
+                brand: Brand::standard(),
                 name: principal.user().display_name().to_owned(),
                 action: "/.narthex/sign-out".into(),
                 stay: incoming.site.start_page().to_owned(),
@@ -48,7 +45,7 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
     }
     let host = incoming.host.as_str();
     let next = handlers::after_sign_out(&ctx.gateway.pool, ended.as_ref(), host).await.map_err(stop)?;
-    let mut answer = browser_action(&next, method).map_err(stop)?;
+    let mut answer = browser_action(&next, method, ctx.response_context().texts).map_err(stop)?;
     set_cookie(&mut answer, &clear_cookie_value(APP_COOKIE)).map_err(stop)?;
     Ok(answer)
 }

@@ -18,9 +18,9 @@ use pingora_proxy::Session;
 
 /// The maximum size of a page's form in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
-/// The maximum size of a request of the Cognito API in bytes. A client may have 100 callback URLs
-/// and 100 logout URLs of 1024 characters.
-const MAX_API_REQUEST_BYTES: usize = 256 * 1024;
+/// The maximum size of a request of the Cognito API in bytes. A customization of the pages may have
+/// 131,072 characters of CSS, and an image of 100 KB in base64.
+const MAX_API_REQUEST_BYTES: usize = 448 * 1024;
 /// The maximum size of a SAML provider's form in bytes. A user may be in a thousand groups.
 const MAX_SAML_FORM_BYTES: usize = 448 * 1024;
 /// The timeout for receiving a form.

@@ -7,7 +7,7 @@ use crate::gateway::access_log::AccessRecord;
 use crate::gateway::framing::FramingError;
 use crate::gateway::metrics;
 use crate::gateway::state::gateway::Gateway;
-use crate::pages::{ClientKind, ErrorResponse, ResponseContext, Site};
+use crate::pages::{ClientKind, ErrorResponse, ResponseContext, Site, Texts};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderValue, StatusCode};
 use pingora_core::protocols::http::date::get_cached_date;
@@ -61,6 +61,7 @@ impl MalformedRequestResponse {
             strict_transport: false,
             site: Site::Unknown,
             is_get: false,
+            texts: Texts::of(&[]),
         });
         let length = HeaderValue::from(answer.body().len());
         let headers = answer.headers_mut();

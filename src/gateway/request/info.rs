@@ -8,7 +8,7 @@ use crate::gateway::framing::{self, MAX_HEAD_BYTES};
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::sender::Sender;
 use crate::gateway::upstream::cluster::RequestKind;
-use crate::pages::{ClientKind, ErrorResponse, ResponseContext, Site};
+use crate::pages::{ClientKind, ErrorResponse, ResponseContext, Site, Texts, accepted_languages};
 use http::header::{
     ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
     EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
@@ -161,8 +161,16 @@ impl RequestInfo {
             strict_transport: self.strict_transport,
             site: self.site.clone(),
             is_get: is_get(&self.method),
+            texts: texts(session),
         }
     }
+}
+
+/// Returns the texts of pages in the browser's language.
+fn texts(session: &Session) -> &'static Texts {
+    let accepted = session.req_header().headers.get(http::header::ACCEPT_LANGUAGE);
+    let accepted = accepted.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Texts::of(&accepted_languages(accepted))
 }
 
 /// A refusal of a request because of its head.
@@ -194,6 +202,7 @@ impl HeadRefusal {
             strict_transport: false,
             site: host.map_or(Site::Unknown, |host| site(&host)),
             is_get: is_get(&session.req_header().method),
+            texts: texts(session),
         }));
         if self.close { response.close_connection() } else { response }
     }

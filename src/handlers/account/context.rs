@@ -9,7 +9,7 @@ use crate::handlers::hosted::{attribute_field, new_password_field, words_of_erro
 use crate::handlers::logout::own_origin;
 use crate::handlers::{AppState, Form, Handled, RequestData, form, session_principal};
 use crate::model::Schema;
-use crate::pages::{AccountPage, ErrorResponse, Field, Form as PageForm, Link, Section, Texts};
+use crate::pages::{AccountPage, ErrorResponse, Field, Form as PageForm, FormPage, Link, Section, Texts};
 use crate::store::Change;
 use std::sync::Arc;
 
@@ -123,6 +123,11 @@ impl<'a> AccountContext<'a> {
         }
     }
 
+    /// Returns a page with a heading alone, in the pool's look.
+    pub fn new_page(&self, title: &str) -> FormPage {
+        FormPage { brand: self.client.brand(&self.catalogue), ..FormPage::new(self.t, title) }
+    }
+
     /// Returns the page.
     pub fn page(&self, notice: &str, problem: Problem<'_>) -> Handled {
         let t = self.t;
@@ -139,6 +144,7 @@ impl<'a> AccountContext<'a> {
         };
         AccountPage {
             t,
+            brand: self.client.brand(&self.catalogue),
             name: self.principal.user().display_name().to_owned(),
             notice: notice.to_owned(),
             sections: self.sections(problem),
@@ -149,33 +155,65 @@ impl<'a> AccountContext<'a> {
 
     fn sections(&self, problem: Problem<'_>) -> Vec<Section> {
         let (t, user) = (self.t, self.principal.user());
-        let password = |key: &str| {
-            let field = Field::password("current_password", &t.current_password, "current-password");
-            Field { id: key.to_owned(), ..shown(field, key, problem) }
-        };
-        let email = Field { name: "email".into(), ..attribute_field(t, "email", "") };
-        let email = shown(Field { label: t.new_email.clone(), ..email }, "email", problem);
         let new = new_password_field(&self.client.of.pool, t, &t.new_password);
         let new = shown(new, "password", problem);
-        let current = user.email().unwrap_or_default();
-        vec![
-            self.section((&t.profile, ""), ("/account", &t.save), self.profile_fields(problem)),
-            self.section(
-                (&t.your_email, current),
-                ("/account/email", &t.change_email),
-                vec![email, password("current_password")],
-            ),
-            self.section(
+        let email = (&*t.your_email, &t.new_email, &*t.change_email);
+        let phone = (&*t.your_phone_number, &t.new_phone_number, &*t.change_phone_number);
+        let sends_sms = self.catalogue.config.sms.is_some();
+        let sections = [
+            Some(self.section((&t.profile, ""), ("/account", &t.save), self.profile_fields(problem))),
+            Some(self.address_section("email", "/account/email", email, problem)),
+            sends_sms.then(|| self.address_section("phone_number", "/account/phone", phone, problem)),
+            Some(self.section(
                 (&t.your_password, ""),
                 ("/account/password", &t.change_password),
-                vec![password("old_password"), new],
-            ),
-            self.section(
+                vec![self.current_password_field("old_password", problem), new],
+            )),
+            Some(Section {
+                title: t.linked_accounts.clone(),
+                lead: String::new(),
+                items: self.linked_accounts(),
+                form: None,
+            })
+            .filter(|_| !user.identities.is_empty()),
+            Some(self.section(
                 (&t.delete_account, &t.delete_effect),
                 ("/account/delete", &t.delete_account),
-                vec![password("delete_password")],
-            ),
-        ]
+                vec![self.current_password_field("delete_password", problem)],
+            )),
+        ];
+        sections.into_iter().flatten().collect()
+    }
+
+    /// Returns the form of a new address, which needs the password.
+    fn address_section(
+        &self,
+        name: &str,
+        path: &str,
+        (title, label, submit): (&str, &String, &str),
+        problem: Problem<'_>,
+    ) -> Section {
+        let current = self.principal.user().attributes.get(name).unwrap_or_default();
+        let field = Field { name: name.to_owned(), ..attribute_field(self.t, name, "") };
+        let field = shown(Field { label: label.clone(), ..field }, name, problem);
+        let key = format!("current_password_{name}");
+        let password = self.current_password_field(&key, problem);
+        self.section((title, current), (path, submit), vec![field, password])
+    }
+
+    fn current_password_field(&self, key: &str, problem: Problem<'_>) -> Field {
+        let field = Field::password("current_password", &self.t.current_password, "current-password");
+        Field { id: key.to_owned(), ..shown(field, key, problem) }
+    }
+
+    /// Returns the names of the providers whose accounts are linked to the user.
+    fn linked_accounts(&self) -> Vec<String> {
+        let providers = &self.catalogue.config.providers;
+        let name = |provider: &String| {
+            let known = providers.iter().find(|of| of.name == *provider);
+            known.map_or_else(|| provider.clone(), |of| of.display_name.clone())
+        };
+        self.principal.user().identities.iter().map(|of| name(&of.provider)).collect()
     }
 
     fn profile_fields(&self, problem: Problem<'_>) -> Vec<Field> {
@@ -196,7 +234,13 @@ impl<'a> AccountContext<'a> {
         Section {
             title: title.to_owned(),
             lead: lead.to_owned(),
-            form: PageForm { action: self.url(path), hidden: Vec::new(), fields, submit: submit.to_owned() },
+            items: Vec::new(),
+            form: Some(PageForm {
+                action: self.url(path),
+                hidden: Vec::new(),
+                fields,
+                submit: submit.to_owned(),
+            }),
         }
     }
 }

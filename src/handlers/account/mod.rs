@@ -44,24 +44,40 @@ async fn save_profile(app: &AppState, info: &RequestData, body: &str) -> Handled
 }
 
 pub async fn email_form(State(app): Shared, info: RequestData, body: String) -> Reply {
-    Reply(change_email(&app, &info, &body).await)
+    Reply(change_address(&app, &info, &body, SignInAttribute::Email).await)
 }
 
-/// Begins the change of the e-mail address. The password is needed: the owner of the address can
-/// set a new one.
-async fn change_email(app: &AppState, info: &RequestData, body: &str) -> Handled {
+pub async fn phone_form(State(app): Shared, info: RequestData, body: String) -> Reply {
+    Reply(change_address(&app, &info, &body, SignInAttribute::PhoneNumber).await)
+}
+
+/// Begins the change of an address. The password is needed: the owner of the address can set a new
+/// one.
+async fn change_address(
+    app: &AppState,
+    info: &RequestData,
+    body: &str,
+    attribute: SignInAttribute,
+) -> Handled {
     let (context, fields) = AccountContext::read_form(app, info, body).await?;
-    let (accounts, user) = (&app.directory.accounts, context.principal.user());
+    let (accounts, user, name) = (&app.directory.accounts, context.principal.user(), attribute.name());
     let password = secret(&fields, "current_password");
     if let Err(error) = accounts.check_password(context.sender(), user, &password).await {
-        return context.failed(&error, "current_password");
+        return context.failed(&error, &format!("current_password_{name}"));
     }
-    let email = text(&fields, "email").trim();
-    let changes = Attributes::from_iter([("email", email)]);
+    let address = text(&fields, name).trim();
+    if attribute == SignInAttribute::PhoneNumber {
+        // A pool need not verify numbers; this page does.
+        return match accounts.begin_address_change(context.sender(), user, (attribute, address)).await {
+            Ok(_) => context.code_page(attribute, ""),
+            Err(error) => context.failed(&error, name),
+        };
+    }
+    let changes = Attributes::from_iter([(name, address)]);
     match accounts.update_own_attributes(context.sender(), user, &changes).await {
         Ok((_, sent)) if sent.is_empty() => context.updated(&context.t.address_changed).await,
-        Ok(_) => context.code_page(""),
-        Err(error) => context.failed(&error, "email"),
+        Ok(_) => context.code_page(attribute, ""),
+        Err(error) => context.failed(&error, name),
     }
 }
 
@@ -69,19 +85,23 @@ pub async fn verify_form(State(app): Shared, info: RequestData, body: String) ->
     Reply(verify(&app, &info, &body).await)
 }
 
-/// Ends the change of the e-mail address with the code that was sent to it.
+/// Ends the change of an address with the code that was sent to it.
 async fn verify(app: &AppState, info: &RequestData, body: &str) -> Handled {
     let (context, fields) = AccountContext::read_form(app, info, body).await?;
     let code = crate::base::Secret::new(text(&fields, "code").trim());
     let user = context.principal.user();
-    let verified = app
-        .directory
-        .accounts
-        .verify_own_attribute(context.sender(), user, SignInAttribute::Email, &code)
-        .await;
-    match verified {
-        Ok(_) => context.updated(&context.t.address_changed).await,
-        Err(error) => context.refused(&error, |words| context.code_page(words)),
+    let attribute = match text(&fields, "attribute") {
+        name if name == SignInAttribute::PhoneNumber.name() => SignInAttribute::PhoneNumber,
+        _ => SignInAttribute::Email,
+    };
+    let accounts = &app.directory.accounts;
+    let notice = match attribute {
+        SignInAttribute::PhoneNumber => &context.t.number_changed,
+        _ => &context.t.address_changed,
+    };
+    match accounts.verify_own_attribute(context.sender(), user, attribute, &code).await {
+        Ok(_) => context.updated(notice).await,
+        Err(error) => context.refused(&error, |words| context.code_page(attribute, words)),
     }
 }
 
@@ -121,7 +141,7 @@ async fn delete(app: &AppState, info: &RequestData, body: &str) -> Handled {
     }
     app.sessions.apply_changes(&[Change::User(user.id.clone())]);
     let t = context.t;
-    let page = FormPage { lead: t.account_deleted_effect.clone(), ..FormPage::new(t, &t.account_deleted) };
+    let page = FormPage { lead: t.account_deleted_effect.clone(), ..context.new_page(&t.account_deleted) };
     let mut response = page.answer()?;
     set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
     Ok(response)
@@ -129,16 +149,20 @@ async fn delete(app: &AppState, info: &RequestData, body: &str) -> Handled {
 
 impl AccountContext<'_> {
     /// Returns the page for the code of a new address.
-    fn code_page(&self, problem: &str) -> Handled {
+    fn code_page(&self, attribute: SignInAttribute, problem: &str) -> Handled {
         let t = self.t;
+        let (title, lead) = match attribute {
+            SignInAttribute::PhoneNumber => (&t.change_phone_number, &t.new_number_code),
+            _ => (&t.change_email, &t.new_address_code),
+        };
         let form = Form {
             action: self.url("/account/verify"),
+            hidden: vec![("attribute", attribute.name().to_owned())],
             fields: vec![Field::code(t).problem(problem)],
             submit: t.confirm.clone(),
-            ..Form::default()
         };
         let back = Link { before: String::new(), label: t.your_account.clone(), href: self.url("/account") };
-        let page = FormPage { lead: t.new_address_code.clone(), ..FormPage::new(t, &t.change_email) };
+        let page = FormPage { lead: lead.clone(), ..self.new_page(title) };
         FormPage { form: Some(form), links: vec![back], ..page }.answer()
     }
 }

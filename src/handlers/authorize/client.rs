@@ -2,9 +2,11 @@
 
 use crate::catalogue::Catalogue;
 use crate::config::{LOCAL_PROVIDER, Provider};
-use crate::directory::{DirectoryError, ErrorKind, PoolOfClient, Sender};
+use crate::directory::{CachedPool, DirectoryError, ErrorKind, PoolOfClient, Sender};
+use crate::handlers::branding::brand_of;
 use crate::handlers::{AppState, RequestData};
 use crate::model::{AppClient, AppClientSettings, Session};
+use crate::pages::Brand;
 use std::sync::Arc;
 
 /// A client for which users sign in.
@@ -40,8 +42,8 @@ pub async fn own_client(
     catalogue: &Catalogue,
     pool_id: &str,
 ) -> Result<SignInClient, DirectoryError> {
-    let found = app.directory.pools.pool_with_verifiers(pool_id).await?;
-    let (pool, keeps_verifiers) = found.ok_or(ErrorKind::PoolNotFound)?;
+    let found = app.directory.pools.pool_with_parts(pool_id).await?;
+    let CachedPool { pool, keeps_verifiers, customizations } = found.ok_or(ErrorKind::PoolNotFound)?;
     let has_passwords = catalogue.config.user_pool.rules.password_sign_in;
     let providers: Vec<String> = catalogue.config.providers.iter().map(|of| of.name.clone()).collect();
     let passwords = has_passwords.then(|| LOCAL_PROVIDER.to_owned());
@@ -55,7 +57,13 @@ pub async fn own_client(
     let client =
         AppClient { id: catalogue.gateway_client.clone(), pool: pool.no, settings, ..AppClient::default() };
     Ok(SignInClient {
-        of: Arc::new(PoolOfClient { pool, client: Arc::new(client), secrets: Vec::new(), keeps_verifiers }),
+        of: Arc::new(PoolOfClient {
+            pool,
+            client: Arc::new(client),
+            secrets: Vec::new(),
+            keeps_verifiers,
+            customizations,
+        }),
         issuer: catalogue.config.public_url.to_string(),
         is_gateway: true,
         providers,
@@ -87,7 +95,61 @@ pub async fn app_client(
     }))
 }
 
+/// Returns the client with this id: the gateway, or an app client.
+///
+/// # Errors
+/// Returns an error if the database is needed and fails.
+pub async fn client_by_id(
+    app: &AppState,
+    catalogue: &Catalogue,
+    id: &str,
+) -> Result<Option<SignInClient>, DirectoryError> {
+    match id == catalogue.gateway_client {
+        true => gateway(app, catalogue).await.map(Some),
+        false => app_client(app, catalogue, id).await,
+    }
+}
+
 impl SignInClient {
+    /// Returns the look of the client's pages.
+    pub fn brand(&self, catalogue: &Catalogue) -> Arc<Brand> {
+        brand_of(catalogue, (&self.of.pool.id, &self.of.client.id), &self.of.customizations)
+    }
+
+    /// Returns whether a redirect URI is the client's. URIs are compared exactly (RFC 9700, section
+    /// 2.1).
+    pub fn has_redirect_uri(&self, catalogue: &Catalogue, uri: &str) -> bool {
+        match self.is_gateway {
+            true => catalogue.host_of_callback(uri).is_some(),
+            false => self.of.client.settings.callback_urls.iter().any(|known| known == uri),
+        }
+    }
+
+    /// Returns the address at which the client's app starts: of an app host, its start page; of an
+    /// app client, the origin of its redirect URI, by default of its first one. An app with its own
+    /// URI scheme is started by the redirect URI.
+    ///
+    /// The app then begins a sign-in of its own. It would refuse the code of another browser's
+    /// request, whose `state` and PKCE verifier this browser does not have.
+    pub fn start_page(&self, catalogue: &Catalogue, redirect_uri: Option<&str>) -> Option<String> {
+        let settings = &self.of.client.settings;
+        let own = settings.default_redirect_uri.as_ref().or(settings.callback_urls.first());
+        let uri = redirect_uri.or(own.map(String::as_str));
+        if self.is_gateway {
+            let Some(host) = uri.and_then(|uri| catalogue.host_of_callback(uri)) else {
+                return Some(catalogue.config.public_url.join("/"));
+            };
+            let pages = catalogue.routes_of(&host).map(|route| route.start_page());
+            let page = pages.min_by_key(|page| page.len()).unwrap_or_default();
+            return Some(format!("{}{page}", catalogue.config.public_url.origin_of(&host)));
+        }
+        let url = url::Url::parse(uri?).ok()?;
+        match url.scheme() {
+            "http" | "https" => Some(format!("{}/", url.origin().ascii_serialization())),
+            _ => Some(url.into()),
+        }
+    }
+
     /// Returns whether users can choose the provider.
     pub fn offers(&self, provider: &str) -> bool {
         match provider == LOCAL_PROVIDER {
@@ -121,6 +183,7 @@ impl SignInClient {
             network: Sender::network_of(info.client),
             address: info.client,
             language,
+            redirect_uri: None,
         }
     }
 }

@@ -57,6 +57,7 @@ async fn show(app: &AppState, info: &RequestData) -> Handled {
     let other = [("prompt", super::OTHER_ACCOUNT)];
     ConsentPage {
         t,
+        brand: request.client.brand(&catalogue),
         title: t.app_asks.replace("{}", &request.client.of.client.settings.name),
         account: principal.user().display_name().to_owned(),
         code: String::new(),
@@ -105,7 +106,7 @@ async fn decide(app: &AppState, info: &RequestData, body: &str) -> Handled {
         }
     };
     let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;
-    browser_action(&BrowserAction::Redirect(to), &Method::POST)
+    browser_action(&BrowserAction::Redirect(to), &Method::POST, request.texts(info))
 }
 
 /// Returns what each scope means; a resource server's is shown as it is.

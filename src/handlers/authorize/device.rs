@@ -226,6 +226,7 @@ async fn confirmation(app: &AppState, info: &RequestData, text: &str) -> Handled
     let other = [("prompt", OTHER_ACCOUNT)];
     ConsentPage {
         t,
+        brand: client.brand(&catalogue),
         title: t.app_asks.replace("{}", &client.of.client.settings.name),
         account: principal.user().display_name().to_owned(),
         code: user_code.clone(),

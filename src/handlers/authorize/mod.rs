@@ -9,7 +9,7 @@ mod request;
 mod response;
 
 pub use attempts::{expired_attempts, surplus_attempts};
-pub use client::{SignInClient, own_client};
+pub use client::{SignInClient, client_by_id, own_client};
 pub use consent::{consent, consent_form, scope_descriptions};
 pub use device::{device, device_authorization, device_decision, device_form};
 pub use pushed::push;
@@ -282,7 +282,7 @@ pub(super) async fn to_provider(
             _ => ErrorResponse::bad_request(),
         }
     })?;
-    let mut response = browser_action(&login_start.action, method)?;
+    let mut response = browser_action(&login_start.action, method, info.texts())?;
     // A provider's form post is a cross-site request.
     let same_site = if login_start.by_form { SameSite::None } else { SameSite::Lax };
     let name = format!("{LOGIN_COOKIE}{}", login_start.id);

@@ -9,7 +9,7 @@ use crate::handlers::authorize::{SignInRequest, page_url};
 use crate::handlers::logout::own_origin;
 use crate::handlers::{AppState, Form, RequestData, form, metrics};
 use crate::model::{Pool, SignInAttribute};
-use crate::pages::{ErrorResponse, Field, Form as PageForm, Link, Texts};
+use crate::pages::{ErrorResponse, Field, Form as PageForm, FormPage, Link, Texts};
 use std::sync::Arc;
 
 /// The context of a page.
@@ -67,13 +67,19 @@ impl<'a> PageContext<'a> {
 
     /// Returns the sender of the directory's operations.
     pub fn sender(&self) -> Sender<'_> {
-        self.request.client.sender(self.info, Some(&self.t.language))
+        let redirect_uri = self.request.request.as_ref().map(|request| &*request.redirect_uri);
+        Sender { redirect_uri, ..self.request.client.sender(self.info, Some(&self.t.language)) }
     }
 
     /// Returns the address of a page that continues the request.
     pub fn url(&self, path: &str) -> String {
         let language = self.request.language.as_deref().map(|language| ("lang", language));
         page_url(&self.catalogue, path, self.request.request.as_ref(), language.as_slice())
+    }
+
+    /// Returns a page with a heading alone, in the client's look.
+    pub fn new_page(&self, title: &str) -> FormPage {
+        FormPage { brand: self.request.client.brand(&self.catalogue), ..FormPage::new(self.t, title) }
     }
 
     /// Returns the link back to the sign-in page.

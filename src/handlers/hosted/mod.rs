@@ -2,6 +2,7 @@
 //! rule of their own: the directory decides.
 
 mod context;
+mod link;
 mod recovery;
 mod reply;
 mod sign_in;
@@ -9,10 +10,11 @@ mod sign_up;
 mod words;
 
 pub(super) use context::{new_password_field, secret, text};
+pub use link::confirm_user;
 pub use recovery::{
     confirm_forgot_password, confirm_forgot_password_form, forgot_password, forgot_password_form,
 };
 pub(super) use reply::attribute_field;
 pub use sign_in::{SignInForm, login_form, new_password_form, sign_in_page};
-pub use sign_up::{confirm_user, confirm_user_form, resend_code_form, sign_up, sign_up_form};
+pub use sign_up::{confirm_user_form, resend_code_form, sign_up, sign_up_form};
 pub(super) use words::of_error as words_of_error;

@@ -30,7 +30,7 @@ impl PageContext<'_> {
             problem: problem.to_owned(),
             form: Some(form),
             links: vec![self.sign_in_link("")],
-            ..FormPage::new(t, &t.reset_title)
+            ..self.new_page(&t.reset_title)
         }
         .answer()
     }
@@ -49,7 +49,7 @@ impl PageContext<'_> {
             form: Some(form),
             second_form: Some(again),
             links: vec![self.sign_in_link("")],
-            ..FormPage::new(t, &t.reset_title)
+            ..self.new_page(&t.reset_title)
         }
         .answer()
     }

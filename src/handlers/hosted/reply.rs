@@ -93,7 +93,7 @@ impl PageContext<'_> {
         fields.extend(attributes);
         let mut form = self.form("/newPassword", &t.set_password, fields);
         form.hidden = vec![("session", session.to_owned()), ("username", name.to_owned())];
-        let page = FormPage { lead: t.new_password_lead.clone(), ..FormPage::new(t, &t.new_password_title) };
+        let page = FormPage { lead: t.new_password_lead.clone(), ..self.new_page(&t.new_password_title) };
         FormPage { form: Some(form), links: vec![self.sign_in_link("")], ..page }.answer()
     }
 
@@ -101,14 +101,20 @@ impl PageContext<'_> {
     pub fn code_page(&self, session: &str, name: &str, notice: &str, problem: &str) -> Handled {
         let t = self.t;
         let hidden = vec![("session", session.to_owned()), ("username", name.to_owned())];
+        let by_link = self.app.directory.accounts.confirms_by_link(self.pool(), Some(&t.language));
         let mut form = self.form("/confirmUser", &t.confirm, vec![Field::code(t).problem(problem)]);
         form.hidden.clone_from(&hidden);
-        let mut again = self.form("/resendCode", &t.resend_code, Vec::new());
+        let (lead, resend) = match by_link {
+            true => (&t.link_sent, &t.resend_link),
+            false => (&t.code_sent, &t.resend_code),
+        };
+        let mut again = self.form("/resendCode", resend, Vec::new());
         again.hidden = hidden;
-        let page = FormPage { lead: t.code_sent.clone(), ..FormPage::new(t, &t.confirm_title) };
+        let page = FormPage { lead: lead.clone(), ..self.new_page(&t.confirm_title) };
         FormPage {
             notice: notice.to_owned(),
-            form: Some(form),
+            problem: if by_link { problem.to_owned() } else { String::new() },
+            form: (!by_link).then_some(form),
             second_form: Some(again),
             links: vec![self.sign_in_link("")],
             ..page
@@ -217,7 +223,7 @@ impl PageContext<'_> {
             None => self.catalogue.config.public_url.join("/"),
         };
         let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;
-        let mut response = browser_action(&BrowserAction::Redirect(to), &Method::POST)?;
+        let mut response = browser_action(&BrowserAction::Redirect(to), &Method::POST, self.t)?;
         let cookie = app.sessions.cookie(&token, CookieScope::Pool);
         let age = self.catalogue.config.session.cookie_age(session.expires_at, app.clock.now());
         set_cookie(&mut response, &set_cookie_value(POOL_COOKIE, &cookie, age))?;

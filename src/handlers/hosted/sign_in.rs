@@ -41,6 +41,7 @@ pub fn sign_in_page(
     let has_sign_up = client.has_passwords && !client.of.pool.settings.only_administrators_create;
     SignInPage {
         t,
+        brand: client.brand(catalogue),
         destination: destination(catalogue, request),
         notice: shown.notice.to_owned(),
         problem: shown.problem.to_owned(),

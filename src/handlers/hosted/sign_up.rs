@@ -1,10 +1,11 @@
 //! `/signup`, `/confirmUser` and `/resendCode`: a user signs up, and confirms it with a code.
 
 use super::context::{PageContext, secret, text};
+use super::link::{is_link, link_form};
 use super::reply::{ATTRIBUTE_PREFIX, Step};
 use crate::base::Secret;
 use crate::directory::sign_in::{Answer, Flow};
-use crate::directory::{DirectoryError, ErrorKind, SignUp, Takeover};
+use crate::directory::{DirectoryError, ErrorKind, SignUp};
 use crate::handlers::{AppState, Form, Handled, Reply, RequestData, Shared};
 use crate::model::{Attributes, SignInAttribute};
 use crate::pages::{ErrorResponse, Field, FormPage};
@@ -61,7 +62,7 @@ impl PageContext<'_> {
             problem: above.to_owned(),
             form: Some(form),
             links: vec![self.sign_in_link(&t.have_account)],
-            ..FormPage::new(t, &t.sign_up)
+            ..self.new_page(&t.sign_up)
         }
         .answer()
     }
@@ -164,53 +165,22 @@ impl PageContext<'_> {
     fn waiting_page(&self) -> Handled {
         let t = self.t;
         let lead = t.wait_for_administrator.clone();
-        FormPage { lead, links: vec![self.sign_in_link("")], ..FormPage::new(t, &t.account_created) }.answer()
+        FormPage { lead, links: vec![self.sign_in_link("")], ..self.new_page(&t.account_created) }.answer()
     }
 }
 
-/// `/confirmUser?client_id=…&user_name=…&confirmation_code=…`: the link in a message. It shows a
-/// button: mail servers open links to check them, which must confirm nothing.
-pub async fn confirm_user(State(app): Shared, info: RequestData) -> Reply {
-    Reply(link_page(&app, &info).await)
-}
-
-async fn link_page(app: &AppState, info: &RequestData) -> Handled {
-    let context = PageContext::read(app, info).await?;
-    let parameters = info.parameters().unwrap_or_default();
-    let (name, code) = (text(&parameters, "user_name"), text(&parameters, "confirmation_code"));
-    if name.is_empty() || code.is_empty() {
-        return Err(ErrorResponse::bad_request());
-    }
-    let t = context.t;
-    let mut form = context.form("/confirmUser", &t.confirm, Vec::new());
-    form.hidden = vec![("username", name.to_owned()), ("code", code.to_owned())];
-    FormPage { form: Some(form), links: vec![context.sign_in_link("")], ..FormPage::new(t, &t.confirm_title) }
-        .answer()
-}
-
+/// Answers the page for the code of a sign-up, and the page of a link.
 pub async fn confirm_user_form(State(app): Shared, info: RequestData, body: String) -> Reply {
-    Reply(confirm(&app, &info, &body).await)
+    match is_link(&info) {
+        true => link_form(&app, &info, &body).await,
+        false => Reply(confirm(&app, &info, &body).await),
+    }
 }
 
-/// Confirms a sign-up: within a sign-in, which it completes, or with a link alone.
+/// Confirms a sign-up within a sign-in, which it completes.
 async fn confirm(app: &AppState, info: &RequestData, body: &str) -> Handled {
     let (context, fields) = PageContext::read_form(app, info, body).await?;
-    let (session, name, code) =
-        (text(&fields, "session"), text(&fields, "username"), secret(&fields, "code"));
-    if session.is_empty() {
-        let confirmed =
-            app.directory.accounts.confirm_sign_up(context.sender(), name, &code, Takeover::Refuse);
-        return match confirmed.await {
-            Ok(_) => context.sign_in_page(name, &context.t.confirmed, ""),
-            // A second click on the link, perhaps: a code that was used is like one that never was.
-            Err(error) if matches!(error.kind(), ErrorKind::CodeExpired | ErrorKind::CodeMismatch) => {
-                context.record_guess();
-                context.sign_in_page(name, &context.t.link_used, "")
-            }
-            Err(error) => context.directory_failed(&error, |words| context.sign_in_page(name, "", words)),
-        };
-    }
-    let code = Secret::new(code.expose().trim());
+    let (session, code) = (text(&fields, "session"), Secret::new(text(&fields, "code").trim()));
     let reply = app.directory.sign_in.respond_on_page(context.sender(), session, &Answer::Code(code)).await;
     context.answer(reply, Step::Code { fields: &fields }).await
 }
@@ -224,7 +194,11 @@ async fn resend(app: &AppState, info: &RequestData, body: &str) -> Handled {
     let (context, fields) = PageContext::read_form(app, info, body).await?;
     let (session, name) = (text(&fields, "session"), text(&fields, "username"));
     match app.directory.accounts.resend_sign_up_code(context.sender(), name).await {
-        Ok(_) => context.code_page(session, name, &context.t.code_resent, ""),
+        Ok(_) => {
+            let by_link = app.directory.accounts.confirms_by_link(context.pool(), Some(&context.t.language));
+            let notice = if by_link { &context.t.link_resent } else { &context.t.code_resent };
+            context.code_page(session, name, notice, "")
+        }
         Err(error) => context.directory_failed(&error, |words| context.code_page(session, name, "", words)),
     }
 }

@@ -97,6 +97,7 @@ impl AccountScene {
             network: 1,
             address: None,
             language: None,
+            redirect_uri: None,
         }
     }
 
