@@ -44,7 +44,8 @@ const CLIENT_FAILURE_EVERY: Duration = Duration::from_millis(200);
 /// Burst and interval of revocations per app client.
 const REVOCATIONS: u32 = 10_000;
 const REVOCATION_EVERY: Duration = Duration::from_millis(20);
-/// Burst and interval of requests that the database keeps, per app client or, of a public client, per address.
+/// Burst and interval of requests that the database keeps, per app client or, of a public client,
+/// per address.
 const STORED_REQUESTS: u32 = 1000;
 const STORED_REQUEST_EVERY: Duration = Duration::from_millis(20);
 

@@ -107,8 +107,8 @@ pub async fn unlink(
     }
 }
 
-/// Removes an account or a link from `user`: the next sign-in with it creates a new user. Ends all sessions and tokens of the user, because some may know the provider
-/// by another name.
+/// Removes an account or a link from `user`: the next sign-in with it creates a new user. Ends all
+/// sessions and tokens of the user, because some may know the provider by another name.
 ///
 /// # Errors
 /// Returns an error if the database fails. A [`LinkError`] is returned in the value.

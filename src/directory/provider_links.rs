@@ -92,8 +92,8 @@ pub(super) async fn find_named(tx: &mut Tx<'_>, pool: &Pool, named: &ProviderLin
     found.ok_or_else(|| ErrorKind::UserNotFound.into())
 }
 
-/// Links the account `source` to the user `destination`. `issuer` is that of the provider, if it has
-/// one: accounts are known by it, also while they have an earlier name of the provider.
+/// Links the account `source` to the user `destination`. `issuer` is that of the provider, if it
+/// has one: accounts are known by it, also while they have an earlier name of the provider.
 ///
 /// # Errors
 /// Returns `UserNotFoundException`, `InvalidParameterException` for an account or a link of a user,

@@ -29,6 +29,7 @@ on_both_engines! {
     administrators_create_invite_and_reset
     messages_have_limits
     a_code_is_void_once_its_address_is_not_the_users
+    the_code_of_a_sign_up_goes_to_the_typed_address
     a_second_address_is_no_name_before_it_is_verified
     an_immutable_address_is_verified
     an_address_gets_few_messages_from_many_accounts
@@ -490,6 +491,20 @@ async fn a_code_is_void_once_its_address_is_not_the_users(engine: Engine) {
     let set = scene.accounts.confirm_forgot_password(sender, "ada", &code, &Secret::new(OTHER)).await;
     assert_eq!(refusal(set).0, "ExpiredCodeException");
     assert!(scene.sign_in_with_password("ada", PASSWORD).await.is_some());
+}
+
+async fn the_code_of_a_sign_up_goes_to_the_typed_address(engine: Engine) {
+    let both = vec![SignInAttribute::Email, SignInAttribute::PhoneNumber];
+    let sign_in = SignInSettings { username_attributes: both.clone(), ..Default::default() };
+    let settings = PoolSettings { sign_in, auto_verified: both, ..email_username() };
+    let scene = AccountScene::new(engine, settings).await;
+    let number = "+4915112345678";
+    scene.sign_up("owner@example.com", &[("phone_number", number)]).await.unwrap();
+    let (to, _) = scene.take_code().await;
+    assert_eq!(to, "owner@example.com", "the owner must get the code");
+    scene.sign_up("+4915112345679", &[("email", "eve@example.com")]).await.unwrap();
+    let (to, _) = scene.take_code().await;
+    assert_eq!(to, "+4915112345679");
 }
 
 async fn a_second_address_is_no_name_before_it_is_verified(engine: Engine) {

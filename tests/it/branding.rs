@@ -1,34 +1,13 @@
 //! The look of the sign-in pages, from the configuration file and from the API.
 
 use crate::support::aws::{Api, create, exception, ok, text};
+use crate::support::branding::{CSS, LOGO, declared};
 use crate::support::hosted::{HostedScene, POOL, Page};
-use crate::support::mail::MailServer;
-use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, assert_status};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-const LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"48\" height=\"48\"><rect width=\"48\" height=\"48\" fill=\"#0b5cad\"/><script>alert(1)</script></svg>";
-const BRANDING: &str = r##"
-[user_pool.branding]
-name = "Example <Photos>"
-logo = "brand/logo.svg"
-favicon = "brand/logo.svg"
-accent = "#0b5cad"
-support_url = "https://example.com/help"
-[[user_pool.client]]
-name = "photos"
-id = "photos"
-allowed_oauth_flows = ["code"]
-allowed_oauth_scopes = ["openid"]
-callback_urls = ["https://photos.example/callback"]
-[user_pool.client.branding]
-accent = "#1b6b3a"
-css = "brand/photos.css"
-terms_url = "mailto:terms@example.com"
-"##;
-const CSS: &str = ".submitButton-customizable { border-radius: 4px }";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 /// A PNG of one pixel.
 const PNG: &str =
@@ -79,16 +58,6 @@ fn colors_must_be_readable_and_files_what_they_are_named() {
     let found = errors("accent = \"#ffdd00\"");
     let better = found.split("such as accent = \"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!(errors(&format!("accent = \"{better}\"")), "", "{better}");
-}
-
-/// A pool in the file with a look, and an app behind the gateway.
-pub async fn declared(tables: &str) -> HostedScene {
-    let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
-    let builder = Api::builder(&mail, &format!("{POOL}{BRANDING}{tables}"));
-    let builder = builder.file("brand/logo.svg", LOGO).file("brand/photos.css", CSS);
-    let narthex = builder.route("app", upstream.port, "").start();
-    let app = format!("{}/", narthex.origin("app"));
-    HostedScene { api: Api { narthex, mail }, upstream, app }
 }
 
 /// Returns the addresses after `before` in a page.

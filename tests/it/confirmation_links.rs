@@ -2,8 +2,7 @@
 
 use crate::support::aws::ok;
 use crate::support::browser::{self, DESK, Look, wait_for_text};
-use crate::support::hosted::{HostedScene, PASSWORD, POOL, Page};
-use crate::support::process::wait_until;
+use crate::support::hosted::{HostedScene, PASSWORD, POOL, Page, link};
 use crate::support::visitor::{assert_status, redirect_target};
 use fantoccini::Locator;
 use serde_json::{Value, json};
@@ -29,16 +28,6 @@ auth_flows = ["ALLOW_USER_PASSWORD_AUTH"]
 
 async fn scene() -> HostedScene {
     HostedScene::start(&format!("{POOL}{LINKS}")).await
-}
-
-/// Returns the link in the newest of `count` messages to `address`.
-pub fn link(scene: &HostedScene, address: &str, count: usize) -> String {
-    wait_until("a message", || scene.api.mail.count(address) >= count);
-    let accepted = scene.api.mail.accepted();
-    let message = accepted.iter().rfind(|message| message["to"] == address).unwrap();
-    let text = message["text"].as_str().unwrap().replace("\r\n", "\n").replace("=\n", "").replace("=3D", "=");
-    let start = text.find("https://").unwrap_or_else(|| panic!("{text}"));
-    text[start..].split(['\n', '"', ' ']).next().unwrap().to_owned()
 }
 
 fn status(scene: &HostedScene, name: &str) -> String {

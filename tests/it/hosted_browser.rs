@@ -1,9 +1,8 @@
 //! The sign-in pages in Chromium: with and without scripts, in two languages, at every screen size.
 
-use crate::branding;
-use crate::confirmation_links;
+use crate::support::branding::declared;
 use crate::support::browser::{self, DESK, Look, wait_for_text};
-use crate::support::hosted::{HostedScene, OTHER, PASSWORD, POOL};
+use crate::support::hosted::{HostedScene, OTHER, PASSWORD, POOL, link};
 use fantoccini::{Client, Locator};
 use std::path::PathBuf;
 
@@ -149,7 +148,7 @@ async fn keep(browser: &Client, look: Look, page: &str, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_in_their_own_look_fit_each_screen() {
-    let scene = branding::declared(LINKS).await;
+    let scene = declared(LINKS).await;
     scene.create_user(&mut scene.api.boto(), "ada");
     let auth = scene.api.narthex.origin("auth");
     for (at, (look, name)) in LOOKS.into_iter().enumerate() {
@@ -163,7 +162,7 @@ async fn pages_in_their_own_look_fit_each_screen() {
         fill_in(&browser, &typed).await;
         wait_for_text(&browser, "Open the link that we sent you").await;
         keep(&browser, look, "waiting", name).await;
-        browser.goto(&confirmation_links::link(&scene, &email, 1)).await.unwrap();
+        browser.goto(&link(&scene, &email, 1)).await.unwrap();
         keep(&browser, look, "link", name).await;
         fill_in(&browser, &[]).await;
         wait_for_text(&browser, "You can sign in now.").await;

@@ -174,10 +174,19 @@ pub(super) fn address_of(user: &User, attribute: SignInAttribute) -> Option<Reci
     Some(Recipient { attribute, address })
 }
 
-/// Returns the address that a sign-up verifies. "Phone goes first where both wait for a code."
+/// Returns the address that a sign-up verifies. "Phone goes first where both wait for a code.", but
+/// the address that was typed as the user name precedes both: it may be another person's, who must
+/// get the code.
 pub(super) fn sign_up_recipient(pool: &Pool, user: &User) -> Option<Recipient> {
     let verified = &pool.settings.auto_verified;
-    let order = [SignInAttribute::PhoneNumber, SignInAttribute::Email];
+    let names = &pool.settings.sign_in.username_attributes;
+    // A sign-up removes the flag of the typed address.
+    let is_typed = |attribute: &SignInAttribute| {
+        let flag = attribute.verified_name().and_then(|flag| user.attributes.get(flag));
+        names.contains(attribute) && user.attributes.contains(attribute.name()) && flag.is_none()
+    };
+    let mut order = [SignInAttribute::PhoneNumber, SignInAttribute::Email];
+    order.sort_by_key(|attribute| !is_typed(attribute));
     let mut allowed = order.into_iter().filter(|attribute| verified.contains(attribute));
     allowed.find_map(|attribute| address_of(user, attribute))
 }

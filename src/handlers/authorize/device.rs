@@ -1,5 +1,5 @@
-//! Devices without a browser (RFC 8628): `/oauth2/device_authorization` for the device, `/device` for
-//! its user.
+//! Devices without a browser (RFC 8628): `/oauth2/device_authorization` for the device, `/device`
+//! for its user.
 
 use super::client::{SignInClient, app_client};
 use super::consent::scope_descriptions;

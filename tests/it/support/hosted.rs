@@ -2,6 +2,7 @@
 
 use super::aws::{Api, Boto, ok};
 use super::mail::MailServer;
+use super::process::wait_until;
 use super::upstream::Upstream;
 use super::visitor::{Visitor, redirect_target};
 use reqwest::header::ACCEPT;
@@ -158,4 +159,14 @@ impl Visitor {
         let refresh = refresh.unwrap_or_else(|| panic!("no way on:\n{}", page.html));
         refresh.strip_prefix("0;url=").unwrap().to_owned()
     }
+}
+
+/// Returns the link in the newest of `count` messages to `address`.
+pub fn link(scene: &HostedScene, address: &str, count: usize) -> String {
+    wait_until("a message", || scene.api.mail.count(address) >= count);
+    let accepted = scene.api.mail.accepted();
+    let message = accepted.iter().rfind(|message| message["to"] == address).unwrap();
+    let text = message["text"].as_str().unwrap().replace("\r\n", "\n").replace("=\n", "").replace("=3D", "=");
+    let start = text.find("https://").unwrap_or_else(|| panic!("{text}"));
+    text[start..].split(['\n', '"', ' ']).next().unwrap().to_owned()
 }

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod apache;
 pub mod aws;
+pub mod branding;
 pub mod browser;
 pub mod certificates;
 pub mod client_credentials;
