@@ -211,6 +211,7 @@ fn whose(person: usize, now: narthex::base::Timestamp) -> (FederatedAccount, Aut
         },
         attributes: [("email", email.as_str()), ("email_verified", "true")].into_iter().collect(),
         groups: vec!["staff".into(), "engineering".into()],
+        unverified: vec![],
         first_login_attributes: &[],
     };
     let authentication = Authentication {

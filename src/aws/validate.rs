@@ -113,7 +113,11 @@ impl Walk<'_> {
                 }
             }
             (Kind::String, Value::String(text)) => self.text(shape, text, path),
-            (Kind::Blob, Value::String(_)) | (Kind::Boolean, Value::Bool(_)) => {}
+            // The bounds are those of the bytes, which are in Base64.
+            (Kind::Blob, Value::String(text)) => {
+                self.bounds(shape, text.trim_end_matches('=').len() * 3 / 4, None, path);
+            }
+            (Kind::Boolean, Value::Bool(_)) => {}
             (Kind::Timestamp, Value::Number(_)) => {}
             (Kind::Integer | Kind::Long, Value::Number(number)) => {
                 let number = whole(number).ok_or_else(|| not_convertible(value, shape.kind))?;

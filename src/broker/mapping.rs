@@ -300,21 +300,21 @@ mod tests {
         let phone = &[("phone_number", "phone_number")][..];
         let other = &[("email", "upn")][..];
         for (mapping, trust, flags, expected) in [
-            (both, false, json!({}), &["custom:mobile", "email", "preferred_username"][..]),
-            (both, true, json!({}), &["custom:mobile"]),
-            (both, false, json!({ "email_verified": "true" }), &["custom:mobile"]),
+            (both, false, json!({}), &["custom:mobile", "email", "phone_number", "preferred_username"][..]),
+            (both, true, json!({}), &["custom:mobile", "phone_number"]),
+            (both, false, json!({ "email_verified": "true" }), &["custom:mobile", "phone_number"]),
             (both, false, json!({ "email_verified": true, "phone_number_verified": true }), &[]),
             (
                 both,
                 false,
                 json!({ "email_verified": 1, "phone_number_verified": "yes" }),
-                &["custom:mobile", "email", "preferred_username"],
+                &["custom:mobile", "email", "phone_number", "preferred_username"],
             ),
             (phone, false, json!({ "email_verified": true }), &["phone_number"]),
             (phone, false, json!({ "email_verified": true, "phone_number_verified": true }), &[]),
             // The flag is about the claim `email`.
-            (other, false, json!({ "email_verified": true }), &["email"]),
-            (other, true, json!({}), &[]),
+            (other, false, json!({ "email_verified": true }), &["email", "phone_number"]),
+            (other, true, json!({ "phone_number_verified": true }), &[]),
         ] {
             let mut claims = flags.clone();
             for (name, value) in

@@ -138,24 +138,21 @@ impl Route {
         let name = name(table, access);
         let identity_pool = identity_pool(table, access, identity_pools);
         let on_unauthenticated_request = table.read(&keys::ON_UNAUTHENTICATED_REQUEST);
-        let same_site = table.read(&keys::SAME_SITE);
-        let allowed = allowed(table, access);
-        let assertion_groups = table.read(&keys::ASSERTION_GROUPS);
+        let (allowed, assertion_groups) = (allowed(table, access), table.read(&keys::ASSERTION_GROUPS));
         let bearer = table.read(&keys::BEARER)?;
         report_without_bearer(table, bearer);
-        let user_pools = table.read(&keys::USER_POOLS);
+        let (user_pools, access_token) = (table.read(&keys::USER_POOLS), table.read(&keys::ACCESS_TOKEN));
         let scopes = table.read(&keys::SCOPES).unwrap_or_default();
         let basic_password = table.read(&keys::BASIC_PASSWORD).is_some();
         let cors_origins = table.read(&keys::CORS_ORIGINS).unwrap_or_default();
         let cors_credentials = cors_credentials(table, bearer, &cors_origins);
         let preflight = table.read(&keys::PREFLIGHT);
         let preflight = preflight.or((bearer || !cors_origins.is_empty()).then_some(Preflight::Answer));
-        let access_token = table.read(&keys::ACCESS_TOKEN);
-        let preserve_host = table.read(&keys::PRESERVE_HOST);
-        let strip_prefix = table.read(&keys::STRIP_PREFIX);
-        let rewrite_responses = table.read(&keys::REWRITE_RESPONSES);
-        let path_handling = table.read(&keys::PATH_HANDLING);
-        let timeout = table.read(&keys::TIMEOUT);
+        let (preserve_host, strip_prefix) =
+            (table.read(&keys::PRESERVE_HOST), table.read(&keys::STRIP_PREFIX));
+        let (same_site, rewrite_responses) =
+            (table.read(&keys::SAME_SITE), table.read(&keys::REWRITE_RESPONSES));
+        let (path_handling, timeout) = (table.read(&keys::PATH_HANDLING), table.read(&keys::TIMEOUT));
         let headers = table.read(&keys::HEADERS).unwrap_or_default();
         let response_headers = table.read(&keys::RESPONSE_HEADERS).unwrap_or_default();
         table.finish();

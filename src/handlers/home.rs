@@ -69,7 +69,7 @@ async fn apps(
         None => !titled.contains(&*route.host) && hosts.insert(route.host.clone()),
     });
     let mut apps: Vec<App> = routes.into_iter().map(|route| entry(catalogue, route)).collect();
-    apps.sort_by(|a, b| a.name.to_lowercase().cmp(&b.name.to_lowercase()));
+    apps.sort_by_key(|app| app.name.to_lowercase());
     Ok(apps)
 }
 

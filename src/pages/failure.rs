@@ -29,13 +29,13 @@ pub struct ErrorResponse {
     /// The remedy, one or more sentences.
     pub advice: Cow<'static, str>,
     /// The link set by the handler.
-    pub action: Option<Action>,
+    pub action: Option<Box<Action>>,
     /// The link of the page if `action` is `None`.
     pub(super) default_link: DefaultLink,
     /// The name of the constructor, by which languages have their texts.
     name: &'static str,
     /// The account in the advice.
-    account: Option<String>,
+    account: Option<Box<str>>,
     /// Whether the advice is one of the handler, which is in English.
     has_own_advice: bool,
     /// The value of `WWW-Authenticate` (RFC 9110, section 11.6.1). If `None`, a 401 asks for a
@@ -332,7 +332,7 @@ impl ErrorResponse {
 
     /// Sets the page's link, which replaces the default link.
     pub fn with_action(mut self, label: &'static str, href: impl Into<String>) -> Self {
-        self.action = Some(Action { label, href: href.into() });
+        self.action = Some(Box::new(Action { label, href: href.into() }));
         self
     }
 
@@ -346,7 +346,7 @@ impl ErrorResponse {
     /// Names the account in the advice, which is about missing access.
     pub fn with_account(mut self, name: &str) -> Self {
         self.advice = Texts::of(&[]).denied_as.replace("{}", name).into();
-        self.account = Some(name.to_owned());
+        self.account = Some(name.into());
         self
     }
 
@@ -364,7 +364,7 @@ impl ErrorResponse {
             (None, Some([_, advice])) => advice.clone(),
             (None, None) => self.advice.to_string(),
         };
-        let action = self.action.clone().or_else(|| self.default_link.action(visitor));
+        let action = self.action.as_deref().cloned().or_else(|| self.default_link.action(visitor));
         let (label, href) = action.map(|of| (label(t, of.label).to_owned(), of.href)).unzip();
         page(
             self.status,

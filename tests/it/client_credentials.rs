@@ -502,6 +502,8 @@ async fn the_documented_commands_do_what_the_guide_says() {
     }
 }
 
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_tells_of_what_works_and_of_one_pool() {
     let (narthex, _upstream) = deployment("ES256", "").await;
@@ -512,7 +514,7 @@ async fn metadata_tells_of_what_works_and_of_one_pool() {
     let metadata: Value = answer.json().await.unwrap();
     assert_eq!(
         (&metadata["issuer"], &metadata["grant_types_supported"]),
-        (&json!(issuer), &json!(["authorization_code", "refresh_token", "client_credentials"]))
+        (&json!(issuer), &json!(["authorization_code", "refresh_token", DEVICE_GRANT, "client_credentials"]))
     );
     let scopes = metadata["scopes_supported"].as_array().unwrap();
     assert!(scopes.ends_with(&[json!("photos/read"), json!("photos/write")]), "{scopes:?}");

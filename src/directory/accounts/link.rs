@@ -71,7 +71,7 @@ pub(super) fn address(
     (account_no, name, code): (i64, &str, &Secret),
 ) -> Option<String> {
     let client_id = requester.client_id?;
-    let proof = base64url_encode(&proof(ring, client_id, account_no, code));
+    let proof = base64url_encode(proof(ring, client_id, account_no, code));
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.extend_pairs([
         ("client_id", client_id),

@@ -4,6 +4,8 @@
 use super::model_shapes::{
     At, MODEL, Outcome, PATTERNS, bound, matches, name_of, required, shape, text, valid,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use narthex::aws::OperationSummary;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -19,6 +21,7 @@ fn values(name: &str, at: &At) -> Vec<(Value, Outcome)> {
         "map" => entries(of, at),
         "string" => texts(name, of).into_iter().map(|text| (json!(text), judged(name, at, &text))).collect(),
         "integer" | "long" => numbers(of, at),
+        "blob" => lengths(of, at, |count| json!(STANDARD.encode(vec![0; count as usize]))),
         "boolean" => vec![(json!(true), Outcome::Accepted), (json!(false), Outcome::Accepted)],
         other => panic!("{name}: {other}"),
     };
@@ -177,6 +180,7 @@ fn other_types(kind: &'static str) -> impl Iterator<Item = (Value, String)> {
         "integer" => Some("an Integer"),
         "long" => Some("a Long"),
         "boolean" => Some("a Boolean"),
+        "blob" => Some("a Blob"),
         _ => None,
     };
     let scalar = move |token: &str| match wanted {
@@ -185,7 +189,7 @@ fn other_types(kind: &'static str) -> impl Iterator<Item = (Value, String)> {
     };
     let (is_number, is_object) = (matches!(kind, "integer" | "long"), matches!(kind, "structure" | "map"));
     let all = [
-        (kind != "string", json!("7"), scalar("STRING_VALUE")),
+        (!matches!(kind, "string" | "blob"), json!("7"), scalar("STRING_VALUE")),
         (!is_number, json!(7), scalar("NUMBER_VALUE")),
         (true, json!(1.5), scalar("DECIMAL_VALUE")),
         (kind != "boolean", json!(true), scalar("TRUE_VALUE")),
