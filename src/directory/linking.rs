@@ -89,10 +89,11 @@ pub(super) fn check_destination(user: &User, accounts: &[Identity]) -> std::resu
     }
 }
 
-/// Removes the account of `provider`, or the link to one, from `user`, as [`unlink_account`] does.
+/// Removes the account of `provider`, or the link to one, from `user`. The next sign-in with it
+/// creates a new user.
 ///
 /// # Errors
-/// As [`unlink_account`].
+/// Returns an error if the database fails. A [`LinkError`] is returned in the value.
 pub async fn unlink(
     tx: &mut Tx<'_>,
     user: &User,
