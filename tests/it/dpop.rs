@@ -47,10 +47,10 @@ async fn answer(response: Response) -> (u16, Value) {
 
 /// Returns a token of a program that is bound to `key`.
 async fn bound_token(narthex: &Narthex, key: &Key) -> String {
-    let (status, told) =
+    let (status, returned) =
         ask(narthex, "reporter", Some(&proof(key, "POST", &endpoint(narthex, "token"), None))).await;
-    assert_eq!((status, &told["token_type"]), (200, &json!("DPoP")), "{told}");
-    text(&told["access_token"])
+    assert_eq!((status, &returned["token_type"]), (200, &json!("DPoP")), "{returned}");
+    text(&returned["access_token"])
 }
 
 fn get(narthex: &Narthex, path: &str, scheme: &str, token: &str) -> RequestBuilder {
@@ -109,8 +109,8 @@ async fn a_program_gets_tokens_for_a_key_and_each_wrong_proof_is_refused() {
     let key = Key::new("ES256", "k");
     for (what, header, claims) in wrong_proofs(&key) {
         let text = proof_with(&key, &header, &with(proof_claims("POST", &url, None), &claims));
-        let (status, told) = ask(&narthex, "reporter", Some(&text)).await;
-        assert_eq!((status, &told["error"]), (400, &json!("invalid_dpop_proof")), "{what}: {told}");
+        let (status, returned) = ask(&narthex, "reporter", Some(&text)).await;
+        assert_eq!((status, &returned["error"]), (400, &json!("invalid_dpop_proof")), "{what}: {returned}");
     }
     for other in ["", "x", "x.y.z"] {
         assert_eq!(ask(&narthex, "reporter", Some(other)).await.1["error"], "invalid_dpop_proof", "{other}");
@@ -124,8 +124,8 @@ async fn a_program_gets_tokens_for_a_key_and_each_wrong_proof_is_refused() {
     ] {
         let text = proof_with(&key, &Value::Null, &with(proof_claims("POST", &url, None), &claims));
         assert_eq!(ask(&narthex, "reporter", Some(&text)).await.0, 200, "{claims}");
-        let (status, told) = ask(&narthex, "reporter", Some(&text)).await;
-        assert_eq!((status, &told["error"]), (400, &json!("invalid_dpop_proof")), "a replay: {claims}");
+        let (status, returned) = ask(&narthex, "reporter", Some(&text)).await;
+        assert_eq!((status, &returned["error"]), (400, &json!("invalid_dpop_proof")), "a replay: {claims}");
     }
     let twice = token_request(&narthex, &[GRANT])
         .basic_auth("reporter", Some(NEXT_SECRET))
@@ -137,10 +137,10 @@ async fn a_program_gets_tokens_for_a_key_and_each_wrong_proof_is_refused() {
     assert_eq!(ask(&narthex, "bound", None).await.1["error"], "invalid_dpop_proof");
     assert_eq!(ask(&narthex, "bound", Some(&proof(&key, "POST", &url, None))).await.1["token_type"], "DPoP");
     let token = bound_token(&narthex, &key).await;
-    let told = oauth2_request(&narthex, "introspect").basic_auth("api", Some(NEXT_SECRET));
-    let (_, told) = answer(told.form(&[("token", &token)]).send().await.unwrap()).await;
-    assert_eq!((&told["active"], &told["token_type"]), (&json!(true), &json!("DPoP")));
-    assert_eq!(told["cnf"], json!({ "jkt": thumbprint(&key) }));
+    let returned = oauth2_request(&narthex, "introspect").basic_auth("api", Some(NEXT_SECRET));
+    let (_, returned) = answer(returned.form(&[("token", &token)]).send().await.unwrap()).await;
+    assert_eq!((&returned["active"], &returned["token_type"]), (&json!(true), &json!("DPoP")));
+    assert_eq!(returned["cnf"], json!({ "jkt": thumbprint(&key) }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,18 +239,18 @@ async fn a_proof_gets_one_token_on_all_nodes() {
     let two = one.share_authority(&builder).start_at("127.0.0.2");
     let key = Key::new("ES256", "k");
     let text = proof(&key, "POST", &endpoint(&one, "token"), None);
-    let (status, told) = ask(&one, "reporter", Some(&text)).await;
+    let (status, returned) = ask(&one, "reporter", Some(&text)).await;
     assert_eq!((status, ask(&two, "reporter", Some(&text)).await.0), (200, 400));
     // The token works on both.
-    let (token, url) = (text_of(&told), format!("{}/", one.origin("app")));
+    let (token, url) = (text_of(&returned), format!("{}/", one.origin("app")));
     for node in [&one, &two] {
         let request = get(node, "/", "DPoP", &token).header("dpop", proof(&key, "GET", &url, Some(&token)));
         assert_eq!(request.send().await.unwrap().status(), 200);
     }
 }
 
-fn text_of(told: &Value) -> String {
-    text(&told["access_token"])
+fn text_of(returned: &Value) -> String {
+    text(&returned["access_token"])
 }
 
 /// A deployment with users, and what a user's app does there.
@@ -312,8 +312,8 @@ impl Users {
         self.token(client, &grant, key).await
     }
 
-    async fn refresh(&self, client: &str, told: &Value, key: Option<&Key>) -> (u16, Value) {
-        let token = text(&told["refresh_token"]);
+    async fn refresh(&self, client: &str, returned: &Value, key: Option<&Key>) -> (u16, Value) {
+        let token = text(&returned["refresh_token"]);
         self.token(client, &[("grant_type", "refresh_token"), ("refresh_token", &token)], key).await
     }
 
@@ -337,20 +337,20 @@ async fn the_tokens_of_a_public_client_belong_to_its_key() {
     let code = users.code("spa", &thumbprint(&key)).await;
     assert_eq!(users.redeem("spa", &code, None).await.1["error"], "invalid_grant");
     assert_eq!(users.redeem("spa", &code, Some(&other)).await.1["error"], "invalid_grant");
-    let (status, told) = users.redeem("spa", &code, Some(&key)).await;
-    assert_eq!((status, &told["token_type"]), (200, &json!("DPoP")), "{told}");
-    let token = text_of(&told);
+    let (status, returned) = users.redeem("spa", &code, Some(&key)).await;
+    assert_eq!((status, &returned["token_type"]), (200, &json!("DPoP")), "{returned}");
+    let token = text_of(&returned);
     assert_eq!(claims(&token)["cnf"], json!({ "jkt": thumbprint(&key) }));
-    assert!(claims(&text(&told["id_token"])).get("cnf").is_none());
-    assert_eq!(users.refresh("spa", &told, None).await.1["error"], "invalid_grant");
-    assert_eq!(users.refresh("spa", &told, Some(&other)).await.1["error"], "invalid_grant");
-    let (status, refreshed) = users.refresh("spa", &told, Some(&key)).await;
+    assert!(claims(&text(&returned["id_token"])).get("cnf").is_none());
+    assert_eq!(users.refresh("spa", &returned, None).await.1["error"], "invalid_grant");
+    assert_eq!(users.refresh("spa", &returned, Some(&other)).await.1["error"], "invalid_grant");
+    let (status, refreshed) = users.refresh("spa", &returned, Some(&key)).await;
     assert_eq!((status, &refreshed["token_type"]), (200, &json!("DPoP")), "{refreshed}");
     // The wire API has no proofs.
     let mut boto = users.provider.api.boto_at(&users.narthex().origin("auth"));
     let refresh = json!({
         "AuthFlow": "REFRESH_TOKEN_AUTH", "ClientId": "spa",
-        "AuthParameters": { "REFRESH_TOKEN": told["refresh_token"] },
+        "AuthParameters": { "REFRESH_TOKEN": returned["refresh_token"] },
     });
     assert_eq!(exception(&mut boto, "InitiateAuth", refresh), "NotAuthorizedException");
     let user = json!({ "AccessToken": token });
@@ -383,11 +383,11 @@ async fn a_client_decides_or_must_bind_its_tokens() {
     let (key, other) = (Key::new("ES256", "k"), Key::new("EdDSA", "k"));
     // A confidential client may change its key: its refresh tokens belong to its secret.
     let code = users.code("server", "").await;
-    let (_, told) = users.redeem("server", &code, Some(&key)).await;
-    assert_eq!(told["token_type"], "DPoP", "{told}");
-    let (_, refreshed) = users.refresh("server", &told, Some(&other)).await;
+    let (_, returned) = users.redeem("server", &code, Some(&key)).await;
+    assert_eq!(returned["token_type"], "DPoP", "{returned}");
+    let (_, refreshed) = users.refresh("server", &returned, Some(&other)).await;
     assert_eq!(claims(&text_of(&refreshed))["cnf"], json!({ "jkt": thumbprint(&other) }));
-    let (_, bearer) = users.refresh("server", &told, None).await;
+    let (_, bearer) = users.refresh("server", &returned, None).await;
     assert_eq!(bearer["token_type"], "Bearer");
     assert_eq!(users.user_info("Bearer", &text_of(&bearer), None).send().await.unwrap().status(), 200);
     let url = endpoint(users.narthex(), "userInfo");
@@ -397,9 +397,9 @@ async fn a_client_decides_or_must_bind_its_tokens() {
     // A client with the setting gets no other tokens.
     let code = users.code("strict", "").await;
     assert_eq!(users.redeem("strict", &code, None).await.1["error"], "invalid_dpop_proof");
-    let (status, told) = users.redeem("strict", &code, Some(&key)).await;
-    assert_eq!(status, 200, "{told}");
-    assert_eq!(users.refresh("strict", &told, None).await.1["error"], "invalid_dpop_proof");
+    let (status, returned) = users.redeem("strict", &code, Some(&key)).await;
+    assert_eq!(status, 200, "{returned}");
+    assert_eq!(users.refresh("strict", &returned, None).await.1["error"], "invalid_dpop_proof");
     let mut boto = users.provider.api.boto_at(&users.narthex().origin("auth"));
     let password = json!({
         "AuthFlow": "USER_PASSWORD_AUTH", "ClientId": "strict",
@@ -420,13 +420,13 @@ async fn a_client_decides_or_must_bind_its_tokens() {
         answer(request.send().await.unwrap()).await
     };
     let codes = [users.code("spa", "").await, users.code("spa", "").await];
-    let (status, told) = redeem(&codes[0]).await;
-    assert_eq!(status, 200, "{told}");
-    let token = crate::support::aws::text(&told["refresh_token"]);
+    let (status, returned) = redeem(&codes[0]).await;
+    assert_eq!(status, 200, "{returned}");
+    let token = crate::support::aws::text(&returned["refresh_token"]);
     let form = [("grant_type", "refresh_token"), ("client_id", "spa"), ("refresh_token", &*token)];
     let replay = token_request(users.narthex(), &form).header("dpop", &text);
     assert_eq!(answer(replay.send().await.unwrap()).await.1["error"], "invalid_dpop_proof");
-    assert_eq!(users.refresh("spa", &told, Some(&key)).await.0, 200);
+    assert_eq!(users.refresh("spa", &returned, Some(&key)).await.0, 200);
     assert_eq!(redeem(&codes[1]).await.1["error"], "invalid_dpop_proof");
     assert_eq!(users.redeem("spa", &codes[1], Some(&key)).await.0, 200);
     let wrong = endpoint(users.narthex(), "authorize")
