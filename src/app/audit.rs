@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 33] = [
+const EVENTS: [Event; 35] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -20,6 +20,16 @@ const EVENTS: [Event; 33] = [
         name: "login_failed",
         fields: &["client", "detail", "provider", "reason", "request_id"],
         about: "A sign-in failed. `reason` is one of the reasons below.",
+    },
+    Event {
+        name: "client_logout_failed",
+        fields: &["client_id", "reason", "sid", "sub"],
+        about: "An app client could not be notified of the end of a session, and will not be notified again.",
+    },
+    Event {
+        name: "client_registered",
+        fields: &["client", "client_id", "name", "pool", "request_id"],
+        about: "An app client registered itself.",
     },
     Event {
         name: "code_reused",

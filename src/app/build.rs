@@ -46,6 +46,8 @@ const REVOCATIONS: u32 = 10_000;
 const REVOCATION_EVERY: Duration = Duration::from_millis(20);
 /// Burst and interval of requests that the database keeps, per app client or, of a public client,
 /// per address.
+const PUBLIC_REQUESTS: u32 = 200;
+const PUBLIC_REQUEST_EVERY: Duration = Duration::from_millis(250);
 const STORED_REQUESTS: u32 = 1000;
 const STORED_REQUEST_EVERY: Duration = Duration::from_millis(20);
 
@@ -146,9 +148,8 @@ impl App {
         let outbound =
             ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
         let broker = basis.broker(&catalogue, outbound.clone()).await?;
-        let client_keys = ClientKeys::new(outbound.clone(), basis.clock.clone());
-        let pool =
-            Arc::new(basis.user_pool(environment, CatalogueCell::new(catalogue), broker, client_keys).await?);
+        let catalogue = CatalogueCell::new(catalogue);
+        let pool = Arc::new(basis.user_pool(environment, catalogue, broker, outbound.clone()).await?);
         let router = handlers::router(pool.clone()).merge(environment.api(pool.clone()));
         let gateway = basis.gateway(pool.clone(), router.clone(), outbound);
         let log = gateway.open_access_log(&gateway.route_table().catalogue.config.log);
@@ -230,7 +231,7 @@ impl Basis {
         environment: &Environment,
         catalogue: CatalogueCell,
         broker: Broker,
-        client_keys: ClientKeys,
+        outbound: ProviderHttpClient,
     ) -> Result<AppState, CommandError> {
         let Self { store, ring, clock, entropy } = self;
         let catalogue = Arc::new(catalogue);
@@ -265,14 +266,17 @@ impl Basis {
             identities,
             keys: Arc::new(keys),
             access_tokens: Arc::new(access_tokens),
-            client_keys,
+            client_keys: ClientKeys::new(outbound.clone(), clock.clone()),
+            outbound,
             failed_sign_ins: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
             unsolicited_failures: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
             wrong_guesses: RateLimiter::new(clock.clone(), WRONG_GUESSES, WRONG_GUESS_EVERY),
             saml_messages: ConcurrencyLimiter::new(SAML_MESSAGES),
             client_failures: RateLimiter::new(clock.clone(), CLIENT_FAILURES, CLIENT_FAILURE_EVERY),
             client_revocations: RateLimiter::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
+            user_code_guesses: RateLimiter::new(clock.clone(), WRONG_GUESSES, WRONG_GUESS_EVERY),
             stored_requests: RateLimiter::new(clock.clone(), STORED_REQUESTS, STORED_REQUEST_EVERY),
+            public_requests: RateLimiter::new(clock.clone(), PUBLIC_REQUESTS, PUBLIC_REQUEST_EVERY),
             clock: clock.clone(),
             entropy: entropy.clone(),
         })

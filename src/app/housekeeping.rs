@@ -5,6 +5,7 @@ use super::build::App;
 use super::nodes::NodeRegistry;
 use crate::base::{Duration, SystemEntropy};
 use crate::directory;
+use crate::handlers;
 use crate::store::{Feed, StoreError};
 use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
@@ -17,6 +18,7 @@ const FLUSH_LAST_SEEN_INTERVAL: Duration = Duration::from_secs(5);
 const EVICTION_INTERVAL: Duration = Duration::from_secs(5);
 const REVALIDATE_STREAMS_INTERVAL: Duration = Duration::from_secs(1);
 const NODE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+const NOTIFY_CLIENTS_INTERVAL: Duration = Duration::from_secs(1);
 const PURGE_INTERVAL: Duration = Duration::from_secs(600);
 const MAINTAIN_USERS_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of transactions in one run of user maintenance.
@@ -44,6 +46,11 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         drop(tokio::task::spawn_blocking(move || app.gateway.evict()).await);
     });
     tasks.every(REVALIDATE_STREAMS_INTERVAL, |app| async move { app.gateway.revalidate_streams().await });
+    tasks.every(NOTIFY_CLIENTS_INTERVAL, |app| async move {
+        if let Err(error) = handlers::notify_clients(&app.pool).await {
+            tracing::warn!(%error, "cannot notify app clients of ended sessions");
+        }
+    });
     tasks.every(PURGE_INTERVAL, |app| async move { purge(&app).await });
     tasks.every(MAINTAIN_USERS_INTERVAL, |app| async move { maintain_users(&app).await });
     let presence = Arc::new(NodeRegistry::new(&app));

@@ -132,7 +132,9 @@ fn digest(app: &App, config: &Config) -> String {
     let of_providers = of_issuers.chain(providers.iter().filter_map(|provider| provider.client()?.private()));
     let clients = config.user_pools().flat_map(|pool| &pool.clients);
     let of_clients = clients.flat_map(|client| &client.secrets);
-    for secret in of_providers.chain(of_clients) {
+    let registrations = config.user_pools().filter_map(|pool| pool.registration.as_ref());
+    let of_registrations = registrations.flat_map(|of| &of.tokens);
+    for secret in of_providers.chain(of_clients).chain(of_registrations) {
         text.push_str(secret.expose());
     }
     base64url_encode(&app.ring.mac(text.as_bytes())[..9])

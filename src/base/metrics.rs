@@ -85,6 +85,13 @@ pub const OAUTH_REQUESTS: Metric = Metric {
     labels: &["endpoint", "result"],
     about: "Requests of app clients by endpoint and result: `success`, or the error code.",
 };
+/// Logout tokens for app clients.
+pub const CLIENT_LOGOUTS: Metric = Metric {
+    name: "narthex_client_logouts_total",
+    kind: Kind::Counter,
+    labels: &["result"],
+    about: "Attempts to notify an app client of the end of a session: `success`, `refused`, `postponed` or `failed`.",
+};
 /// Requests of the AWS APIs.
 pub const API_REQUESTS: Metric = Metric {
     name: "narthex_api_requests_total",
@@ -195,7 +202,7 @@ pub const SMS_CODES_USED: Metric = Metric {
 };
 
 /// All metrics, in the order of the reference page.
-const METRICS: [&Metric; 25] = [
+const METRICS: [&Metric; 26] = [
     &REQUESTS,
     &ROUTE_REQUESTS,
     &REQUEST_DURATION,
@@ -206,6 +213,7 @@ const METRICS: [&Metric; 25] = [
     &ACCESS_DENIED,
     &LOGINS,
     &OAUTH_REQUESTS,
+    &CLIENT_LOGOUTS,
     &API_REQUESTS,
     &BEARER_VERIFICATIONS,
     &ACCESS_LOG_DROPPED,

@@ -18,7 +18,7 @@ pub use roles::{
 pub use route::Route;
 
 use crate::base::Entropy;
-use crate::config::{self, Config, Host, HostPattern, SameSite};
+use crate::config::{self, Config, Host, HostPattern, SameSite, TrustedIssuer};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -131,6 +131,24 @@ impl Catalogue {
     /// Returns the user pool with this id and its configuration, if the configuration has it.
     pub fn declared_pool(&self, id: &str) -> Option<(&Pool, &config::UserPool)> {
         self.declared_pools().find(|(pool, _)| pool.id == id)
+    }
+
+    /// Returns the user pool with this id as an issuer of bearer tokens, with its keys. `name` is
+    /// the issuer's name if the configuration has no such pool.
+    pub fn trusted_pool(
+        &self,
+        id: &str,
+        name: &str,
+        jwk_set: String,
+        algorithms: Vec<String>,
+    ) -> TrustedIssuer {
+        match self.declared_pool(id) {
+            Some((pool, _)) => pool.as_issuer(jwk_set, algorithms),
+            None => {
+                let url = self.issuer_of(id);
+                TrustedIssuer::of_user_pool(name.to_owned(), url, jwk_set, algorithms, Vec::new())
+            }
+        }
     }
 
     /// Returns the app client of the configuration with this id, and its pool.

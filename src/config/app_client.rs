@@ -51,6 +51,8 @@ pub(super) const SECTION: Section = Section {
         KEYS[11],
         KEYS[12],
         KEYS[13],
+        KEYS[14],
+        KEYS[15],
         &BRANDING,
     ],
 };
@@ -77,23 +79,25 @@ const SECRETS: Key<Vec<Secret>> = Key::new(
 .example("{ env = \"REPORTER_SECRET\" }");
 const ALLOWED_OAUTH_FLOWS: Key<Vec<OAuthFlow>> = Key::new(
     "allowed_oauth_flows",
-    Type::Read(Shape::OneOrMore(&Shape::Words(&["code", "client_credentials"])), |item| {
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["code", "implicit", "client_credentials"])), |item| {
         Some(item.list(|item| {
             item.choice(&[
                 ("code", OAuthFlow::AuthorizationCode),
+                ("implicit", OAuthFlow::Implicit),
                 ("client_credentials", OAuthFlow::ClientCredentials),
             ])
         }))
     }),
     "Grants with which the client may get tokens. Without any, it may only introspect and revoke tokens. \"code\" signs \
-     users in on the pages, and needs `callback_urls`.",
+     users in on the pages, and needs `callback_urls`; so does \"implicit\", for old apps that cannot redeem a code: it \
+     puts tokens into addresses.",
 )
 .example("[\"code\"]");
 const ALLOWED_OAUTH_SCOPES: Key<Vec<String>> = Key::new(
     "allowed_oauth_scopes",
     TEXTS,
     "Full names of the scopes that the client may request: of resource servers, and with \
-        the grant \"code\" `openid`, `email`, `phone`, `profile` and `aws.cognito.signin.user.admin`.",
+        the grants \"code\" and \"implicit\" `openid`, `email`, `phone`, `profile` and `aws.cognito.signin.user.admin`.",
 )
 .required_if("`allowed_oauth_flows` is set")
 .example("[\"photos/read\"]");
@@ -147,6 +151,8 @@ pub struct AppClient {
 pub enum OAuthFlow {
     /// The authorization code grant (RFC 6749, section 4.1).
     AuthorizationCode,
+    /// The implicit grant (RFC 6749, section 4.2).
+    Implicit,
     /// The client credentials grant (RFC 6749, section 4.4).
     ClientCredentials,
 }
@@ -191,15 +197,16 @@ impl AppClient {
             ),
             _ => {}
         }
-        let has_code = flows.contains(&OAuthFlow::AuthorizationCode);
-        if has_code && sign_in.as_ref().is_some_and(|of| of.callback_urls.is_empty()) {
+        let has_pages =
+            [OAuthFlow::AuthorizationCode, OAuthFlow::Implicit].iter().any(|of| flows.contains(of));
+        if has_pages && sign_in.as_ref().is_some_and(|of| of.callback_urls.is_empty()) {
             table.report(
-                "an app client with the grant \"code\" needs `callback_urls`",
+                "an app client with the grant \"code\" or \"implicit\" needs `callback_urls`",
                 "name the address to which the sign-in leads: callback_urls = [\"https://app.example.com/callback\"]",
             );
         }
         let scopes =
-            scopes.map(|item| allowed_scopes(&item, known, has_code || is_device)).unwrap_or_default();
+            scopes.map(|item| allowed_scopes(&item, known, has_pages || is_device)).unwrap_or_default();
         table.finish();
         Some(Self {
             name: name?,
@@ -216,11 +223,12 @@ impl AppClient {
     }
 }
 
-fn secrets(item: &Item<'_>) -> Vec<Secret> {
+/// Reads one secret, or two during a rotation.
+pub(super) fn secrets(item: &Item<'_>) -> Vec<Secret> {
     let items = item.one_or_more();
     if items.len() > MAX_SECRETS {
         item.report(
-            format!("`secret` has {} secrets", items.len()),
+            format!("`{}` has {} secrets", item.key, items.len()),
             "keep two: the current one and its successor",
         );
     }
@@ -238,9 +246,9 @@ fn secrets(item: &Item<'_>) -> Vec<Secret> {
     items.iter().filter_map(long).collect()
 }
 
-fn allowed_scopes(item: &Item<'_>, known: &[ResourceServer], has_code: bool) -> Vec<String> {
+fn allowed_scopes(item: &Item<'_>, known: &[ResourceServer], has_users: bool) -> Vec<String> {
     let is_known = |text: &str| {
-        (has_code && USER_SCOPES.contains(&text))
+        (has_users && USER_SCOPES.contains(&text))
             || known.iter().any(|server| server.scopes.iter().any(|scope| scope == text))
     };
     let scope = |text: &str| match is_known(text) {

@@ -1,5 +1,6 @@
 //! Keys of `[[user_pool.client]]` about the sign-in of users through the client.
 
+use super::address::safe_url;
 use super::attributes::STANDARD_ATTRIBUTES;
 use super::callback_url::callback_url;
 use super::item::Item;
@@ -11,6 +12,7 @@ use super::types::{FLAG, TEXTS};
 use crate::base::Duration;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
+use url::Url;
 
 /// The flows of `InitiateAuth` that a client can allow, with their names in `ExplicitAuthFlows`.
 pub const AUTH_FLOWS: [&str; 9] = [
@@ -33,7 +35,7 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
 
 /// The keys, for the section of app clients.
-pub(super) const KEYS: [&dyn Declared; 14] = [
+pub(super) const KEYS: [&dyn Declared; 16] = [
     &FLOWS,
     &ID_TOKEN_VALIDITY,
     &REFRESH_TOKEN_VALIDITY,
@@ -48,6 +50,8 @@ pub(super) const KEYS: [&dyn Declared; 14] = [
     &REQUIRE_PUSHED_REQUESTS,
     &REQUIRE_CONSENT,
     &DEVICE_AUTHORIZATION,
+    &BACKCHANNEL_LOGOUT_URI,
+    &FRONTCHANNEL_LOGOUT_URI,
 ];
 const FLOWS: Key<Vec<String>> = Key::new(
     "auth_flows",
@@ -127,6 +131,20 @@ const DEVICE_AUTHORIZATION: Key<bool> = Key::new(
      `/device` (RFC 8628).",
 )
 .default("false");
+const BACKCHANNEL_LOGOUT_URI: Key<Url> = Key::new(
+    "backchannel_logout_uri",
+    Type::Read(Shape::Text, logout_uri),
+    "Address of the app that gets a logout token when a session ends in which the client got tokens (OpenID Connect \
+     Back-Channel Logout).",
+)
+.example("\"https://app.example.com/backchannel-logout\"");
+const FRONTCHANNEL_LOGOUT_URI: Key<Url> = Key::new(
+    "frontchannel_logout_uri",
+    Type::Read(Shape::Text, logout_uri),
+    "Address of the app that the browser opens in a frame when its user signs out (OpenID Connect Front-Channel Logout). \
+     Most browsers keep the app's cookies from a frame: prefer `backchannel_logout_uri`.",
+)
+.example("\"https://app.example.com/frontchannel-logout\"");
 const URLS: Type<Vec<String>> = Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(urls(item)));
 
 /// The settings of an app client that only the configuration file has.
@@ -143,6 +161,19 @@ pub struct ClientExtensions {
     pub authenticates_by_key: bool,
     /// Whether access tokens are issued only with the proof of a key (RFC 9449, section 5.2).
     pub dpop_bound_access_tokens: bool,
+    /// The address that is notified of the end of a session (OpenID Connect Back-Channel Logout
+    /// 1.0).
+    pub backchannel_logout_uri: Option<Url>,
+    /// The address that the browser opens when its user signs out (OpenID Connect Front-Channel
+    /// Logout 1.0).
+    pub frontchannel_logout_uri: Option<Url>,
+}
+
+impl ClientExtensions {
+    /// Returns whether the client wants to know when a session ends.
+    pub fn has_logout_uri(&self) -> bool {
+        self.backchannel_logout_uri.is_some() || self.frontchannel_logout_uri.is_some()
+    }
 }
 
 /// The settings of an app client for the sign-in of users.
@@ -192,6 +223,8 @@ impl ClientSignIn {
         let require_pushed_requests = table.read(&REQUIRE_PUSHED_REQUESTS);
         let require_consent = table.read(&REQUIRE_CONSENT);
         let device_authorization = table.read(&DEVICE_AUTHORIZATION);
+        let backchannel_logout_uri = table.read(&BACKCHANNEL_LOGOUT_URI);
+        let frontchannel_logout_uri = table.read(&FRONTCHANNEL_LOGOUT_URI);
         if auth_flows.len() > 1 && auth_flows.iter().any(|flow| flow == "ALLOW_CLIENT_TOKEN_AUTH") {
             table.report(
                 "ALLOW_CLIENT_TOKEN_AUTH excludes every other flow",
@@ -214,11 +247,23 @@ impl ClientSignIn {
                 require_pushed_requests: require_pushed_requests?,
                 require_consent: require_consent?,
                 device_authorization: device_authorization?,
+                backchannel_logout_uri,
+                frontchannel_logout_uri,
                 // Read with the client's secrets.
                 ..ClientExtensions::default()
             },
         })
     }
+}
+
+/// Reads the address of an app that is called when a session ends. OpenID Connect Back-Channel
+/// Logout 1.0, section 2.2: it "MUST NOT include a fragment component".
+fn logout_uri(item: &Item<'_>) -> Option<Url> {
+    const HELP: &str = "write it as in \"https://app.example.com/logout\"";
+    item.parse(|text| match safe_url(text, HELP)? {
+        url if url.fragment().is_some() => Err((format!("\"{text}\" has a fragment"), HELP.to_owned())),
+        url => Ok(url),
+    })
 }
 
 /// Reads distinct values. Reports duplicates.

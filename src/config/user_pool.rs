@@ -6,6 +6,7 @@ use super::key::{Key, Nested, Section, Shape, Type};
 use super::message::{self, MessageTemplate};
 use super::pool_rules::{self, PoolRules};
 use super::reader::Table;
+use super::registration::{self, Registration};
 use super::resource_server::{self, ResourceServer};
 use super::role::plain_name;
 use super::types::{INTEGER, TEXT};
@@ -31,6 +32,7 @@ pub(super) const SECTION: Section = Section {
         &pool_rules::PASSWORD_POLICY,
         &pool_rules::ATTRIBUTES,
         &BRANDING,
+        &REGISTRATION,
         &GROUPS,
         &RESOURCE_SERVERS,
         &CLIENTS,
@@ -50,6 +52,7 @@ const SIGNING_ALGORITHM: Key<&str> = Key::new(
 )
 .default("\"RS256\"");
 const BRANDING: Key<Nested> = Key::table("branding", &branding::OF_POOL);
+const REGISTRATION: Key<Nested> = Key::table("registration", &registration::SECTION);
 const GROUPS: Key<Nested> = Key::tables("group", &GROUP);
 const RESOURCE_SERVERS: Key<Nested> = Key::tables("resource_server", &resource_server::SECTION);
 const CLIENTS: Key<Nested> = Key::tables("client", &app_client::SECTION);
@@ -90,6 +93,8 @@ pub struct UserPool {
     pub clients: Vec<AppClient>,
     /// The look of the sign-in pages.
     pub branding: Branding,
+    /// The registration of app clients by themselves; `None` if there is none.
+    pub registration: Option<Registration>,
     /// The message templates that replace the built-in ones.
     pub messages: Vec<MessageTemplate>,
 }
@@ -148,6 +153,8 @@ impl UserPool {
             |table| AppClient::read(table, &resource_servers, attributes, &branding),
             |client| (client.name.clone(), format!("two app clients are named \"{}\"", client.name)),
         );
+        let registration = table.table(&REGISTRATION).filter(|_| table.has(&REGISTRATION));
+        let registration = registration.map(|table| Registration::read(&table, &resource_servers));
         let messages = table.distinct(&MESSAGES, MessageTemplate::read, |message| {
             let (event, channel) = (message.event.name(), message.channel.name());
             let identity = format!("{event} {channel} {:?}", message.language);
@@ -171,6 +178,7 @@ impl UserPool {
             resource_servers,
             clients,
             branding,
+            registration: registration.map_or(Some(None), |of| of.map(Some))?,
             messages,
         })
     }

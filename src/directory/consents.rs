@@ -4,9 +4,6 @@ use super::error::Outcome;
 use super::service::DirectoryDeps;
 use crate::model::{Consent, User};
 
-/// Maximum number of refresh token families that a withdrawn consent ends at once.
-const FAMILIES_AT_ONCE: u32 = 1000;
-
 impl DirectoryDeps {
     /// Returns whether a user has granted all of `scope` to a client.
     ///
@@ -41,17 +38,10 @@ impl DirectoryDeps {
     /// Returns an error if the database fails.
     pub async fn withdraw_consent(&self, user: &User, client_id: &str) -> Outcome<()> {
         let (now, entropy) = (self.clock.now(), &*self.entropy);
-        let families = self.store.refresh_families(user.no, FAMILIES_AT_ONCE).await?;
-        let ids: Vec<_> =
-            families.into_iter().filter(|of| of.client_id == client_id).map(|of| of.id).collect();
-        let ids = &ids;
         let withdraw = self.store.transaction(|tx| {
             Box::pin(async move {
                 tx.remove_consent(&user.id, client_id).await?;
-                for id in ids {
-                    tx.end_refresh_family_of_id(id, now, entropy).await?;
-                }
-                Ok(())
+                tx.end_refresh_families_to(user.no, client_id, now, entropy).await
             })
         });
         Ok(withdraw.await?)
@@ -67,7 +57,7 @@ impl DirectoryDeps {
 }
 
 /// Returns whether every scope of `scope` is one of `granted`.
-fn is_within(scope: &str, granted: &str) -> bool {
+pub(super) fn is_within(scope: &str, granted: &str) -> bool {
     scope.split(' ').all(|one| granted.split(' ').any(|of| of == one))
 }
 

@@ -123,6 +123,20 @@ pub(super) async fn end_credentials(
     Ok(())
 }
 
+/// Ends all tokens of a user who signs out everywhere. The caller ends the sessions, of which each
+/// may lead to an identity provider.
+///
+/// # Errors
+/// Returns an error if the database fails.
+pub async fn end_tokens_everywhere(
+    tx: &mut Tx<'_>,
+    user: &User,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<()> {
+    tx.end_refresh_families(user.no, None, now, entropy).await
+}
+
 /// Ends all sessions and tokens of `user`.
 ///
 /// # Errors

@@ -42,7 +42,9 @@ pub use accounts::{
 };
 pub use attributes::{Actor, AttributeUpdate, delete_attributes, update_attributes};
 pub use create::{NewUser, Origin, create_user};
-pub use credential_events::{CREDENTIAL_EVENTS, CredentialEvent, Current, Ends, Extent, sign_out_everywhere};
+pub use credential_events::{
+    CREDENTIAL_EVENTS, CredentialEvent, Current, Ends, Extent, end_tokens_everywhere, sign_out_everywhere,
+};
 pub use error::{DirectoryError, ErrorKind};
 pub use export::{ExportCounts, ExportError, export_users};
 pub use federated::{FederatedAccount, new_user, upsert};

@@ -1,12 +1,16 @@
 //! The tokens of users: issued after a sign-in, refreshed, revoked, verified.
 
 mod device;
+mod logout;
+mod program;
 
 pub use device::{DeviceError, DeviceRedemption};
 
+use super::consents::is_within;
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::sender::Sender;
 use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid};
+use crate::jose::KeyError;
 use crate::model::{AppClient, AppClientSettings, Pool, Session, User, UserGroup, UserStatus};
 use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
 use crate::token::{
@@ -21,6 +25,10 @@ const REFRESH_FLOW: &str = "ALLOW_REFRESH_TOKEN_AUTH";
 
 /// The scope of tokens that the Cognito API issues.
 pub const API_SCOPE: &str = "aws.cognito.signin.user.admin";
+
+/// The stored scope of a family that the Cognito API began. It has no scope of OAuth, which a
+/// client could lose.
+const OF_API: &str = "";
 
 /// Issues and verifies the tokens of users.
 pub struct TokenService {
@@ -116,7 +124,7 @@ impl TokenService {
         issuer: &str,
         signed_in: SignedIn<'_>,
     ) -> Outcome<IssuedTokens> {
-        check_proof(sender.client, None)?;
+        check_proof(sender.client, false)?;
         // Before the transaction, which must not wait for the making of a key.
         let keys = self.signing_keys(sender.pool).await?;
         let (now, entropy) = (self.clock.now(), &*self.entropy);
@@ -131,6 +139,7 @@ impl TokenService {
                 let groups = groups(tx, sender.pool, &user).await?;
                 let SignedIn { scope, device_key, auth_time, .. } = signed_in;
                 let auth_time = auth_time.unwrap_or(now);
+                let scope = if scope == API_SCOPE { OF_API } else { scope };
                 let new = NewFamily { user_no: user.no, auth_time, scope, device_key, key: "" };
                 let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
                 Ok((user, groups, family, token))
@@ -139,8 +148,10 @@ impl TokenService {
         let (user, groups, family, token) = begun.await?;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let nonce = signed_in.nonce;
-        let tokens = self.tokens(&keys, subject, (issuer, nonce, None), &family, now)?;
-        Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: family.scope })
+        let claims = GrantClaims { issuer, nonce, ..GrantClaims::default() };
+        let tokens = self.tokens(&keys, subject, claims, &family, now)?;
+        let scope = granted_scope(&family.scope).to_owned();
+        Ok(IssuedTokens { tokens, refresh_token: Some(token), scope })
     }
 
     /// Issues the tokens of an authorization code (RFC 6749, section 4.1.3).
@@ -155,7 +166,7 @@ impl TokenService {
         issuer: &str,
         redemption: CodeRedemption<'_>,
     ) -> Outcome<Result<IssuedTokens, CodeError>> {
-        check_proof(sender.client, redemption.proof)?;
+        check_proof(sender.client, redemption.proof.is_some())?;
         // Any client can send an invented code. A read rejects it, so that it does not block
         // writers.
         if !self.store.code_exists(&redemption.code.hash()).await? {
@@ -176,7 +187,8 @@ impl TokenService {
                     Err(error) => return Ok(Err(error)),
                 };
                 let key = refresh_key(proof, is_public);
-                let granted = Granted { session: &redeemed.session, scope: &redeemed.scope, key };
+                let (session, scope) = (&redeemed.session, &*redeemed.scope);
+                let granted = Granted { session, scope, key, needs_consent: false };
                 let begun = begin_family(tx, refresh_tokens, sender.pool, granted, (now, entropy)).await?;
                 tx.set_code_family(&code.hash(), &begun.family.id).await?;
                 Ok(Ok((begun, redeemed.nonce)))
@@ -190,6 +202,36 @@ impl TokenService {
         Ok(Ok(self.first_tokens(&keys, sender, (issuer, nonce, redemption.proof), begun, now)?))
     }
 
+    /// Issues the tokens of the implicit grant (RFC 6749, section 4.2) for a session. There is no
+    /// refresh token; the tokens end with their family.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException` if the user was disabled, or an error of the database.
+    pub async fn issue_for_session(
+        &self,
+        sender: Sender<'_>,
+        issuer: &str,
+        session: &Session,
+        scope: &str,
+        nonce: Option<&str>,
+    ) -> Outcome<IssuedTokens> {
+        check_proof(sender.client, false)?;
+        let keys = self.signing_keys(sender.pool).await?;
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let refresh_tokens = self.refresh_tokens(&sender);
+        let begun = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                // The session comes from a cache: it may have ended, on this node or another one.
+                let session = tx.session(&session.id).await?.filter(|session| now < session.expires_at);
+                let session = &session.ok_or_else(|| not_authorized("The session has ended"))?;
+                let granted = Granted { session, scope, key: "", needs_consent: false };
+                begin_family(tx, refresh_tokens, sender.pool, granted, (now, entropy)).await
+            })
+        });
+        let issued = self.first_tokens(&keys, sender, (issuer, nonce, None), begun.await?, now)?;
+        Ok(IssuedTokens { refresh_token: None, ..issued })
+    }
+
     /// Returns the first tokens of a family. The access token is bound to the key of `proof`.
     fn first_tokens(
         &self,
@@ -199,10 +241,11 @@ impl TokenService {
         begun: BegunFamily,
         now: Timestamp,
     ) -> Outcome<IssuedTokens> {
-        let BegunFamily { user, groups, family, token } = begun;
+        let BegunFamily { user, groups, family, token, sid } = begun;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let key = proof.map(|proof| &*proof.thumbprint);
-        let tokens = self.tokens(keys, subject, (issuer, nonce, key), &family, now)?;
+        let claims = GrantClaims { issuer, nonce, key, sid: sid.as_deref() };
+        let tokens = self.tokens(keys, subject, claims, &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: family.scope })
     }
 
@@ -223,7 +266,7 @@ impl TokenService {
             RefreshFlow::Endpoint(proof) => proof,
             RefreshFlow::InitiateAuth | RefreshFlow::Tokens => None,
         };
-        check_proof(sender.client, proof)?;
+        check_proof(sender.client, proof.is_some())?;
         let keys = self.signing_keys(sender.pool).await?;
         let (now, entropy) = (self.clock.now(), &*self.entropy);
         let refresh_tokens = self.refresh_tokens(&sender);
@@ -249,7 +292,8 @@ impl TokenService {
         let scope = remaining_scope(&refreshed.family.scope, &sender.client.settings)?;
         let family = RefreshFamily { scope, ..refreshed.family };
         let key = proof.map(|proof| &*proof.thumbprint);
-        let tokens = self.tokens(&keys, subject, (issuer, None, key), &family, now)?;
+        let claims = GrantClaims { issuer, key, ..GrantClaims::default() };
+        let tokens = self.tokens(&keys, subject, claims, &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: refreshed.next, scope: family.scope })
     }
 
@@ -269,7 +313,8 @@ impl TokenService {
     /// Returns an error if the database fails.
     pub async fn scope_of_refresh_token(&self, sender: Sender<'_>, token: &str) -> Outcome<Option<String>> {
         let Some(id) = self.refresh_tokens(&sender).family_id(token) else { return Ok(None) };
-        Ok(self.store.refresh_family(&id).await?.map(|family| family.scope))
+        let family = self.store.refresh_family(&id).await?;
+        Ok(family.map(|family| granted_scope(&family.scope).to_owned()))
     }
 
     /// Ends the family of a refresh token, with its access tokens (RFC 7009). A token that is
@@ -356,7 +401,7 @@ impl TokenService {
         &self,
         keys: &UserTokenKeys,
         subject: TokenSubject<'_>,
-        (issuer, nonce, key): (&str, Option<&str>, Option<&str>),
+        GrantClaims { issuer, nonce, key, sid }: GrantClaims<'_>,
         family: &RefreshFamily,
         now: Timestamp,
     ) -> Outcome<UserTokens> {
@@ -364,18 +409,16 @@ impl TokenService {
         let event_id = uuid(entropy);
         let grant = TokenGrant {
             issuer,
-            scope: &family.scope,
+            scope: granted_scope(&family.scope),
             auth_time: family.auth_time,
             origin_jti: &family.id,
             event_id: &event_id,
             nonce,
             device_key: &family.device_key,
+            sid,
             key,
         };
-        issue_user_tokens(keys, subject, grant, now, entropy).map_err(|error| {
-            tracing::error!(%error, "a token was not signed");
-            ErrorKind::Internal.into()
-        })
+        issue_user_tokens(keys, subject, grant, now, entropy).map_err(|error| signing_failed(&error))
     }
 }
 
@@ -391,12 +434,25 @@ async fn current_user(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
     }
 }
 
+/// The claims of tokens that neither their family nor their user has.
+#[derive(Clone, Copy, Default)]
+struct GrantClaims<'a> {
+    issuer: &'a str,
+    nonce: Option<&'a str>,
+    /// The thumbprint of the key to which the access token is bound.
+    key: Option<&'a str>,
+    /// The session of the ID token, for a client that is notified of its end.
+    sid: Option<&'a str>,
+}
+
 /// A new family of refresh tokens, with its user.
 struct BegunFamily {
     user: User,
     groups: Vec<UserGroup>,
     family: RefreshFamily,
     token: String,
+    /// The id of the session, if the client is notified of its end.
+    sid: Option<String>,
 }
 
 /// What is granted to a client.
@@ -405,6 +461,8 @@ struct Granted<'a> {
     scope: &'a str,
     /// The key to which the refresh tokens are bound; empty for none.
     key: &'a str,
+    /// Whether the user must have consented, also to a client that does not ask for it.
+    needs_consent: bool,
 }
 
 /// Returns the key to which refresh tokens are bound. RFC 9449, section 5: those of a confidential
@@ -418,20 +476,37 @@ async fn begin_family(
     tx: &mut Tx<'_>,
     refresh_tokens: RefreshTokens<'_>,
     pool: &Pool,
-    Granted { session, scope, key }: Granted<'_>,
+    Granted { session, scope, key, needs_consent }: Granted<'_>,
     (now, entropy): (Timestamp, &dyn Entropy),
 ) -> Outcome<BegunFamily> {
+    let client = refresh_tokens.client;
+    // The user may have withdrawn it since the authorization.
+    if needs_consent || client.settings.extensions.require_consent {
+        let granted = tx.consent(&session.user_id, &client.id).await?;
+        if !granted.is_some_and(|granted| is_within(scope, &granted)) {
+            return Err(not_authorized("The user has withdrawn the consent"));
+        }
+    }
     let user = tx.user(&session.user_id).await?.ok_or(ErrorKind::UserNotFound)?;
     let user = current_user(tx, user.no).await?;
     let groups = groups(tx, pool, &user).await?;
     let auth_time = session.auth_time.unwrap_or(session.created_at);
     let new = NewFamily { user_no: user.no, auth_time, scope, device_key: "", key };
     let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
-    Ok(BegunFamily { user, groups, family, token })
+    let sid = client.settings.extensions.has_logout_uri().then(|| session.id.clone());
+    if let Some(sid) = &sid {
+        tx.add_session_client(sid, &client.id).await?;
+    }
+    Ok(BegunFamily { user, groups, family, token, sid })
 }
 
 async fn groups(tx: &mut Tx<'_>, pool: &Pool, user: &User) -> Outcome<Vec<UserGroup>> {
     Ok(tx.groups_of_user(user.no, pool.settings.quotas.groups_of_user).await?)
+}
+
+/// Returns the scopes of a family.
+fn granted_scope(stored: &str) -> &str {
+    if stored == OF_API { API_SCOPE } else { stored }
 }
 
 /// Returns the granted scopes that the client still has. A sign-in at the API grants none of them.
@@ -439,8 +514,8 @@ async fn groups(tx: &mut Tx<'_>, pool: &Pool, user: &User) -> Outcome<Vec<UserGr
 /// # Errors
 /// Returns `NotAuthorizedException` if the client may not use its grants any more, or none is left.
 fn remaining_scope(granted: &str, settings: &AppClientSettings) -> Outcome<String> {
-    if granted.is_empty() || granted == API_SCOPE {
-        return Ok(granted.to_owned());
+    if granted == OF_API {
+        return Ok(API_SCOPE.to_owned());
     }
     let is_allowed = |scope: &&str| settings.allowed_oauth_scopes.iter().any(|allowed| allowed == scope);
     let remaining: Vec<&str> = granted.split(' ').filter(is_allowed).collect();
@@ -467,8 +542,8 @@ fn check_flow(client: &AppClient, flow: RefreshFlow<'_>) -> Outcome<()> {
 
 /// Checks that a client whose access tokens must be bound has proven a key (RFC 9449, section 5.2:
 /// `dpop_bound_access_tokens`).
-fn check_proof(client: &AppClient, proof: Option<&Proof>) -> Outcome<()> {
-    match client.settings.extensions.dpop_bound_access_tokens && proof.is_none() {
+fn check_proof(client: &AppClient, is_proven: bool) -> Outcome<()> {
+    match client.settings.extensions.dpop_bound_access_tokens && !is_proven {
         true => Err(ErrorKind::ProofRefused.into()),
         false => Ok(()),
     }
@@ -487,6 +562,11 @@ fn refused(error: RefreshError) -> DirectoryError {
 
 fn not_authorized(words: &'static str) -> DirectoryError {
     DirectoryError::new(ErrorKind::NotAuthorized, words)
+}
+
+fn signing_failed(error: &KeyError) -> DirectoryError {
+    tracing::error!(%error, "a token was not signed");
+    ErrorKind::Internal.into()
 }
 
 fn key_error(error: &crate::token::KeyChainError) -> DirectoryError {

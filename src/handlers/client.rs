@@ -60,13 +60,15 @@ impl<'a> AuthenticatedClient<'a> {
         self.parameter(name).ok_or_else(|| OAuthError::invalid_request(format!("`{name}` is missing")))
     }
 
-    /// Returns the client and its pool in the configuration, after its authentication.
+    /// Checks that the client has a secret or a key.
     ///
     /// # Errors
-    /// `unauthorized_client`, for a public client or one that was made by the API.
-    pub fn confidential(&self) -> Result<(&'a Pool, &'a AppClient), OAuthError> {
-        let why = "only a confidential client of the configuration file may do this";
-        self.declared.filter(|_| !self.is_public).ok_or_else(|| OAuthError::new("unauthorized_client", why))
+    /// `unauthorized_client`, for a public client.
+    pub fn check_confidential(&self) -> Result<(), OAuthError> {
+        match self.is_public {
+            true => Err(OAuthError::new("unauthorized_client", "only a confidential client may do this")),
+            false => Ok(()),
+        }
     }
 
     /// Returns the client with its pool as the directory has it.
@@ -121,15 +123,19 @@ pub(super) fn limit_stored_requests(
     info: &RequestData,
     of: &AuthenticatedClient<'_>,
 ) -> Result<(), OAuthError> {
-    let key = match info.client.filter(|_| of.is_public) {
-        Some(address) => rate_limit_key(address).to_string(),
-        None => of.id.clone(),
+    let address = info.client.filter(|_| of.is_public).map(rate_limit_key);
+    let checked = match &address {
+        Some(address) => app.public_requests.check(Some(address)),
+        None => app.stored_requests.check(Some(&of.id)),
     };
-    if let Err(wait) = app.stored_requests.check(Some(&key)) {
+    if let Err(wait) = checked {
         let why = format!("too many requests: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) });
     }
-    app.stored_requests.record(Some(key));
+    match address {
+        Some(address) => app.public_requests.record(Some(address)),
+        None => app.stored_requests.record(Some(of.id.clone())),
+    }
     Ok(())
 }
 

@@ -1,18 +1,22 @@
-//! The grants of users at the token endpoint: authorization codes and refresh tokens.
+//! The grants of users at the token endpoint: authorization codes and refresh tokens. Also the
+//! tokens of clients that were made through the API.
 
 use super::client::AuthenticatedClient;
 use super::error::{EndpointError, OAuthError};
-use super::token::token_type;
+use super::token::{program_response, resolve_scopes, token_type};
 use super::{AppState, RequestData, dpop};
-use crate::base::RandomToken;
+use crate::base::{Duration, RandomToken};
+use crate::config::TrustedIssuer;
 use crate::directory::{
     CodeRedemption, DeviceError, DeviceRedemption, DirectoryError, ErrorKind, IssuedTokens, PoolOfClient,
     RefreshFlow, Sender,
 };
+use crate::jose::Unverified;
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
-use crate::token::{CodeError, Proof};
+use crate::token::{self, AccessToken, CodeError, KeySet, Proof, Revocable, TokenError};
 use http::StatusCode;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// A token response (RFC 6749, section 5.1; OpenID Connect Core 1.0, section 3.1.3.3).
 #[derive(Serialize)]
@@ -36,11 +40,7 @@ pub(super) async fn redeem_code(
     proof: Option<&Proof>,
 ) -> Result<HttpResponse, EndpointError> {
     let of = request.in_directory(app, info).await?;
-    let settings = &of.client.settings;
-    if !settings.may_use_oauth() || !settings.allowed_oauth_flows.iter().any(|flow| flow == "code") {
-        let why = "this client may not use that grant: its allowed flows do not name it";
-        return Err(OAuthError::new("unauthorized_client", why).into());
-    }
+    check_flow(&of, "code")?;
     let code = request.required("code")?;
     let redirect_uri = request.required("redirect_uri")?;
     let verifier = request.parameter("code_verifier").unwrap_or_default();
@@ -133,6 +133,76 @@ pub(super) async fn revoke(
     let of = request.in_directory(app, info).await?;
     app.directory.tokens.revoke(sender(&of, info), token).await.map_err(|error| refused(info, &error))?;
     Ok(HttpResponse::default())
+}
+
+/// Issues an access token to a client that was made through the API (RFC 6749, section 4.4).
+pub(super) async fn issue_to_client(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+    proof: Option<&Proof>,
+) -> Result<HttpResponse, EndpointError> {
+    let of = request.in_directory(app, info).await?;
+    check_flow(&of, "client_credentials")?;
+    let settings = &of.client.settings;
+    let scope = resolve_scopes(&settings.allowed_oauth_scopes, request.parameter("scope"))?.join(" ");
+    if let Some(proof) = proof {
+        dpop::use_once(app, info, proof).await?;
+    }
+    let issuer = app.catalogue.load().issuer_of(&of.pool.id);
+    let key = proof.map(|proof| &*proof.thumbprint);
+    let issued = app.directory.tokens.issue_to_client(&of, &issuer, &scope, key).await;
+    let token = issued.map_err(|error| refused(info, &error))?;
+    program_response(&token, Duration::from_secs(settings.access_token_validity), &scope, proof)
+}
+
+/// Returns the data for a revocation of an access token of the client's pool.
+pub(super) async fn revocable(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+    token: &str,
+) -> Result<Result<Revocable, TokenError>, EndpointError> {
+    let (issuer, keys) = issuer_of(app, info, request).await?;
+    Ok(token::revocable(token, &issuer, &keys.verifying))
+}
+
+/// Returns the claims of an access token of the client's pool, if it is valid. The caller must
+/// check whether it was revoked.
+pub(super) async fn active_token(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+    token: &str,
+) -> Result<Option<AccessToken>, EndpointError> {
+    let (issuer, keys) = issuer_of(app, info, request).await?;
+    let Ok(token) = Unverified::read(token) else { return Ok(None) };
+    Ok(token::verify(token, &issuer, &keys.verifying, app.clock.now()).ok())
+}
+
+/// Returns the pool of a client that was made through the API as an issuer, with its keys.
+async fn issuer_of(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+) -> Result<(TrustedIssuer, Arc<KeySet>), EndpointError> {
+    let of = request.in_directory(app, info).await?;
+    let keys = app.directory.tokens.access_token_keys(&of.pool).await;
+    let keys = keys.map_err(|error| refused(info, &error))?;
+    let (id, jwk_set) = (&of.pool.id, keys.jwk_set.clone());
+    let issuer = app.catalogue.load().trusted_pool(id, id, jwk_set, keys.algorithms());
+    Ok((issuer, keys))
+}
+
+/// Checks that a client may use a grant.
+fn check_flow(of: &PoolOfClient, flow: &str) -> Result<(), OAuthError> {
+    match of.client.settings.allows_oauth_flow(flow) {
+        true => Ok(()),
+        false => {
+            let why = "this client may not use that grant: its allowed flows do not name it";
+            Err(OAuthError::new("unauthorized_client", why))
+        }
+    }
 }
 
 fn sender<'a>(of: &'a PoolOfClient, info: &RequestData) -> Sender<'a> {

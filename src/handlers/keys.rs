@@ -3,8 +3,8 @@
 
 use super::token::DEVICE_GRANT;
 use super::{AppState, Handled, Reply, RequestData, Shared};
-use crate::catalogue::{AppClient, Catalogue};
-use crate::config::{OAuthFlow, USER_SCOPES};
+use crate::catalogue::Catalogue;
+use crate::config::USER_SCOPES;
 use crate::directory::DirectoryError;
 use crate::jose::Algorithm;
 use crate::model::Pool;
@@ -64,17 +64,16 @@ async fn metadata_of(app: &AppState, info: &RequestData, id: &str) -> Handled {
 const CLIENT_AUTHENTICATION: [&str; 4] =
     ["client_secret_basic", "client_secret_post", "none", "private_key_jwt"];
 
+/// The grants of clients that are set to them.
+const GRANTS: [&str; 5] =
+    ["authorization_code", "refresh_token", "client_credentials", "implicit", DEVICE_GRANT];
+
 /// Returns the metadata of a user pool (OpenID Connect Discovery 1.0, section 3; RFC 8414, section
 /// 2). It names only what works.
 fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
     let issuer = catalogue.issuer_of(&pool.id);
     let url = |path: &str| catalogue.config.public_url.join(path);
     let declared = catalogue.declared_pool(&pool.id);
-    let is_program = |client: &Arc<AppClient>| client.allows_flow(OAuthFlow::ClientCredentials);
-    let has_programs = declared.is_some_and(|(pool, _)| pool.clients().any(is_program));
-    let programs = has_programs.then_some("client_credentials");
-    let grants: Vec<&str> =
-        ["authorization_code", "refresh_token", DEVICE_GRANT].into_iter().chain(programs).collect();
     let servers = declared.iter().flat_map(|(_, declared)| &declared.resource_servers);
     let scopes = servers.flat_map(|server| &server.scopes).map(String::as_str);
     let scopes: Vec<&str> = USER_SCOPES.into_iter().chain(scopes).collect();
@@ -87,16 +86,21 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
         "token_endpoint": url("/oauth2/token"),
         "token_endpoint_auth_methods_supported": authentication,
         "userinfo_endpoint": url("/oauth2/userInfo"),
+        "introspection_endpoint": url("/oauth2/introspect"),
         "revocation_endpoint": url("/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": authentication,
         "device_authorization_endpoint": url("/oauth2/device_authorization"),
         "pushed_authorization_request_endpoint": url("/oauth2/par"),
         "require_pushed_authorization_requests": false,
         "end_session_endpoint": url("/logout"),
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
+        "frontchannel_logout_supported": true,
+        "frontchannel_logout_session_supported": true,
         "jwks_uri": format!("{}/.well-known/jwks.json", catalogue.config.pool_url(&pool.id)),
-        "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
-        "grant_types_supported": grants,
+        "response_types_supported": ["code", "token"],
+        "response_modes_supported": ["query", "fragment"],
+        "grant_types_supported": GRANTS,
         "scopes_supported": scopes,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [pool.settings.signing_algorithm],
@@ -108,10 +112,11 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
     });
-    if declared.is_some() {
-        metadata["introspection_endpoint"] = url("/oauth2/introspect").into();
-        let confidential = authentication.iter().filter(|method| **method != "none");
-        metadata["introspection_endpoint_auth_methods_supported"] = confidential.copied().collect();
+    let confidential = authentication.iter().filter(|method| **method != "none");
+    metadata["introspection_endpoint_auth_methods_supported"] = confidential.copied().collect();
+    if declared.is_some_and(|(_, declared)| declared.registration.is_some()) {
+        metadata["registration_endpoint"] =
+            format!("{}/register", catalogue.config.pool_url(&pool.id)).into();
     }
     if has_keys {
         for endpoint in ["token", "revocation", "introspection"] {

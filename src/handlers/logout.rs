@@ -1,14 +1,20 @@
 //! `/logout`: ends the browser's session at every app and, if supported, at the provider.
 
+mod clients;
 mod relying_party;
 
+pub use clients::{ClientsError, notify_clients};
+
+use super::authorize::failed;
 use super::branding::brand_of_pool;
 use super::{AppState, Handled, Reply, RequestData, Shared, form_as_query, principal, sign_out_unavailable};
 use crate::authn::{POOL_COOKIE, SessionPrincipal, clear_cookie_value};
 use crate::broker::{self, EndedSession};
 use crate::config::Host;
 use crate::model::Session;
-use crate::pages::{ErrorResponse, SignOutPage, SignedOutPage, browser_action, see_other, set_cookie};
+use crate::pages::{
+    ErrorResponse, SignOutPage, SignedOutPage, browser_action, redirect_page, see_other, set_cookie,
+};
 use crate::provider::BrowserAction;
 use crate::store::{Change, StoreError};
 use axum::extract::State;
@@ -88,13 +94,24 @@ pub(super) fn own_origin(app: &AppState) -> String {
 
 /// Ends the browser's session and redirects.
 pub(super) async fn sign_out(app: &AppState, info: &RequestData, sid: &str, host: &str) -> Handled {
+    let frames = frames(app, info, sid).await?;
     let ended = end_session(app, &info.request_id, &info.client(), sid)
         .await
         .map_err(|error| sign_out_unavailable(app, info, &error))?;
-    let mut response =
-        browser_action(&after_sign_out(app, ended.as_ref(), host).await?, &Method::POST, info.texts())?;
+    let mut response = match after_sign_out(app, ended.as_ref(), host).await? {
+        BrowserAction::Redirect(url) => redirect_page(url.as_str(), &frames, info.texts())?,
+        form @ BrowserAction::Form { .. } => browser_action(&form, &Method::POST, info.texts())?,
+    };
     set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
     Ok(response)
+}
+
+/// Returns the addresses of app clients that the browser opens before its session ends.
+async fn frames(app: &AppState, info: &RequestData, sid: &str) -> Result<Vec<Url>, ErrorResponse> {
+    clients::frames(app, sid).await.map_err(|error| match error {
+        ClientsError::Store(error) => sign_out_unavailable(app, info, &error),
+        ClientsError::Directory(error) => failed(info, &error),
+    })
 }
 
 /// Returns the browser's target after sign-out: the provider, if its session also ends, and then

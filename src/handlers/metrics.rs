@@ -8,6 +8,13 @@ static LOGINS: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::LOGINS.counte
 
 static OAUTH: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::OAUTH_REQUESTS.counters());
 
+static CLIENT_LOGOUTS: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::CLIENT_LOGOUTS.counters());
+
+/// Counts an attempt to notify an app client of the end of a session.
+pub fn client_logout(result: &'static str) {
+    CLIENT_LOGOUTS.with_label_values(&[result]).inc();
+}
+
 /// Counts a request of an app client.
 pub fn oauth(endpoint: &'static str, result: &'static str) {
     OAUTH.with_label_values(&[endpoint, result]).inc();

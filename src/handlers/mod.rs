@@ -16,6 +16,7 @@ mod hosted;
 mod keys;
 mod logout;
 mod metrics;
+mod registration;
 mod request;
 mod saml;
 mod sessions;
@@ -25,7 +26,7 @@ mod user_info;
 pub use authorize::{AuthorizationUrl, authorization_url, expired_attempts, surplus_attempts};
 pub use branding::branding_url;
 pub use callback::audit_replaced_session;
-pub use logout::{after_sign_out, end_session};
+pub use logout::{ClientsError, after_sign_out, end_session, notify_clients};
 pub use request::{Form, RequestData, RequestOrigin, form};
 
 use crate::authn::{
@@ -39,6 +40,7 @@ use crate::directory::Directory;
 use crate::identity::IdentityDirectory;
 use crate::model::CookieScope;
 use crate::pages::{self, ErrorResponse, HttpResponse, ResponseContext};
+use crate::provider::ProviderHttpClient;
 use crate::store::{Store, StoreError};
 use crate::token::{AccessTokens, KeyChain};
 use axum::Router;
@@ -70,8 +72,13 @@ pub struct AppState {
     pub access_tokens: Arc<AccessTokens>,
     /// The public keys of app clients.
     pub client_keys: ClientKeys,
+    /// The HTTP client for calls to app clients.
+    pub outbound: ProviderHttpClient,
     /// Failed sign-ins, by address.
     pub failed_sign_ins: RateLimiter<IpAddr>,
+    /// Wrong user codes of devices, by address. Any page can make a browser send them, so they block
+    /// nothing else.
+    pub user_code_guesses: RateLimiter<IpAddr>,
     /// Failed IdP-initiated SAML responses, by address. Any page can make a browser send them, so
     /// they do not block sign-ins from the address.
     pub unsolicited_failures: RateLimiter<IpAddr>,
@@ -83,8 +90,10 @@ pub struct AppState {
     pub client_failures: RateLimiter<(IpAddr, String)>,
     /// Revoked tokens, by client, because each uses memory on every node.
     pub client_revocations: RateLimiter<String>,
-    /// Requests that the database keeps for clients, by client or, of a public client, by address.
+    /// Requests that the database keeps for confidential clients, by client.
     pub stored_requests: RateLimiter<String>,
+    /// The same for public clients, by address.
+    pub public_requests: RateLimiter<IpAddr>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The random number generator.
@@ -148,6 +157,7 @@ pub fn router(app: Arc<AppState>) -> Router {
             get(user_info::user_info).post(user_info::user_info).options(user_info::preflight),
         )
         .route("/oauth2/introspect", post(token::introspect))
+        .route("/{pool_id}/register", post(registration::register))
         .route("/{pool_id}/.well-known/jwks.json", get(keys::pool_jwks))
         // For an issuer with a path, OpenID Connect Discovery 1.0, section 4, appends the
         // well-known path, and RFC 8414, section 3.1, inserts it.

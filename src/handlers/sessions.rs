@@ -5,6 +5,7 @@ use super::branding::brand_of_pool;
 use super::{AppState, Handled, Reply, RequestData, Shared, form, logout, session_principal, unavailable};
 use crate::base::Timestamp;
 use crate::config::LOCAL_PROVIDER;
+use crate::directory::end_tokens_everywhere;
 use crate::model::{Session, User};
 use crate::pages::{AllowedApp, Device, ErrorResponse, SessionRow, SessionsPage, see_other};
 use crate::store::StoreError;
@@ -63,6 +64,11 @@ async fn end(app: &AppState, info: &RequestData, text: &str) -> Handled {
     let meant = |session: &&Session| all || parameters.get("session") == Some(&session.id);
     for session in sessions.iter().filter(meant).filter(|session| session.id != own) {
         logout::end_session(app, &info.request_id, &info.client(), &session.id).await.map_err(store)?;
+    }
+    if all {
+        let (user, now, entropy) = (principal.user(), app.clock.now(), &*app.entropy);
+        let end = app.store.transaction(|tx| Box::pin(end_tokens_everywhere(tx, user, now, entropy)));
+        end.await.map_err(store)?;
     }
     match all || parameters.get("session").is_some_and(|id| id == own) {
         true => logout::sign_out(app, info, own, "").await,

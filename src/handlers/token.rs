@@ -6,7 +6,7 @@ use super::error::{EndpointError, OAuthError};
 use super::{AppState, Reply, RequestData, Shared, unavailable};
 use super::{dpop, grants};
 use crate::base::Duration;
-use crate::catalogue::AppClient;
+use crate::catalogue::{AppClient, Pool};
 use crate::config::OAuthFlow;
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use crate::store::StoreError;
@@ -60,19 +60,33 @@ pub(super) async fn introspect(State(app): Shared, info: RequestData, body: Byte
     Reply(client::answer(&app, &info, "introspect", &body, respond).await)
 }
 
-/// Issues an access token; without I/O if it is a bearer token.
+/// Issues an access token to the client itself.
 async fn issue(
     app: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
     proof: Option<&Proof>,
 ) -> Result<HttpResponse, EndpointError> {
-    let (of_pool, client) = request.confidential()?;
+    request.check_confidential()?;
+    match request.declared {
+        Some(declared) => issue_declared(app, info, request, declared, proof).await,
+        None => grants::issue_to_client(app, info, request, proof).await,
+    }
+}
+
+/// Issues an access token to a client of the configuration; without I/O if it is a bearer token.
+async fn issue_declared(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+    (of_pool, client): (&Pool, &AppClient),
+    proof: Option<&Proof>,
+) -> Result<HttpResponse, EndpointError> {
     if !client.allows_flow(OAuthFlow::ClientCredentials) {
         let why = "this client may not use that grant: its allowed_oauth_flows do not name it";
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
-    let scopes = resolve_scopes(client, request.parameter("scope"))?;
+    let scopes = resolve_scopes(&client.allowed_oauth_scopes, request.parameter("scope"))?;
     match proof {
         Some(proof) => dpop::use_once(app, info, proof).await?,
         None if client.dpop_bound_access_tokens => return Err(dpop::reused().into()),
@@ -83,11 +97,18 @@ async fn issue(
         tracing::error!(request_id = info.request_id, %error, "no access token was issued");
         ErrorResponse::internal()
     })?;
-    let beside = TokenResponse {
-        token_type: token_type(proof.is_some()),
-        expires_in: client.access_token_validity.as_secs(),
-        scope: &scopes.join(" "),
-    };
+    program_response(&token, client.access_token_validity, &scopes.join(" "), proof)
+}
+
+/// Returns the response with the token of a program.
+pub(super) fn program_response(
+    token: &str,
+    validity: Duration,
+    scope: &str,
+    proof: Option<&Proof>,
+) -> Result<HttpResponse, EndpointError> {
+    let beside =
+        TokenResponse { token_type: token_type(proof.is_some()), expires_in: validity.as_secs(), scope };
     let beside = serde_json::to_string(&beside).map_err(|_| ErrorResponse::internal())?;
     let members = beside.trim_start_matches('{');
     // A token needs no escaping: RFC 7515, section 7.1 allows base64url and `.` only. Scanning it
@@ -104,8 +125,10 @@ pub(super) fn token_type(is_bound: bool) -> &'static str {
 /// Returns the granted scopes: the requested ones, or all allowed ones by default. RFC 6749,
 /// section 3.3: "the authorization server MUST either process the request using a pre-defined
 /// default value or fail the request".
-fn resolve_scopes<'c>(client: &'c AppClient, requested: Option<&str>) -> Result<Vec<&'c str>, OAuthError> {
-    let allowed = &client.allowed_oauth_scopes;
+pub(super) fn resolve_scopes<'c>(
+    allowed: &'c [String],
+    requested: Option<&str>,
+) -> Result<Vec<&'c str>, OAuthError> {
     let Some(requested) = requested else { return Ok(allowed.iter().map(String::as_str).collect()) };
     let mut granted = Vec::new();
     for scope in requested.split(' ').filter(|scope| !scope.is_empty()) {
@@ -136,7 +159,7 @@ async fn revoke_token(
     // A token of a program; any other is a user's refresh token, or of no effect.
     let revocable = match request.declared {
         Some((of_pool, _)) => app.access_tokens.revocable(of_pool, token),
-        None => Err(TokenError::Issuer),
+        None => grants::revocable(app, info, request, token).await?,
     };
     let token = match revocable {
         Ok(token) => token,
@@ -185,7 +208,7 @@ async fn introspection_response(
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
 ) -> Result<HttpResponse, EndpointError> {
-    let response = match own_active_token(app, request)? {
+    let response = match own_active_token(app, info, request).await? {
         Some(token) => {
             let mut revoked = false;
             for name in ["jti", "origin_jti"].into_iter().filter_map(|name| token.text(name)) {
@@ -218,11 +241,15 @@ fn active(token: &AccessToken) -> serde_json::Value {
 
 /// Returns the claims of the request's token if it is an active token of the client's pool.
 /// `token_type_hint` is ignored (RFC 7662, section 2.1: the server "MAY ignore this parameter").
-fn own_active_token(
+async fn own_active_token(
     app: &AppState,
+    info: &RequestData,
     request: &AuthenticatedClient<'_>,
 ) -> Result<Option<AccessToken>, EndpointError> {
+    request.check_confidential()?;
     let token = request.required("token")?;
-    let (of_pool, _) = request.confidential()?;
-    Ok(app.access_tokens.verify(of_pool, token, app.clock.now()).ok())
+    match request.declared {
+        Some((of_pool, _)) => Ok(app.access_tokens.verify(of_pool, token, app.clock.now()).ok()),
+        None => grants::active_token(app, info, request, token).await,
+    }
 }

@@ -97,6 +97,12 @@ impl ClaimedKey {
         if PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
             return None;
         }
+        // RFC 7515, section 2: base64url "with all trailing '=' characters omitted". Another
+        // spelling of a key would have another thumbprint.
+        let is_padded = |value: &serde_json::Value| value.as_str().is_some_and(|text| text.contains('='));
+        if members.values().any(is_padded) {
+            return None;
+        }
         let jwk = serde_json::from_value(jwk.clone()).ok()?;
         let key = VerifyingKey::read(&jwk, &[algorithm])?;
         Some(Self { key, thumbprint: base64url_encode(sha256(jwk.required_members()?)) })

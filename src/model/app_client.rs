@@ -167,6 +167,11 @@ impl AppClientSettings {
             .unwrap_or(!self.allowed_oauth_flows.is_empty() || self.extensions.device_authorization)
     }
 
+    /// Returns whether the client may use the grant with this name in `AllowedOAuthFlows`.
+    pub fn allows_oauth_flow(&self, flow: &str) -> bool {
+        self.may_use_oauth() && self.allowed_oauth_flows.iter().any(|allowed| allowed == flow)
+    }
+
     /// Returns whether the client allows Secure Remote Password. Then a verifier is stored with
     /// each new password of the pool.
     pub fn keeps_verifiers(&self) -> bool {

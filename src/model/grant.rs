@@ -31,13 +31,57 @@ pub struct AuthorizationCode {
     pub used_at: Option<Timestamp>,
 }
 
+/// What a client gets as the response to an authorization request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResponseType {
+    /// A code (RFC 6749, section 4.1).
+    #[default]
+    Code,
+    /// Tokens (section 4.2), without a refresh token.
+    Token,
+}
+
+impl ResponseType {
+    /// Returns the value of `response_type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Token => "token",
+        }
+    }
+
+    /// Returns the name of the grant in `AllowedOAuthFlows`.
+    pub fn flow(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Token => "implicit",
+        }
+    }
+
+    /// Returns the value of `response_mode` (OAuth 2.0 Multiple Response Type Encoding Practices,
+    /// section 2.1).
+    pub fn mode(self) -> &'static str {
+        match self {
+            Self::Code => "query",
+            Self::Token => "fragment",
+        }
+    }
+
+    fn is_code(&self) -> bool {
+        *self == Self::Code
+    }
+}
+
 /// A validated authorization request (RFC 6749, section 4.1.1): the client is known, the redirect
 /// URI is the client's, and a public client has sent a challenge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationRequest {
     /// The app client's id.
     pub client_id: String,
-    /// The redirect URI to which the code is sent.
+    /// What the client gets.
+    #[serde(default, skip_serializing_if = "ResponseType::is_code")]
+    pub response_type: ResponseType,
+    /// The redirect URI to which the response is sent.
     pub redirect_uri: String,
     /// The client's `state`, which is returned unchanged with the code; empty if it sent none.
     pub state: String,

@@ -24,7 +24,7 @@ pub use app_client::{AppClient, AppClientSettings, ClientSecret, RefreshRotation
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
 pub use grant::{
-    AuthorizationCode, AuthorizationRequest, Consent, DeviceRequest, DeviceState, PushedRequest,
+    AuthorizationCode, AuthorizationRequest, Consent, DeviceRequest, DeviceState, PushedRequest, ResponseType,
 };
 pub use identity_provider::{IdentityProvider, IdentityProviderSettings, ProviderKind};
 pub use key_schedule::{KeyPhase, KeySchedule};
@@ -45,7 +45,7 @@ pub use schema::{
     AttributeType, CUSTOM_PREFIX, MAX_ATTRIBUTES, MAX_CUSTOM_NAME_LENGTH, Schema, SchemaAttribute,
     SchemaViolations, check_addresses,
 };
-pub use session::{CookieScope, Session, SessionCookie};
+pub use session::{CookieScope, LogoutNotice, Session, SessionCookie};
 pub use ui_customization::{UiCustomization, UiCustomizationKey};
 pub use user::{
     Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, Profile, User, is_address,

@@ -95,6 +95,21 @@ pub struct SessionCookie {
     pub created_at: Timestamp,
 }
 
+/// A notice to an app client that a session has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogoutNotice {
+    /// The key of the row.
+    pub id: String,
+    /// The app client.
+    pub client_id: String,
+    /// The id of the session: the `sid` of its ID tokens.
+    pub session_id: String,
+    /// The id of the user.
+    pub user_id: String,
+    /// The number of attempts to notify the client, with the present one.
+    pub attempts: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

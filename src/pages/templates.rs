@@ -135,22 +135,39 @@ pub struct SignedOutPage {
 /// own pages, and browsers apply it to redirects. A page may link to any site.
 #[derive(Template)]
 #[template(path = "onward.html")]
-pub(super) struct RedirectPage {
+pub(super) struct RedirectPage<'a> {
     pub t: &'static Texts,
     pub brand: Arc<Brand>,
     /// The target URL.
-    pub href: String,
+    pub href: &'a str,
+    /// Addresses of other sites that the page loads first. Its CSP `frame-src` allows their
+    /// origins.
+    pub frames: &'a [Url],
 }
 
-impl RedirectPage {
-    /// Renders the page. Its `Refresh` header makes browsers open the target immediately.
+/// The time for which a page with frames is shown, in seconds.
+const FRAMES_SECONDS: u8 = 2;
+
+impl RedirectPage<'_> {
+    /// Renders the page. Its `Refresh` header makes browsers open the target immediately, or when
+    /// the frames had time to load.
     ///
     /// # Errors
-    /// Returns an error if the template cannot be rendered or the URL is not a valid header value.
+    /// Returns an error if the template cannot be rendered or a URL is not a valid header value.
     pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
         let mut response = page(StatusCode::OK, self)?;
-        let refresh = HeaderValue::from_str(&format!("0;url={}", self.href));
+        let seconds = if self.frames.is_empty() { 0 } else { FRAMES_SECONDS };
+        let refresh = HeaderValue::from_str(&format!("{seconds};url={}", self.href));
         response.headers_mut().insert("refresh", refresh.map_err(|_| ErrorResponse::internal())?);
+        if !self.frames.is_empty() {
+            let origins: Vec<_> = self.frames.iter().map(|url| url.origin().ascii_serialization()).collect();
+            let policy = format!(
+                "default-src 'none'; style-src 'self'; img-src 'self'; frame-src {}; frame-ancestors 'none'; base-uri 'none'",
+                origins.join(" ")
+            );
+            let policy = HeaderValue::from_str(&policy).map_err(|_| ErrorResponse::internal())?;
+            response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
+        }
         Ok(response)
     }
 }
@@ -323,7 +340,7 @@ pages!(
     SignedOutPage,
     HomePage,
     SessionsPage,
-    RedirectPage,
+    RedirectPage<'_>,
     PostPage<'_>,
     FailurePage<'_>
 );

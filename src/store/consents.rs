@@ -7,6 +7,7 @@ use sqlx::Row;
 
 /// Maximum number of consents of a user that are listed.
 const MAX_LISTED: i64 = 100;
+const SCOPE: &str = "SELECT scope FROM consents WHERE user_id = $1 AND client_id = $2";
 
 impl Store {
     /// Returns the consents of a user, the latest first.
@@ -42,18 +43,23 @@ impl Store {
     /// Returns an error if the database fails.
     pub async fn consent(&self, user_id: &str, client_id: &str) -> Result<Option<String>> {
         within_deadline(async {
-            let row = sqlx::query("SELECT scope FROM consents WHERE user_id = $1 AND client_id = $2")
-                .bind(user_id)
-                .bind(client_id)
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| Ok(row.try_get("scope")?)).transpose()
+            let scope = sqlx::query_scalar(SCOPE).bind(user_id).bind(client_id);
+            Ok(scope.fetch_optional(&self.pool).await?)
         })
         .await
     }
 }
 
 impl Tx<'_> {
+    /// As [`Store::consent`], in the transaction.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn consent(&mut self, user_id: &str, client_id: &str) -> Result<Option<String>> {
+        let scope = sqlx::query_scalar(SCOPE).bind(user_id).bind(client_id);
+        Ok(scope.fetch_optional(&mut *self.inner).await?)
+    }
+
     /// Records the scopes that a user grants to a client, in place of earlier ones.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (17, "ui customizations", include_str!("migrations/0017_ui_customizations.sql")),
     (18, "proofs", include_str!("migrations/0018_proofs.sql")),
     (19, "authorization requests", include_str!("migrations/0019_authorization_requests.sql")),
+    (20, "client logout", include_str!("migrations/0020_client_logout.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

@@ -16,6 +16,7 @@ mod groups;
 mod identities;
 mod identity_providers;
 mod keys;
+mod logout_notices;
 mod migrate;
 mod nodes;
 mod opening;
@@ -68,7 +69,11 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, AssertSqlSafe, Connection, Executor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+/// Delay between attempts to set up an SQLite file at the same time as another node: the change to a
+/// write-ahead log fails at once while the file is locked.
+const SET_UP_DELAY: Duration = Duration::from_millis(100);
 /// Timeout of one operation, including the retries of a transaction.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -181,6 +186,22 @@ pub struct Store {
     last_write_failed: Arc<AtomicBool>,
 }
 
+/// Opens a connection with the settings of its database, and closes it.
+async fn set_up(address: &str, dialect: &Dialect) -> Result<()> {
+    let mut connection = sqlx::AnyConnection::connect(address).await?;
+    for statement in dialect.on_connect {
+        connection.execute(*statement).await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+/// Returns whether another connection has locked an SQLite file (SQLITE_BUSY).
+fn is_locked(error: &StoreError) -> bool {
+    let StoreError::Sql(sqlx::Error::Database(error)) = error else { return false };
+    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
 impl Store {
     /// Opens the store at `url` and migrates its tables.
     ///
@@ -235,11 +256,13 @@ impl Store {
         if let StoreUrl::Sqlite(_) = url {
             // The pool retries until its deadline after any error, and then reports only the
             // timeout.
-            let mut connection = sqlx::AnyConnection::connect(&address).await?;
-            for statement in dialect.on_connect {
-                connection.execute(*statement).await?;
+            let begun = Instant::now();
+            while let Err(error) = set_up(&address, dialect).await {
+                if !is_locked(&error) || begun.elapsed() > OPERATION_TIMEOUT.into() {
+                    return Err(error);
+                }
+                tokio::time::sleep(SET_UP_DELAY).await;
             }
-            connection.close().await?;
         }
         let pool = AnyPoolOptions::new()
             .max_connections(dialect.connections)

@@ -54,15 +54,19 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Records that a browser has opened a pushed request.
+    /// Records that a browser has opened a pushed request, whose sign-in may take until
+    /// `expires_at`.
     ///
     /// # Errors
     /// Returns an error if the database fails.
-    pub async fn start_pushed_request(&mut self, hash: &[u8; 32]) -> Result<()> {
-        sqlx::query("UPDATE pushed_requests SET started = 1 WHERE hash = $1 AND started = 0")
-            .bind(&hash[..])
-            .execute(&mut *self.inner)
-            .await?;
+    pub async fn start_pushed_request(&mut self, hash: &[u8; 32], expires_at: Timestamp) -> Result<()> {
+        sqlx::query(
+            "UPDATE pushed_requests SET started = 1, expires_at = $2 WHERE hash = $1 AND started = 0",
+        )
+        .bind(&hash[..])
+        .bind(expires_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
         Ok(())
     }
 

@@ -28,6 +28,11 @@ statements! {
                       SELECT id, $3 FROM refresh_families WHERE user_no = $1 AND id <> $2 \
                       ON CONFLICT (jti) DO NOTHING";
     REMOVE_OF_USER = "DELETE FROM refresh_families WHERE user_no = $1 AND id <> $2";
+    IDS_TO_CLIENT = "SELECT id FROM refresh_families WHERE user_no = $1 AND client_id = $2 ORDER BY created_at LIMIT $3";
+    REVOKE_TO_CLIENT = "INSERT INTO revoked_tokens (jti, expires_at) \
+                        SELECT id, $3 FROM refresh_families WHERE user_no = $1 AND client_id = $2 \
+                        ON CONFLICT (jti) DO NOTHING";
+    REMOVE_TO_CLIENT = "DELETE FROM refresh_families WHERE user_no = $1 AND client_id = $2";
     REVOKE_OF_CLIENT = "INSERT INTO revoked_tokens (jti, expires_at) \
                         SELECT id, $3 FROM refresh_families WHERE client_id = $1 AND id <= $2 \
                         ON CONFLICT (jti) DO NOTHING";
@@ -191,6 +196,26 @@ impl Tx<'_> {
         let revoke = sqlx::query(REVOKE_OF_USER).bind(user_no).bind(except).bind(until.millis());
         revoke.execute(&mut *self.inner).await?;
         sqlx::query(REMOVE_OF_USER).bind(user_no).bind(except).execute(&mut *self.inner).await?;
+        self.publish_revoked(ids, until, entropy).await
+    }
+
+    /// Ends all families of a user that an app client has.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn end_refresh_families_to(
+        &mut self,
+        user_no: i64,
+        client_id: &str,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        let until = now.plus(MAX_ACCESS_TOKEN_VALIDITY);
+        let ids = sqlx::query_scalar(IDS_TO_CLIENT).bind(user_no).bind(client_id).bind(MAX_CHANGES + 1);
+        let ids: Vec<String> = ids.fetch_all(&mut *self.inner).await?;
+        let revoke = sqlx::query(REVOKE_TO_CLIENT).bind(user_no).bind(client_id).bind(until.millis());
+        revoke.execute(&mut *self.inner).await?;
+        sqlx::query(REMOVE_TO_CLIENT).bind(user_no).bind(client_id).execute(&mut *self.inner).await?;
         self.publish_revoked(ids, until, entropy).await
     }
 

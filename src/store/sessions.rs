@@ -189,12 +189,13 @@ impl Tx<'_> {
         query.fetch_all(&mut *self.inner).await?.iter().map(session).collect()
     }
 
-    /// Ends a session: deletes it and its cookies, and publishes the change. Returns whether the
-    /// session existed.
+    /// Ends a session: deletes it and its cookies, adds the notices of its app clients, and publishes
+    /// the change. Returns whether the session existed.
     ///
     /// # Errors
     /// Returns an error if the database fails.
     pub async fn end_session(&mut self, id: &str, entropy: &dyn Entropy) -> Result<bool> {
+        self.add_logout_notices(id).await?;
         sqlx::query("DELETE FROM session_cookies WHERE session_id = $1")
             .bind(id)
             .execute(&mut *self.inner)

@@ -56,8 +56,9 @@ pub fn verify_access_token(
     if time("exp")? <= now {
         return Err(AccessTokenError::Expired);
     }
-    // A token that was issued to a program itself has no family and no user.
     let required = |name: &str| text(name).map(str::to_owned).ok_or(AccessTokenError::Invalid);
+    // A token that was issued to a program itself has no family and no user.
+    required("username")?;
     Ok(AccessClaims {
         subject: required("sub")?,
         client_id: required("client_id")?,

@@ -5,10 +5,10 @@ use super::bearer::{AccessToken, TokenError, authentic, verify};
 use super::keys::{KeyChain, KeyChainError, KeySet};
 use super::pool_keys::{PoolKeys, TokenUse};
 use super::revocations::Revocations;
-use crate::base::{Clock, Entropy, Timestamp, uuid};
+use crate::base::{Clock, Duration, Entropy, Timestamp, base64url_encode, sha256, uuid};
 use crate::catalogue::{AppClient, Catalogue, Pool};
 use crate::config::TrustedIssuer;
-use crate::jose::{self, Algorithm, KeyError, NumericDate, Unverified};
+use crate::jose::{self, Algorithm, JwkSet, KeyError, NumericDate, Unverified};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -56,6 +56,30 @@ pub enum IssueError {
     Key(KeyError),
 }
 
+/// A token that is issued to a program itself (RFC 6749, section 4.4).
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramToken<'a> {
+    /// The `iss` claim.
+    pub issuer: &'a str,
+    /// The app client's id.
+    pub client_id: &'a str,
+    /// The granted scopes, separated by spaces.
+    pub scope: &'a str,
+    /// The lifetime.
+    pub validity: Duration,
+    /// The thumbprint of the key to which the token is bound.
+    pub key: Option<&'a str>,
+    /// The id by which the token ends with its client; `None` for a client of the configuration,
+    /// whose id is an accepted audience as long as it is declared.
+    pub origin: Option<&'a str>,
+}
+
+/// Returns the id by which the tokens of an app client itself end with the client: their
+/// `origin_jti`. It is a digest, because it stays in the database when the client is deleted.
+pub fn client_origin(client_id: &str) -> String {
+    base64url_encode(sha256(format!("tokens of the app client {client_id}")))
+}
+
 /// The claims of a token that is issued to a program itself, with Cognito's names.
 #[derive(Serialize)]
 struct Claims<'a> {
@@ -68,6 +92,8 @@ struct Claims<'a> {
     iat: i64,
     version: u8,
     jti: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin_jti: Option<&'a str>,
     client_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation<'a>>,
@@ -148,8 +174,7 @@ impl AccessTokens {
     /// Returns `pool` as a trusted issuer, once it has keys.
     pub fn as_issuer(&self, pool: &Pool) -> Option<TrustedIssuer> {
         let keys = self.keys(pool)?;
-        let algorithms = keys.published.iter().map(|key| key.algorithm().name().to_owned()).collect();
-        Some(pool.as_issuer(keys.jwk_set.clone(), algorithms))
+        Some(pool.as_issuer(keys.jwk_set.clone(), keys.algorithms()))
     }
 
     /// Verifies an access token of `pool`, without checking revocation: the caller must
@@ -172,17 +197,7 @@ impl AccessTokens {
     pub fn revocable(&self, pool: &Pool, token: &str) -> Result<Revocable, TokenError> {
         let (keys, issuer) = (self.keys(pool).ok_or(TokenError::NoKeys)?, self.as_issuer(pool));
         let issuer = issuer.ok_or(TokenError::NoKeys)?;
-        let token = Unverified::read(token).map_err(TokenError::Malformed)?;
-        authentic(&token, &issuer, &keys.verifying)?;
-        let text = |name: &str| token.claims.get(name).and_then(Value::as_str).map(str::to_owned);
-        let (Some(client_id), Some(jti)) = (text("client_id"), text("jti")) else {
-            return Err(TokenError::Subject);
-        };
-        Ok(Revocable {
-            client_id,
-            jti,
-            expires_at: NumericDate::of(&token.claims, "exp").ok_or(TokenError::Expired)?,
-        })
+        revocable(token, &issuer, &keys.verifying)
     }
 
     /// Issues a token to `client` of `pool` itself (RFC 6749, section 4.4), with `scopes`. It is
@@ -199,19 +214,54 @@ impl AccessTokens {
         now: Timestamp,
     ) -> Result<String, IssueError> {
         let keys = self.keys(pool).ok_or(IssueError::NoKey)?;
-        let claims = Claims {
-            sub: &client.id,
-            token_use: "access",
-            scope: &scopes.join(" "),
-            auth_time: now.seconds(),
-            iss: &pool.issuer,
-            exp: now.plus(client.access_token_validity).seconds(),
-            iat: now.seconds(),
-            version: 2,
-            jti: uuid(&*self.entropy),
-            client_id: &client.id,
-            cnf: key.map(|jkt| Confirmation { jkt }),
-        };
-        jose::sign(&keys.signing, &[], &claims).map_err(IssueError::Key)
+        let (validity, scope) = (client.access_token_validity, &*scopes.join(" "));
+        let (issuer, client_id) = (&*pool.issuer, &*client.id);
+        let token = ProgramToken { issuer, client_id, scope, validity, key, origin: None };
+        issue_to_program(&keys, token, now, &*self.entropy).map_err(IssueError::Key)
     }
+}
+
+/// Issues a token to a program itself.
+///
+/// # Errors
+/// Returns an error if signing fails.
+pub fn issue_to_program(
+    keys: &KeySet,
+    token: ProgramToken<'_>,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<String, KeyError> {
+    let claims = Claims {
+        sub: token.client_id,
+        token_use: "access",
+        scope: token.scope,
+        auth_time: now.seconds(),
+        iss: token.issuer,
+        exp: now.plus(token.validity).seconds(),
+        iat: now.seconds(),
+        version: 2,
+        jti: uuid(entropy),
+        origin_jti: token.origin,
+        client_id: token.client_id,
+        cnf: token.key.map(|jkt| Confirmation { jkt }),
+    };
+    jose::sign(&keys.signing, &[], &claims)
+}
+
+/// Returns the data for a revocation of `token`, if `issuer` has signed it.
+///
+/// # Errors
+/// Returns the reason why `token` is not one of the issuer's tokens.
+pub fn revocable(token: &str, issuer: &TrustedIssuer, keys: &JwkSet) -> Result<Revocable, TokenError> {
+    let token = Unverified::read(token).map_err(TokenError::Malformed)?;
+    authentic(&token, issuer, keys)?;
+    let text = |name: &str| token.claims.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (Some(client_id), Some(jti)) = (text("client_id"), text("jti")) else {
+        return Err(TokenError::Subject);
+    };
+    Ok(Revocable {
+        client_id,
+        jti,
+        expires_at: NumericDate::of(&token.claims, "exp").ok_or(TokenError::Expired)?,
+    })
 }

@@ -192,10 +192,10 @@ fn check_claims(
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself
     // with a value in the audience claim."
-    // A user's token of a pool of this deployment was issued to a client of the pool, and ends with
-    // the client.
-    let is_pool_user = is_user_token(issuer, &claims);
-    let ours = |audience: &str| is_pool_user || issuer.audiences.iter().any(|known| known == audience);
+    // A token of a pool of this deployment with an origin was issued to a client of the pool, and
+    // ends with the client.
+    let ends_with_client = has_origin(issuer, &claims);
+    let ours = |audience: &str| ends_with_client || issuer.audiences.iter().any(|known| known == audience);
     let is_empty = |aud: &&Value| aud.as_array().is_some_and(Vec::is_empty);
     let for_us = match claims.get("aud").filter(|aud| by_client == ByClient::CognitoOnly || !is_empty(aud)) {
         Some(Value::String(audience)) => ours(audience),
@@ -231,9 +231,14 @@ fn check_claims(
     Ok(AccessToken { subject, expires_at, scopes, key, claims })
 }
 
-/// Returns whether claims are of a token of a user of a pool of this deployment: a program's token
-/// belongs to no sign-in.
+/// Returns whether claims are of a token of a user of a pool of this deployment.
 pub fn is_user_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> bool {
+    has_origin(issuer, claims) && claims.contains_key("username")
+}
+
+/// Returns whether claims are of a token of a pool of this deployment that ends with something: a
+/// user's with the sign-in, a program's with the app client that was made through the API.
+fn has_origin(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> bool {
     matches!(issuer.keys, KeySource::Own(_)) && claims.contains_key("origin_jti")
 }
 

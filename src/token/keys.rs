@@ -45,6 +45,13 @@ pub struct KeySet {
     pub verifying: JwkSet,
 }
 
+impl KeySet {
+    /// Returns the JOSE names of the algorithms of the published keys.
+    pub fn algorithms(&self) -> Vec<String> {
+        self.published.iter().map(|key| key.algorithm().name().to_owned()).collect()
+    }
+}
+
 /// The signing keys of one purpose.
 pub struct KeyChain {
     purpose: String,

@@ -8,6 +8,7 @@ mod codes;
 mod dpop;
 mod keys;
 mod kind;
+mod logout_tokens;
 mod pool_keys;
 mod refresh_tokens;
 mod revocations;
@@ -15,13 +16,16 @@ mod spiffe;
 mod user_tokens;
 
 pub use access_claims::{AccessClaims, AccessTokenError, client_of_access_token, verify_access_token};
-pub use access_tokens::{AccessTokens, IssueError, Revocable};
+pub use access_tokens::{
+    AccessTokens, IssueError, ProgramToken, Revocable, client_origin, issue_to_program, revocable,
+};
 pub use bearer::{
     AccessToken, SKEW, TokenError, is_user_token, names, scopes, subject, verify, verify_introspected,
 };
 pub use codes::{CodeError, Grant, RedeemedCode, challenge, issue, redeem};
 pub use dpop::{PROOF_RETENTION, Proof, ProofError, ProofRequest, bound_key, is_thumbprint, verify_proof};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
+pub use logout_tokens::{LogoutToken, issue_logout_token};
 pub use pool_keys::{PoolKeys, TokenUse};
 pub use refresh_tokens::{NewFamily, RefreshError, RefreshTokens, Refreshed};
 pub use revocations::{RevocationError, Revocations};

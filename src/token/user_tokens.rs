@@ -36,6 +36,8 @@ pub struct TokenGrant<'a> {
     pub nonce: Option<&'a str>,
     /// The key of the remembered device; may be empty.
     pub device_key: &'a str,
+    /// The id of the session, for a client that is notified of its end.
+    pub sid: Option<&'a str>,
     /// The thumbprint of the key to which the access token is bound.
     pub key: Option<&'a str>,
 }
@@ -156,6 +158,9 @@ fn id_claims(
     }
     if let Some(nonce) = grant.nonce {
         claims.insert("nonce".into(), json!(nonce));
+    }
+    if let Some(sid) = grant.sid {
+        claims.insert("sid".into(), json!(sid));
     }
     if !user.identities.is_empty() {
         claims.insert("identities".into(), identities(user));
@@ -292,6 +297,7 @@ mod tests {
         event_id: "event",
         nonce: Some("n"),
         device_key: "",
+        sid: None,
         key: None,
     };
 

@@ -514,7 +514,10 @@ async fn metadata_tells_of_what_works_and_of_one_pool() {
     let metadata: Value = answer.json().await.unwrap();
     assert_eq!(
         (&metadata["issuer"], &metadata["grant_types_supported"]),
-        (&json!(issuer), &json!(["authorization_code", "refresh_token", DEVICE_GRANT, "client_credentials"]))
+        (
+            &json!(issuer),
+            &json!(["authorization_code", "refresh_token", "client_credentials", "implicit", DEVICE_GRANT])
+        )
     );
     let scopes = metadata["scopes_supported"].as_array().unwrap();
     assert!(scopes.ends_with(&[json!("photos/read"), json!("photos/write")]), "{scopes:?}");
@@ -575,7 +578,7 @@ fn what_is_wrong_about_programs_is_told() {
             ("name = \"reader\"", "name = \"api\"", "two app clients are named \"api\""),
             ("\"30m\"", "\"2d\"", "`access_token_validity` is out of bounds"),
             ("\"30m\"", "\"1m\"", "`access_token_validity` is out of bounds"),
-            ("[\"client_credentials\"]", "[\"implicit\"]", "`allowed_oauth_flows` cannot be \"implicit\""),
+            ("[\"client_credentials\"]", "[\"password\"]", "`allowed_oauth_flows` cannot be \"password\""),
             ("allowed_oauth_scopes = [\"photos/read\"]\n", "", "needs `allowed_oauth_scopes`"),
             (
                 "[[route]]",

@@ -8,6 +8,8 @@ const POOL: &str = r#"
 [[user_pool]]
 name = "declared"
 signing_algorithm = "ES256"
+[user_pool.branding]
+name = "Example"
 [[user_pool.client]]
 name = "web"
 id = "webclient"
@@ -19,7 +21,7 @@ scopes = ["read"]
 /// A third password.
 const THIRD: &str = "Third-Horse-9-Paperclip";
 /// The exceptions of each family of operations, without `Exception`.
-const FAMILIES: [(&str, &str); 13] = [
+const FAMILIES: [(&str, &str); 14] = [
     (
         "sign-up",
         "AliasExists CodeDeliveryFailure CodeMismatch ExpiredCode InvalidParameter InvalidPassword LimitExceeded \
@@ -52,6 +54,7 @@ const FAMILIES: [(&str, &str); 13] = [
     ("identity providers", "DuplicateProvider InvalidParameter ResourceNotFound"),
     ("provider links", "InvalidParameter LimitExceeded ResourceNotFound UserNotFound"),
     ("tags", "InvalidParameter OperationNotEnabled ResourceNotFound"),
+    ("look of pages", "InvalidParameter OperationNotEnabled ResourceNotFound"),
 ];
 
 /// Leaves `ann` confirmed and `bob` unconfirmed, whose address is that of `ann`.
@@ -342,6 +345,22 @@ fn provider_links(scene: &mut Scene) {
     scene.done(operation, json!({ "User": account("linked0", "email", "max@example.com") }));
 }
 
+fn look_of_pages(scene: &mut Scene) {
+    scene.family = "look of pages";
+    let nowhere = json!({ "UserPoolId": "us-east-1_nowhere00" });
+    let no_client = json!({ "ClientId": "nowhere" });
+    for operation in ["SetUICustomization", "GetUICustomization"] {
+        scene.raise("ResourceNotFound", operation, nowhere.clone());
+        scene.raise("ResourceNotFound", operation, no_client.clone());
+    }
+    let set = "SetUICustomization";
+    scene.raise("InvalidParameter", set, json!({ "CSS": ".logo-customizable { background: url(//a) }" }));
+    scene.raise("InvalidParameter", set, json!({ "CSS": ".other-customizable { color: red }" }));
+    scene.raise("InvalidParameter", set, json!({ "ImageFile": "R0lGODlhAQABAAAAACw=" }));
+    let of_file = json!({ "UserPoolId": scene.declared, "ClientId": "ALL", "CSS": "" });
+    scene.raise("OperationNotEnabled", set, of_file);
+}
+
 #[test]
 fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() {
     let mut scene = Scene::start(POOL);
@@ -355,6 +374,7 @@ fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() 
     clients(&mut scene);
     domains_servers_and_providers(&mut scene);
     provider_links(&mut scene);
+    look_of_pages(&mut scene);
     // An address has a limited number of wrong guesses.
     scene.family = "sign-in";
     let wrong = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": { "USERNAME": "nobody", "PASSWORD": "x" } });

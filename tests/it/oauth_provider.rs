@@ -495,7 +495,13 @@ async fn the_discovery_document_names_what_works() {
     }
     assert_eq!(
         document["grant_types_supported"],
-        json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"])
+        json!([
+            "authorization_code",
+            "refresh_token",
+            "client_credentials",
+            "implicit",
+            "urn:ietf:params:oauth:grant-type:device_code"
+        ])
     );
     for path in ["/oauth2/token", "/oauth2/userInfo", "/oauth2/revoke"] {
         let preflight = client.request(reqwest::Method::OPTIONS, format!("{}{path}", scene.auth));

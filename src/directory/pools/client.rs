@@ -1,6 +1,6 @@
 //! App clients of user pools: creation, changes, deletion, lists.
 
-use super::client_settings::check_client;
+use super::client_settings::{check_client, check_without_providers};
 use super::secret::{check_given, next_secret};
 use super::{check_writable, live_pool, publish, text_page, text_position};
 use crate::base::{Entropy, KeyRing, Secret, Timestamp, client_id};
@@ -8,6 +8,7 @@ use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{AppClient, AppClientSettings, ClientSecret, Pool, PoolSource};
 use crate::store::{CheckedWork, Store, Tx};
+use crate::token::client_origin;
 
 /// Families of refresh tokens that one transaction ends.
 const FAMILIES_AT_ONCE: u32 = 1000;
@@ -56,6 +57,33 @@ pub async fn create_client(
     if let Some(NewSecret::Given(secret)) = &new.secret {
         check_given(secret)?;
     }
+    add_client(tx, &pool, new, now, entropy).await
+}
+
+/// Creates an app client that registers itself (RFC 7591). Its providers are those that the caller
+/// knows the pool to have.
+///
+/// # Errors
+/// As [`create_client`].
+pub async fn register_client(
+    tx: &mut Tx<'_>,
+    pool_id: &str,
+    new: &NewClient,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<ClientDescription> {
+    let pool = live_pool(tx, pool_id).await?;
+    check_without_providers(tx, &pool, &new.settings, new.secret.is_some()).await?;
+    add_client(tx, &pool, new, now, entropy).await
+}
+
+async fn add_client(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    new: &NewClient,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<ClientDescription> {
     let client = AppClient {
         id: client_id(entropy),
         pool: pool.no,
@@ -74,7 +102,7 @@ pub async fn create_client(
         tx.add_client_secret(&client, &secret, entropy).await?;
         secrets.push(secret);
     }
-    publish(tx, &pool, entropy).await?;
+    publish(tx, pool, entropy).await?;
     Ok(ClientDescription { client, secrets })
 }
 
@@ -107,7 +135,7 @@ pub async fn update_client(
     Ok(client)
 }
 
-/// Deletes an app client, its secrets and its refresh tokens.
+/// Deletes an app client, its secrets, and its tokens.
 ///
 /// # Errors
 /// Returns `ResourceNotFoundException` if there is no such client.
@@ -131,6 +159,7 @@ pub async fn delete_client(
             tx.remove_consents_to(&client.id).await?;
             tx.remove_ui_customization(pool.no, &client.id).await?;
             tx.end_refresh_families_of_client(&client.id, FAMILIES_AT_ONCE, now, entropy).await?;
+            tx.end_refresh_family_of_id(&client_origin(&client.id), now, entropy).await?;
             publish(tx, &pool, entropy).await
         })
     });

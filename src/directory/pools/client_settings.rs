@@ -37,6 +37,28 @@ pub(super) async fn check_client(
     settings: &AppClientSettings,
     has_secret: bool,
 ) -> Outcome<()> {
+    check_without_providers(tx, pool, settings, has_secret).await?;
+    if settings.identity_providers.iter().any(|name| name != POOL_PROVIDER) {
+        let known = tx.identity_provider_names(pool.no, MAX_PROVIDERS).await?;
+        let unknown = |name: &&String| *name != POOL_PROVIDER && !known.contains(name);
+        if let Some(name) = settings.identity_providers.iter().find(unknown) {
+            let message = format!("The provider {name} does not exist for User Pool {}", pool.id);
+            return Err(DirectoryError::invalid(message));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the settings of a client whose providers are those that the pool has.
+///
+/// # Errors
+/// As [`check_client`].
+pub(super) async fn check_without_providers(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    settings: &AppClientSettings,
+    has_secret: bool,
+) -> Outcome<()> {
     check_settings(&pool.settings.schema, settings, has_secret)?;
     if settings.allowed_oauth_scopes.iter().any(|scope| !STANDARD_SCOPES.contains(&scope.as_str())) {
         let servers = tx.resource_servers(pool.no, MAX_RESOURCE_SERVERS).await?;
@@ -46,14 +68,6 @@ pub(super) async fn check_client(
         if let Some(scope) = settings.allowed_oauth_scopes.iter().find(|scope| !known(scope)) {
             let message = format!("Invalid scope requested: {scope}");
             return Err(DirectoryError::new(ErrorKind::ScopeDoesNotExist, message));
-        }
-    }
-    if settings.identity_providers.iter().any(|name| name != POOL_PROVIDER) {
-        let known = tx.identity_provider_names(pool.no, MAX_PROVIDERS).await?;
-        let unknown = |name: &&String| *name != POOL_PROVIDER && !known.contains(name);
-        if let Some(name) = settings.identity_providers.iter().find(unknown) {
-            let message = format!("The provider {name} does not exist for User Pool {}", pool.id);
-            return Err(DirectoryError::invalid(message));
         }
     }
     Ok(())

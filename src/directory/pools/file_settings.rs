@@ -72,6 +72,7 @@ pub(super) fn server_settings(server: &config::ResourceServer) -> (String, Resou
 fn oauth_flow(flow: config::OAuthFlow) -> String {
     match flow {
         config::OAuthFlow::AuthorizationCode => "code".to_owned(),
+        config::OAuthFlow::Implicit => "implicit".to_owned(),
         config::OAuthFlow::ClientCredentials => "client_credentials".to_owned(),
     }
 }

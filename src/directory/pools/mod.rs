@@ -21,7 +21,7 @@ mod ui_customization;
 pub use attributes::add_custom_attributes;
 pub use client::{
     ClientDescription, NewClient, NewSecret, create_client, delete_client, describe_client, list_clients,
-    update_client,
+    register_client, update_client,
 };
 pub use domain::{create_domain, delete_domain, find_domain, list_domains, update_domain};
 pub use file::{FileClient, FilePool, write_file_pools};

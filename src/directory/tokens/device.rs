@@ -51,7 +51,7 @@ impl TokenService {
         redemption: DeviceRedemption<'_>,
     ) -> Outcome<Result<IssuedTokens, DeviceError>> {
         let DeviceRedemption { code, proof, is_public } = redemption;
-        check_proof(sender.client, proof)?;
+        check_proof(sender.client, proof.is_some())?;
         let hash = &code.hash();
         // Any client can send an invented code. A read rejects it, so that it does not block
         // writers.
@@ -98,7 +98,7 @@ impl TokenService {
                     return Err(ErrorKind::ProofRefused.into());
                 }
                 let key = refresh_key(proof, is_public);
-                let granted = Granted { session: &session, scope: &request.scope, key };
+                let granted = Granted { session: &session, scope: &request.scope, key, needs_consent: true };
                 Ok(Ok(begin_family(tx, refresh_tokens, sender.pool, granted, (now, entropy)).await?))
             })
         });

@@ -43,7 +43,5 @@ async fn issuer_of(
 ) -> Result<Option<TrustedIssuer>, crate::directory::DirectoryError> {
     let Some(pool) = app.directory.pools.pool(id).await? else { return Ok(None) };
     let keys = app.directory.tokens.access_token_keys(&pool).await?;
-    let algorithms = keys.published.iter().map(|key| key.algorithm().name().to_owned()).collect();
-    let url = catalogue.issuer_of(id);
-    Ok(Some(TrustedIssuer::of_user_pool(name.to_owned(), url, keys.jwk_set.clone(), algorithms, Vec::new())))
+    Ok(Some(catalogue.trusted_pool(id, name, keys.jwk_set.clone(), keys.algorithms())))
 }

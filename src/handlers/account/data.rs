@@ -1,6 +1,7 @@
 //! `/account/data`: what is stored about the user, as a file.
 
 use super::context::AccountContext;
+use crate::handlers::authorize::failed;
 use crate::handlers::{AppState, Handled, Reply, RequestData, Shared, unavailable};
 use crate::model::Session;
 use crate::pages::with_body;
@@ -24,6 +25,7 @@ async fn file(app: &AppState, info: &RequestData) -> Handled {
     let id = &*user.id;
     let sessions = app.store.transaction(|tx| Box::pin(async move { tx.sessions_of(id).await })).await;
     let sessions = sessions.map_err(|error| unavailable(info, &error))?;
+    let consents = app.directory.deps.consents(user).await.map_err(|error| failed(info, &error))?;
     let attributes: serde_json::Map<String, Value> =
         user.attributes.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     let content = json!({
@@ -38,6 +40,9 @@ async fn file(app: &AppState, info: &RequestData) -> Handled {
             "provider": of.provider, "issuer": of.issuer, "subject": of.subject,
         })).collect::<Vec<_>>(),
         "sessions": sessions.iter().map(session).collect::<Vec<_>>(),
+        "apps_with_access": consents.iter().map(|of| json!({
+            "client_id": of.client_id, "scope": of.scope, "granted_at": of.granted_at.seconds(),
+        })).collect::<Vec<_>>(),
     });
     let text = serde_json::to_string_pretty(&content).unwrap_or_default();
     let mut response = with_body(StatusCode::OK, "application/json", text);

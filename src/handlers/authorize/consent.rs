@@ -1,7 +1,7 @@
 //! `/consent`: the page that asks a user whether an app client may have its scopes.
 
 use super::request::SignInRequest;
-use super::response::{failed, grant, response_url};
+use super::response::{asks_consent, failed, grant, response_url};
 use super::{page_url, usable_session};
 use crate::authn::SessionPrincipal;
 use crate::catalogue::Catalogue;
@@ -42,10 +42,15 @@ async fn read(app: &AppState, info: &RequestData) -> Result<Result<ConsentContex
     };
     let of = request.request.clone().filter(|of| !request.client.is_gateway && of.user_code.is_empty());
     let of = of.ok_or_else(ErrorResponse::not_found)?;
-    match usable_session(app, info, &request).await? {
-        Some(principal) => Ok(Ok(ConsentContext { catalogue, request, of, principal })),
-        None => Ok(Err(see_other(&page_url(&catalogue, "/oauth2/authorize", Some(&of), &[])))),
+    if request.prompt.none {
+        return Ok(Err(request.error("consent_required", "the user must be asked").into_response(info)));
     }
+    if let Some(principal) = usable_session(app, info, &request).await?
+        && asks_consent(app, info, &request.client, &of, principal.session()).await?
+    {
+        return Ok(Ok(ConsentContext { catalogue, request, of, principal }));
+    }
+    Ok(Err(see_other(&page_url(&catalogue, "/oauth2/authorize", Some(&of), &[]))))
 }
 
 async fn show(app: &AppState, info: &RequestData) -> Handled {
@@ -63,7 +68,7 @@ async fn show(app: &AppState, info: &RequestData) -> Handled {
         code: String::new(),
         scopes: scope_descriptions(t, &of.scope),
         action: page_url(&catalogue, "/consent", Some(&of), &[]),
-        hidden: Vec::new(),
+        hidden: vec![("user", principal.user().id.clone())],
         other_account: page_url(&catalogue, "/oauth2/authorize", Some(&of), &other),
     }
     .answer()
@@ -77,6 +82,10 @@ async fn decide(app: &AppState, info: &RequestData, body: &str) -> Handled {
     };
     let fields = form(body).ok_or_else(ErrorResponse::bad_request)?;
     let (client, user) = (&request.client, principal.user());
+    // Somebody else may have signed in since the page was shown.
+    if fields.get("user") != Some(&user.id) {
+        return show(app, info).await;
+    }
     let is_allowed = fields.get("decision").is_some_and(|decision| decision == "allow");
     tracing::info!(
         target: "audit",
@@ -102,7 +111,7 @@ async fn decide(app: &AppState, info: &RequestData, body: &str) -> Handled {
             if !of.state.is_empty() {
                 pairs.push(("state", &of.state));
             }
-            response_url(&of.redirect_uri, &client.issuer, &pairs)?
+            response_url((of.response_type, &of.redirect_uri), &client.issuer, &pairs)?
         }
     };
     let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;

@@ -180,7 +180,11 @@ async fn read(
 ) -> Result<Result<DeviceContext, Handled>, ErrorResponse> {
     // Section 5.1: "The authorization server SHOULD rate-limit user code attempts".
     let address = info.client.map(rate_limit_key);
-    app.wrong_guesses.check(address.as_ref()).map_err(|_| ErrorResponse::too_many_failures())?;
+    app.user_code_guesses.check(address.as_ref()).map_err(|_| ErrorResponse::too_many_failures())?;
+    // An image or a frame of another site must not use up the guesses of a visitor's address.
+    if info.header("sec-fetch-dest").is_some_and(|destination| destination != "document") {
+        return Err(ErrorResponse::bad_request());
+    }
     let catalogue = app.catalogue.load();
     let found = match typed(text) {
         Some(code) => {
@@ -191,7 +195,7 @@ async fn read(
     };
     let is_waiting = |of: &DeviceRequest| of.state == DeviceState::Waiting && app.clock.now() < of.expires_at;
     let Some((code, device)) = found.filter(|(_, device)| is_waiting(device)) else {
-        app.wrong_guesses.record(address);
+        app.user_code_guesses.record(address);
         return Ok(Err(code_page(app, info, text, &info.texts().device_wrong_code)));
     };
     let client = app_client(app, &catalogue, &device.client_id).await;
@@ -232,7 +236,7 @@ async fn confirmation(app: &AppState, info: &RequestData, text: &str) -> Handled
         code: user_code.clone(),
         scopes: scope_descriptions(t, &device.scope),
         action: catalogue.config.public_url.join("/device/decision"),
-        hidden: vec![("user_code", user_code)],
+        hidden: vec![("user_code", user_code), ("user", principal.user().id.clone())],
         other_account: page_url(&catalogue, "/oauth2/authorize", Some(&request), &other),
     }
     .answer()
@@ -246,8 +250,17 @@ async fn decide(app: &AppState, info: &RequestData, body: &str) -> Handled {
         Ok(context) => context,
         Err(answer) => return answer,
     };
+    // Somebody else may have signed in since the page was shown.
+    if fields.get("user") != Some(&principal.user().id) {
+        return confirmation(app, info, text).await;
+    }
     let is_allowed = fields.get("decision").is_some_and(|decision| decision == "allow");
     let decision = if is_allowed { DeviceState::Allowed } else { DeviceState::Denied };
+    if is_allowed {
+        let (user, scope) = (&principal.user().id, &device.scope);
+        let granted = app.directory.deps.grant_consent(user, &device.client_id, scope).await;
+        granted.map_err(|error| failed(info, &error))?;
+    }
     let (hash, session) = (&device.hash, &*principal.session().id);
     let record = app
         .store

@@ -84,7 +84,7 @@ pub(super) fn request_parameters(request: &AuthorizationRequest) -> Vec<(&'stati
     }
     let scope = if request.scope.is_empty() { "openid" } else { &request.scope };
     let mut pairs = vec![
-        ("response_type", "code"),
+        ("response_type", request.response_type.name()),
         of_client,
         ("redirect_uri", &*request.redirect_uri),
         ("scope", scope),
@@ -211,11 +211,15 @@ async fn usable_session(
 ) -> Result<Option<SessionPrincipal>, ErrorResponse> {
     let Some(principal) = session_principal(app, info).await? else { return Ok(None) };
     let session = principal.session();
-    let age = app.clock.now().since(session.auth_time.unwrap_or(session.created_at)).as_secs();
+    let authenticated_at = session.auth_time.unwrap_or(session.created_at);
+    let age = app.clock.now().since(authenticated_at).as_secs();
     // OpenID Connect Core 1.0, section 3.1.2.1: "If the elapsed time is greater than this value,
     // the OP MUST attempt to actively re-authenticate the End-User."
     let is_recent = request.max_age.is_none_or(|max_age| age <= max_age);
-    Ok((request.client.accepts(session) && is_recent).then_some(principal))
+    // Later pages of a pushed request still have its `prompt`: the user has signed in since.
+    let is_new =
+        !request.prompt.login || request.pushed_at.is_none_or(|pushed_at| authenticated_at >= pushed_at);
+    Ok((request.client.accepts(session) && is_recent && is_new).then_some(principal))
 }
 
 /// Returns the address at which a browser with a session goes on.

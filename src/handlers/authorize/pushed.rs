@@ -6,13 +6,13 @@ use super::request::{AuthorizeError, SignInRequest};
 use crate::base::{Duration, RandomToken, Timestamp};
 use crate::handlers::client::{self, AuthenticatedClient, limit_stored_requests};
 use crate::handlers::error::{EndpointError, OAuthError};
-use crate::handlers::{AppState, Form, Reply, RequestData, Shared, form, unavailable};
+use crate::handlers::{AppState, Form, Reply, RequestData, Shared, dpop, form, unavailable};
 use crate::model::PushedRequest;
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use crate::store::{Store, StoreError};
 use axum::body::Bytes;
 use axum::extract::State;
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 /// The form of a `request_uri` of a pushed request (RFC 9126, section 2.2).
 const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
@@ -23,8 +23,30 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const SIGN_IN_LIFETIME: Duration = Duration::from_secs(86_400);
 /// Maximum length of the parameters in bytes, form-encoded.
 const MAX_PARAMETERS_LENGTH: usize = 8192;
-/// The parameters with which a client proves itself, which are no part of the request.
-const CREDENTIALS: [&str; 3] = ["client_secret", "client_assertion", "client_assertion_type"];
+/// The parameters of authorization requests. Others are not stored.
+const PARAMETERS: [&str; 19] = [
+    "response_type",
+    "response_mode",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    DPOP_JKT,
+    "prompt",
+    "max_age",
+    "login_hint",
+    "identity_provider",
+    "idp_identifier",
+    "lang",
+    "ui_locales",
+    // Not supported: the request is refused.
+    "request",
+    "registration",
+    "user_code",
+];
+const DPOP_JKT: &str = "dpop_jkt";
 /// The parameters that pages add to a request: the user's own choices.
 const USER_CHOICES: [&str; 4] = ["identity_provider", "login_hint", "prompt", "lang"];
 
@@ -40,13 +62,14 @@ async fn push_request(
     sender: &AuthenticatedClient<'_>,
 ) -> Result<HttpResponse, EndpointError> {
     let mut form = sender.form().clone();
-    form.retain(|name, _| !CREDENTIALS.contains(&name.as_str()));
     // Section 2.1: "The request_uri authorization request parameter is one exception, and it MUST
     // NOT be provided."
     if form.contains_key("request_uri") {
         return Err(OAuthError::invalid_request("`request_uri` may not be pushed").into());
     }
+    form.retain(|name, _| PARAMETERS.contains(&name.as_str()));
     form.insert("client_id".to_owned(), sender.id.clone());
+    bind_to_proof(app, info, &mut form).await?;
     let parameters = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
     if parameters.len() > MAX_PARAMETERS_LENGTH {
         return Err(ErrorResponse::too_large().into());
@@ -73,6 +96,20 @@ async fn push_request(
     Ok(with_body(StatusCode::CREATED, "application/json", text.to_string()))
 }
 
+/// Binds the code to the key that the client proves. RFC 9449, section 10.1: the server checks the
+/// proof, and "uses the JWK Thumbprint [...] in the DPoP proof as if it had been received as a
+/// dpop_jkt parameter".
+async fn bind_to_proof(app: &AppState, info: &RequestData, form: &mut Form) -> Result<(), EndpointError> {
+    let Some(proof) = dpop::proof(app, info, &Method::POST, "/oauth2/par", None)? else { return Ok(()) };
+    dpop::use_once(app, info, &proof).await?;
+    match form.insert(DPOP_JKT.to_owned(), proof.thumbprint.clone()) {
+        Some(other) if other != proof.thumbprint => {
+            Err(OAuthError::invalid_request("`dpop_jkt` is of another key than the DPoP proof").into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Stores a request. Returns its `request_uri`.
 async fn store(app: &AppState, client_id: &str, parameters: String) -> Result<String, StoreError> {
     let (now, token) = (app.clock.now(), RandomToken::random(&*app.entropy));
@@ -83,7 +120,7 @@ async fn store(app: &AppState, client_id: &str, parameters: String) -> Result<St
         created_at: now,
         is_started: false,
         is_used: false,
-        expires_at: now.plus(SIGN_IN_LIFETIME),
+        expires_at: now.plus(LIFETIME),
     };
     app.store.transaction(|tx| Box::pin(async move { tx.add_pushed_request(request).await })).await?;
     Ok(format!("{PREFIX}{}", token.text()))
@@ -99,7 +136,8 @@ pub fn hash_of(request_uri: &str) -> Option<[u8; 32]> {
     Some(RandomToken::parse(request_uri.strip_prefix(PREFIX)?)?.hash())
 }
 
-/// Returns the parameters of the pushed request that `form` names, or `form` itself.
+/// Returns the parameters of the pushed request that `form` names, and when it was pushed; or `form`
+/// itself.
 ///
 /// # Errors
 /// The request is unknown, has expired, was used, or is another client's; the database fails.
@@ -108,22 +146,22 @@ pub async fn resolve(
     info: &RequestData,
     client: &SignInClient,
     mut form: Form,
-) -> Result<Form, AuthorizeError> {
-    let Some(uri) = form.remove("request_uri") else { return Ok(form) };
+) -> Result<(Form, Option<Timestamp>), AuthorizeError> {
+    let Some(uri) = form.remove("request_uri") else { return Ok((form, None)) };
     if !is_pushed(&uri) {
         form.insert("request_uri".to_owned(), uri);
-        return Ok(form);
+        return Ok((form, None));
     }
     let failed = |error: StoreError| AuthorizeError::Failure(unavailable(info, &error));
     let found = find(&app.store, &uri, &client.of.client.id, app.clock.now()).await.map_err(failed)?;
     let request = found.ok_or_else(|| AuthorizeError::Failure(ErrorResponse::attempt_lost()))?;
     if !request.is_started {
-        let (of, hash) = (&app.store, &request.hash);
-        of.transaction(|tx| Box::pin(async move { tx.start_pushed_request(hash).await }))
+        let (of, hash, until) = (&app.store, &request.hash, app.clock.now().plus(SIGN_IN_LIFETIME));
+        of.transaction(|tx| Box::pin(async move { tx.start_pushed_request(hash, until).await }))
             .await
             .map_err(failed)?;
     }
-    Ok(merged(&request.parameters, &form, uri))
+    Ok((merged(&request.parameters, &form, uri), Some(request.created_at)))
 }
 
 async fn find(
@@ -134,10 +172,9 @@ async fn find(
 ) -> Result<Option<PushedRequest>, StoreError> {
     let Some(hash) = hash_of(uri) else { return Ok(None) };
     let is_valid = |of: &PushedRequest| {
-        let end = if of.is_started { of.expires_at } else { of.created_at.plus(LIFETIME) };
         // Section 4: "Authorization servers SHOULD treat request_uri values as one-time use but MAY
         // allow for duplicate requests due to a user reloading/refreshing their user agent."
-        of.client_id == client_id && !of.is_used && now < end
+        of.client_id == client_id && !of.is_used && now < of.expires_at
     };
     Ok(store.pushed_request(&hash).await?.filter(is_valid))
 }

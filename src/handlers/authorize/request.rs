@@ -4,10 +4,11 @@
 use super::client::{self, SignInClient};
 use super::pushed;
 use super::response::response_url;
+use crate::base::Timestamp;
 use crate::catalogue::Catalogue;
 use crate::directory::{DirectoryError, ErrorKind};
 use crate::handlers::{AppState, Form, RequestData};
-use crate::model::{AppClientSettings, AuthorizationRequest};
+use crate::model::{AppClientSettings, AuthorizationRequest, ResponseType};
 use crate::pages::{ErrorResponse, HttpResponse, Texts, see_other};
 use crate::token::is_thumbprint;
 
@@ -44,6 +45,8 @@ pub struct SignInRequest {
     pub max_age: Option<u64>,
     /// The value of `lang` or `ui_locales`.
     pub language: Option<String>,
+    /// When the client pushed the request.
+    pub pushed_at: Option<Timestamp>,
 }
 
 /// The values of `prompt` that have an effect.
@@ -75,6 +78,8 @@ pub enum AuthorizeError {
 pub struct ClientError {
     /// The `iss` of the response.
     pub issuer: String,
+    /// What the client asked for.
+    pub response_type: ResponseType,
     /// The redirect URI, which is the client's.
     pub redirect_uri: String,
     /// The client's `state`; empty if it sent none.
@@ -111,9 +116,9 @@ impl SignInRequest {
             if let Some(user_code) = form.remove("user_code") {
                 return Self::of_device(client, form, user_code);
             }
-            let form = pushed::resolve(app, info, &client, form).await?;
-            let read = Self::of_client(catalogue, client, form)?;
-            let is_pushed = read.request.as_ref().is_some_and(|request| !request.request_uri.is_empty());
+            let (form, pushed_at) = pushed::resolve(app, info, &client, form).await?;
+            let read = Self { pushed_at, ..Self::of_client(catalogue, client, form)? };
+            let is_pushed = pushed_at.is_some();
             // RFC 9126, section 5: "indicating whether the authorization server accepts
             // authorization request data only via PAR".
             return match read.client.of.client.settings.extensions.require_pushed_requests && !is_pushed {
@@ -173,6 +178,7 @@ impl SignInRequest {
             prompt: Prompt::read(form.get("prompt").map_or("", String::as_str)),
             max_age: form.get("max_age").and_then(|age| age.parse().ok()),
             language: form.remove("lang").or_else(|| form.remove("ui_locales")),
+            pushed_at: None,
         }
     }
 
@@ -185,13 +191,7 @@ impl SignInRequest {
     pub fn error(&self, error: &'static str, description: &'static str) -> AuthorizeError {
         match self.request.as_ref().filter(|request| request.user_code.is_empty()) {
             None => AuthorizeError::Page(description),
-            Some(request) => AuthorizeError::Client(ClientError {
-                issuer: self.client.issuer.clone(),
-                redirect_uri: request.redirect_uri.clone(),
-                state: request.state.clone(),
-                error,
-                description,
-            }),
+            Some(request) => refuse(&self.client.issuer, request, error, description),
         }
     }
 }
@@ -223,13 +223,13 @@ impl AuthorizeError {
                 refused(why);
                 Err(ErrorResponse::bad_request())
             }
-            Self::Client(ClientError { issuer, redirect_uri, state, error, description }) => {
+            Self::Client(ClientError { issuer, response_type, redirect_uri, state, error, description }) => {
                 refused(description);
                 let mut pairs = vec![("error", error), ("error_description", description)];
                 if !state.is_empty() {
                     pairs.push(("state", &state));
                 }
-                see_other(&response_url(&redirect_uri, &issuer, &pairs)?)
+                see_other(&response_url((response_type, &redirect_uri), &issuer, &pairs)?)
             }
         }
     }
@@ -256,7 +256,7 @@ fn gateway_request(
     }
     let issuer = catalogue.config.public_url.to_string();
     let request = AuthorizationRequest { client_id, redirect_uri, ..AuthorizationRequest::default() };
-    let request = read_response_type(&issuer, request, &mut form)?;
+    let request = read_response_type(&issuer, request, &mut form, &[ResponseType::Code])?;
     let request = read_challenge(&issuer, request, &mut form, true)?;
     match request.state.is_empty() {
         true => Err(refuse(&issuer, &request, "invalid_request", "state is missing or too long")),
@@ -280,14 +280,19 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
     };
     let request =
         AuthorizationRequest { client_id, redirect_uri, request_uri, ..AuthorizationRequest::default() };
-    let request = read_response_type(issuer, request, &mut form)?;
+    // Only a client that is set to it can ask for tokens: RFC 9700, section 2.1.2, clients "SHOULD
+    // NOT use the implicit grant".
+    let has_tokens = settings.allows_oauth_flow(ResponseType::Token.flow());
+    let types = [ResponseType::Code, ResponseType::Token];
+    let request =
+        read_response_type(issuer, request, &mut form, if has_tokens { &types } else { &types[..1] })?;
     let invalid = |description| refuse(issuer, &request, "invalid_request", description);
-    if !settings.may_use_oauth() || !settings.allowed_oauth_flows.iter().any(|flow| flow == "code") {
+    if !settings.allows_oauth_flow(request.response_type.flow()) {
         let why = "the client may not use the authorization code grant";
         return Err(refuse(issuer, &request, "unauthorized_client", why));
     }
-    if form.get("response_mode").is_some_and(|mode| mode != "query") {
-        return Err(invalid("response_mode must be query"));
+    if form.get("response_mode").is_some_and(|mode| mode != request.response_type.mode()) {
+        return Err(invalid("response_mode must be query for a code, and fragment for tokens"));
     }
     for (name, error) in UNSUPPORTED {
         if form.contains_key(name) {
@@ -312,11 +317,19 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
     if !dpop_jkt.is_empty() && !is_thumbprint(&dpop_jkt) {
         return Err(invalid("dpop_jkt is not the thumbprint of a key"));
     }
+    let is_token = request.response_type == ResponseType::Token;
+    if is_token && (!dpop_jkt.is_empty() || settings.extensions.dpop_bound_access_tokens) {
+        return Err(invalid("tokens that are bound to a key need a code"));
+    }
     let scope = granted_scope(settings, form.get("scope").map(String::as_str)).ok_or_else(|| {
         refuse(issuer, &request, "invalid_scope", "the client may not have a scope that it asks for")
     })?;
-    // RFC 9700, section 2.1.1: "Public clients MUST use PKCE".
-    let request = read_challenge(issuer, request, &mut form, of.secrets.is_empty())?;
+    // RFC 9700, section 2.1.1: "Public clients MUST use PKCE". Without a code there is nothing to
+    // prove.
+    let request = match is_token {
+        true => request,
+        false => read_challenge(issuer, request, &mut form, of.secrets.is_empty())?,
+    };
     Ok(AuthorizationRequest { nonce, scope, dpop_jkt, asks_consent: read.prompt.consent, ..request })
 }
 
@@ -325,18 +338,24 @@ fn read_response_type(
     issuer: &str,
     mut request: AuthorizationRequest,
     form: &mut Form,
+    allowed: &[ResponseType],
 ) -> Result<AuthorizationRequest, AuthorizeError> {
+    let named = |of: &&ResponseType| form.get("response_type").is_some_and(|name| name == of.name());
+    let response_type = allowed.iter().find(named).copied();
+    request.response_type = response_type.unwrap_or_default();
     let state = form.remove("state").unwrap_or_default();
     let is_short = state.len() <= MAX_STATE_LENGTH;
     request.state = if is_short { state } else { String::new() };
     if !is_short {
         return Err(refuse(issuer, &request, "invalid_request", "state is missing or too long"));
     }
-    if form.get("response_type").map(String::as_str) != Some("code") {
-        let why = "response_type must be code";
-        return Err(refuse(issuer, &request, "unsupported_response_type", why));
+    match response_type {
+        Some(_) => Ok(request),
+        None => {
+            let why = "response_type must be code, or token for a client that may use the implicit grant";
+            Err(refuse(issuer, &request, "unsupported_response_type", why))
+        }
     }
-    Ok(request)
 }
 
 /// Reads the PKCE challenge.
@@ -394,6 +413,7 @@ fn refuse(
 ) -> AuthorizeError {
     AuthorizeError::Client(ClientError {
         issuer: issuer.to_owned(),
+        response_type: request.response_type,
         redirect_uri: request.redirect_uri.clone(),
         state: request.state.clone(),
         error,

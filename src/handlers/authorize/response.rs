@@ -3,28 +3,37 @@
 use super::client::SignInClient;
 use super::{page_url, pushed};
 use crate::catalogue::Catalogue;
-use crate::directory::DirectoryError;
+use crate::directory::{DirectoryError, ErrorKind};
 use crate::handlers::{AppState, RequestData, unavailable};
-use crate::model::{AuthorizationRequest, Session};
+use crate::model::{AuthorizationRequest, ResponseType, Session};
 use crate::pages::ErrorResponse;
-use crate::store::StoreError;
+use crate::store::{StoreError, Tx};
 use crate::token;
 use url::Url;
 
 /// Returns the address of an authorization response. RFC 9207, section 2: every authorization
 /// response, "including error responses", carries `iss`.
 pub fn response_url(
-    redirect_uri: &str,
+    (response_type, redirect_uri): (ResponseType, &str),
     issuer: &str,
     pairs: &[(&str, &str)],
 ) -> Result<String, ErrorResponse> {
     let mut url = Url::parse(redirect_uri).map_err(|_| ErrorResponse::internal())?;
-    url.query_pairs_mut().extend_pairs(pairs).append_pair("iss", issuer);
+    match response_type {
+        ResponseType::Code => drop(url.query_pairs_mut().extend_pairs(pairs).append_pair("iss", issuer)),
+        // RFC 6749, section 4.2.2: "adding the following parameters to the fragment component of
+        // the redirection URI". No server sees it.
+        ResponseType::Token => {
+            let mut fragment = url::form_urlencoded::Serializer::new(String::new());
+            let fragment = fragment.extend_pairs(pairs).append_pair("iss", issuer).finish();
+            url.set_fragment(Some(&fragment));
+        }
+    }
     Ok(url.into())
 }
 
 /// Returns the address at which a browser goes on after the sign-in of `session`: the client's with
-/// a code, the page that asks for the user's consent, or the page of a device.
+/// a code or tokens, the page that asks for the user's consent, or the page of a device.
 ///
 /// # Errors
 /// A pushed request was used before; the database fails.
@@ -42,17 +51,30 @@ pub async fn grant(
     if asks_consent(app, info, client, request, session).await? {
         return Ok(page_url(catalogue, "/consent", Some(request), &[]));
     }
+    let granted = match request.response_type {
+        ResponseType::Code => vec![("code", issue_code(app, info, request, session).await?)],
+        ResponseType::Token => issue_tokens(app, info, client, request, session).await?,
+    };
+    let mut pairs: Vec<(&str, &str)> = granted.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    if !request.state.is_empty() {
+        pairs.push(("state", &request.state));
+    }
+    response_url((request.response_type, &request.redirect_uri), &client.issuer, &pairs)
+}
+
+/// Issues a code.
+async fn issue_code(
+    app: &AppState,
+    info: &RequestData,
+    request: &AuthorizationRequest,
+    session: &Session,
+) -> Result<String, ErrorResponse> {
     let (now, entropy) = (app.clock.now(), &*app.entropy);
-    let pushed = pushed::hash_of(&request.request_uri);
     let code: Result<_, StoreError> = app
         .store
         .transaction(|tx| {
             Box::pin(async move {
-                let is_first = match &pushed {
-                    Some(hash) => tx.use_pushed_request(hash).await?,
-                    None => request.request_uri.is_empty(),
-                };
-                match is_first {
+                match is_first_use(tx, request).await? {
                     true => token::issue(tx, request, session, now, entropy).await.map(Some),
                     false => Ok(None),
                 }
@@ -60,12 +82,49 @@ pub async fn grant(
         })
         .await;
     let code = code.map_err(|error| unavailable(info, &error))?;
-    let code = code.ok_or_else(ErrorResponse::attempt_lost)?.text();
-    let mut pairs = vec![("code", code.as_str())];
-    if !request.state.is_empty() {
-        pairs.push(("state", &request.state));
+    Ok(code.ok_or_else(ErrorResponse::attempt_lost)?.text())
+}
+
+/// Issues tokens (RFC 6749, section 4.2.2). "The authorization server MUST NOT issue a refresh
+/// token."
+async fn issue_tokens(
+    app: &AppState,
+    info: &RequestData,
+    client: &SignInClient,
+    request: &AuthorizationRequest,
+    session: &Session,
+) -> Result<Vec<(&'static str, String)>, ErrorResponse> {
+    let is_first = app.store.transaction(|tx| Box::pin(is_first_use(tx, request))).await;
+    if !is_first.map_err(|error| unavailable(info, &error))? {
+        return Err(ErrorResponse::attempt_lost());
     }
-    response_url(&request.redirect_uri, &client.issuer, &pairs)
+    let sender = client.sender(info, None);
+    let nonce = Some(&*request.nonce).filter(|nonce| !nonce.is_empty());
+    let issued =
+        app.directory.tokens.issue_for_session(sender, &client.issuer, session, &request.scope, nonce).await;
+    let issued = issued.map_err(|error| match error.kind() {
+        ErrorKind::Internal => failed(info, &error),
+        _ => ErrorResponse::forbidden(),
+    })?;
+    let is_openid = issued.scope.split(' ').any(|scope| scope == "openid");
+    let mut pairs = vec![
+        ("access_token", issued.tokens.access_token),
+        ("token_type", "Bearer".to_owned()),
+        ("expires_in", issued.tokens.expires_in.as_secs().to_string()),
+        ("scope", issued.scope),
+    ];
+    if is_openid {
+        pairs.insert(0, ("id_token", issued.tokens.id_token));
+    }
+    Ok(pairs)
+}
+
+/// Uses a pushed request up. Returns false if it was used before.
+async fn is_first_use(tx: &mut Tx<'_>, request: &AuthorizationRequest) -> Result<bool, StoreError> {
+    match pushed::hash_of(&request.request_uri) {
+        Some(hash) => tx.use_pushed_request(&hash).await,
+        None => Ok(request.request_uri.is_empty()),
+    }
 }
 
 /// Returns whether the user must be asked whether the client may have the scopes of a request.
