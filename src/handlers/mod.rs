@@ -76,8 +76,8 @@ pub struct AppState {
     pub outbound: ProviderHttpClient,
     /// Failed sign-ins, by address.
     pub failed_sign_ins: RateLimiter<IpAddr>,
-    /// Wrong user codes of devices, by address. Any page can make a browser send them, so they block
-    /// nothing else.
+    /// Wrong user codes of devices, by address. Any page can make a browser send them, so they
+    /// block nothing else.
     pub user_code_guesses: RateLimiter<IpAddr>,
     /// Failed IdP-initiated SAML responses, by address. Any page can make a browser send them, so
     /// they do not block sign-ins from the address.

@@ -71,8 +71,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Delay between attempts to set up an SQLite file at the same time as another node: the change to a
-/// write-ahead log fails at once while the file is locked.
+/// Delay between attempts to set up an SQLite file at the same time as another node: the change to
+/// a write-ahead log fails at once while the file is locked.
 const SET_UP_DELAY: Duration = Duration::from_millis(100);
 /// Timeout of one operation, including the retries of a transaction.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
@@ -258,7 +258,7 @@ impl Store {
             // timeout.
             let begun = Instant::now();
             while let Err(error) = set_up(&address, dialect).await {
-                if !is_locked(&error) || begun.elapsed() > OPERATION_TIMEOUT.into() {
+                if !is_locked(&error) || begun.elapsed() > OPERATION_TIMEOUT {
                     return Err(error);
                 }
                 tokio::time::sleep(SET_UP_DELAY).await;

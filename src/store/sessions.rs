@@ -189,8 +189,8 @@ impl Tx<'_> {
         query.fetch_all(&mut *self.inner).await?.iter().map(session).collect()
     }
 
-    /// Ends a session: deletes it and its cookies, adds the notices of its app clients, and publishes
-    /// the change. Returns whether the session existed.
+    /// Ends a session: deletes it and its cookies, adds the notices of its app clients, and
+    /// publishes the change. Returns whether the session existed.
     ///
     /// # Errors
     /// Returns an error if the database fails.

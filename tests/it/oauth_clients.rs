@@ -6,6 +6,7 @@ use crate::support::browser::wait_for_text;
 use crate::support::libraries::{InBrowser, Library, serve_app};
 use crate::support::narthex::NarthexBuilder;
 use crate::support::oauth_clients::{Provider, SECRET, changed};
+use crate::support::orders::Orders;
 use crate::support::process::free_port;
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{assert_status, redirect_target};
@@ -314,4 +315,24 @@ async fn another_narthex() {
     let landed = visitor.follow(&onward).await;
     assert!(landed.url().as_str().starts_with(&signed_out), "{}", landed.url());
     visitor.open(&app).await.assert_shows("Forgot your password?");
+}
+
+/// With its provider for Cognito, which is given an issuer and a client.
+#[tokio::test(flavor = "multi_thread")]
+async fn auth_js() {
+    const CALLBACK: &str = "https://app.example/auth/callback/cognito";
+    for algorithm in ["RS256", "ES256"] {
+        let provider = Provider::start(algorithm, CALLBACK, SIGNED_OUT);
+        let authority = provider.api.narthex.folder().join("certs/local-authority.pem");
+        let mut app = Orders::node("auth-js.mjs", &[&provider.config("server").to_string()], &authority);
+        let authorize = text(&app.done(json!({ "do": "authorize" })));
+        assert!(authorize.contains("code_challenge="), "{authorize}");
+        let response = provider.sign_in(&provider.visitor(), &changed(&authorize, "code_challenge")).await;
+        Library::refused(&mut app, json!({ "do": "callback", "url": response }));
+        assert_eq!(app.done(json!({ "do": "session" })), Value::Null);
+        let authorize = text(&app.done(json!({ "do": "authorize" })));
+        let response = provider.sign_in(&provider.visitor(), &authorize).await;
+        app.done(json!({ "do": "callback", "url": response }));
+        assert_eq!(app.done(json!({ "do": "session" }))["user"]["email"], "ada@example.com");
+    }
 }

@@ -136,8 +136,8 @@ pub fn hash_of(request_uri: &str) -> Option<[u8; 32]> {
     Some(RandomToken::parse(request_uri.strip_prefix(PREFIX)?)?.hash())
 }
 
-/// Returns the parameters of the pushed request that `form` names, and when it was pushed; or `form`
-/// itself.
+/// Returns the parameters of the pushed request that `form` names, and when it was pushed; or
+/// `form` itself.
 ///
 /// # Errors
 /// The request is unknown, has expired, was used, or is another client's; the database fails.

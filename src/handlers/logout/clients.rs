@@ -100,12 +100,12 @@ async fn send(app: &AppState, notice: &LogoutNotice) -> Sent {
     let form =
         url::form_urlencoded::Serializer::new(String::new()).append_pair("logout_token", &token).finish();
     let call = app.outbound.post(uri, form, None, MAX_RESPONSE_BYTES);
-    match tokio::time::timeout(CALL_TIMEOUT.into(), call).await {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
         // Section 2.8: 200 for success; "some Web frameworks will substitute an HTTP 204 No Content
         // response for an HTTP 200 OK when the HTTP body is empty".
         Ok(Ok((status, _))) if matches!(status.as_u16(), 200 | 204) => Sent::Done,
-        // "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP 400
-        // Bad Request."
+        // "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP
+        // 400 Bad Request."
         Ok(Ok((status, _))) if status.as_u16() == 400 => Sent::Refused(format!("it answered {status}")),
         Ok(Ok((status, _))) => Sent::Failed(format!("it answered {status}")),
         Ok(Err(error)) => Sent::Failed(error.to_string()),
