@@ -1,6 +1,6 @@
 //! The demo and every page in Chromium, at every screen size.
 
-use crate::support::browser::{self, DESK, Look, wait_for_text};
+use crate::support::browser::{self, DESK, LOOKS, Look, wait_for_text};
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::policies::allow_policy;
@@ -9,7 +9,6 @@ use crate::support::saml_provider::SamlProvider;
 use crate::support::stand_in::ec_key;
 use crate::support::upstream::Upstream;
 use fantoccini::{Client, Locator};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// The demo, as its one command starts it.
@@ -59,6 +58,7 @@ async fn click(browser: &Client, css: &str) {
 /// Opens the demo's app and signs in at the stand-in provider.
 async fn sign_in(browser: &Client, demo: &Demo, email: &str) {
     browser.goto(&demo.url("app", "/some/page?x=1")).await.unwrap();
+    click(browser, ".choices a").await;
     wait_for_text(browser, "Who are you?").await;
     let field = browser.find(Locator::Css("#email")).await.unwrap();
     field.clear().await.unwrap();
@@ -80,9 +80,65 @@ async fn demo_from_door_to_door(look: Look) {
     click(&browser, ".foot a").await;
     wait_for_text(&browser, "You are signed out").await;
     click(&browser, "a.button").await;
+    click(&browser, ".choices a").await;
     wait_for_text(&browser, "Who are you?").await;
     browser.goto(&demo.url("app", "/open")).await.unwrap();
     wait_for_text(&browser, "Hello, stranger").await;
+    browser.close().await.unwrap();
+}
+
+async fn fill_in(browser: &Client, values: &[(&str, &str)]) {
+    for (name, value) in values {
+        let field = browser.find(Locator::Css(&format!("input[name='{name}']"))).await.unwrap();
+        field.clear().await.unwrap();
+        field.send_keys(value).await.unwrap();
+    }
+    click(browser, "form button.primary").await;
+}
+
+async fn follow(browser: &Client, label: &str) {
+    browser.find(Locator::LinkText(label)).await.unwrap().click().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_has_a_pool_with_sign_up_a_policy_and_guests() {
+    const PASSWORD: &str = "Correct-Horse-7-Battery";
+    let demo = Demo::start();
+    let browser = browser::open(DESK).await;
+    // A guest sees the lobby, and no folder.
+    browser.goto(&demo.url("app", "/folders/")).await.unwrap();
+    wait_for_text(&browser, "Hello, guest").await;
+    browser.goto(&demo.url("app", "/folders/somebody/")).await.unwrap();
+    click(&browser, "a.button.primary").await;
+    follow(&browser, "Create an account").await;
+    fill_in(&browser, &[("username", "ann@example.com"), ("password", PASSWORD)]).await;
+    wait_for_text(&browser, "Confirm your account").await;
+    // The message is in the terminal.
+    let code = || {
+        let log = demo.said("out") + &demo.said("err");
+        let message =
+            log.lines().rfind(|line| line.contains("ann@example.com") && line.contains("code"))?.to_owned();
+        let digits: Vec<&str> =
+            message.split(|c: char| !c.is_ascii_digit()).filter(|run| run.len() == 6).collect();
+        digits.last().map(|digits| (*digits).to_owned())
+    };
+    wait_until("the message", || code().is_some());
+    fill_in(&browser, &[("code", &code().unwrap())]).await;
+    // Signed in, and still not the owner of that folder.
+    wait_for_text(&browser, "You do not have access").await;
+    browser.goto(&demo.url("app", "/")).await.unwrap();
+    wait_for_text(&browser, "Hello, ann@example.com").await;
+    follow(&browser, "Your folder").await;
+    wait_for_text(&browser, "Hello, ann@example.com").await;
+    assert!(browser.current_url().await.unwrap().path().starts_with("/folders/"));
+    follow(&browser, "Another folder").await;
+    wait_for_text(&browser, "You do not have access").await;
+    browser.goto(&demo.url("app", "/open")).await.unwrap();
+    follow(&browser, "Your account").await;
+    wait_for_text(&browser, "ann@example.com").await;
+    browser.goto(&demo.url("app", "/open")).await.unwrap();
+    follow(&browser, "Your sessions").await;
+    wait_for_text(&browser, "this browser").await;
     browser.close().await.unwrap();
 }
 
@@ -139,28 +195,13 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         .route("broken", free_port(), "access = \"public\"")
         .start();
     let known = NarthexBuilder::new().tables(&every_preset()).route("app", upstream.port, "").start();
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-    std::fs::create_dir_all(&folder).unwrap();
     // Somewhere else the same person is signed in, too.
     let elsewhere = browser::open(DESK).await;
     sign_in(&elsewhere, &demo, "ann@example.com").await;
     wait_for_text(&elsewhere, "Hello, Ann").await;
-    for (look, name) in [
-        (DESK, "desk-light"),
-        (Look { dark: true, ..DESK }, "desk-dark"),
-        (Look { width: 320, height: 640, ..DESK }, "phone-light"),
-        (Look { width: 320, height: 640, dark: true, ..DESK }, "phone-dark"),
-    ] {
+    for (look, name) in LOOKS {
         let browser = browser::open(look).await;
-        let keep = async |page: &str| {
-            let png = browser.screenshot().await.unwrap();
-            std::fs::write(folder.join(format!("{page}-{name}.png")), png).unwrap();
-            let width = browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
-            assert!(width.as_u64().unwrap() <= u64::from(look.width), "{page} is {width} wide on {name}");
-            let css = "return [...document.querySelectorAll('.button, input:not([type=hidden])')]\
-                       .map(e => e.getBoundingClientRect().height).filter(height => height < 44).length";
-            assert_eq!(browser.execute(css, vec![]).await.unwrap(), 0, "{page} has small targets on {name}");
-        };
+        let keep = async |page: &str| browser::keep(&browser, look, &format!("{page}-{name}")).await;
         browser.goto(&narthex.origin("app")).await.unwrap();
         keep("choose").await;
         browser.goto(&known.origin("app")).await.unwrap();
@@ -182,6 +223,9 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         browser.goto(&format!("{}/oauth2/idpresponse/corp?state=x", narthex.origin("auth"))).await.unwrap();
         keep("attempt-lost").await;
         browser.goto(&demo.url("app", "/")).await.unwrap();
+        keep("demo").await;
+        click(&browser, ".choices a").await;
+        wait_for_text(&browser, "Who are you?").await;
         keep("stand-in").await;
         click(&browser, "button").await;
         wait_for_text(&browser, "Hello, Ann").await;
@@ -229,22 +273,12 @@ async fn a_person_who_is_refused_sees_who_they_are_and_comes_as_somebody_else() 
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
         .start();
     let app = format!("{}/albums", narthex.origin("app"));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-    std::fs::create_dir_all(&folder).unwrap();
-    for (look, name) in [
-        (DESK, "desk-light"),
-        (Look { dark: true, ..DESK }, "desk-dark"),
-        (Look { width: 320, height: 640, ..DESK }, "phone-light"),
-        (Look { width: 320, height: 640, dark: true, ..DESK }, "phone-dark"),
-    ] {
+    for (look, name) in LOOKS {
         let browser = browser::open(look).await;
         browser.goto(&app).await.unwrap();
         sign_in_at_provider(&browser, "ann").await;
         wait_for_text(&browser, "You are signed in as ann").await;
-        let png = browser.screenshot().await.unwrap();
-        std::fs::write(folder.join(format!("access-denied-{name}.png")), png).unwrap();
-        let width = browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
-        assert!(width.as_u64().unwrap() <= u64::from(look.width), "it is {width} wide on {name}");
+        browser::keep(&browser, look, &format!("access-denied-{name}")).await;
         if name == "desk-light" {
             click(&browser, "a.button").await;
             wait_for_text(&browser, "Do you want to sign-out").await;

@@ -1,21 +1,13 @@
 //! The sign-in pages in Chromium: with and without scripts, in two languages, at every screen size.
 
 use crate::support::branding::declared;
-use crate::support::browser::{self, DESK, Look, wait_for_text};
+use crate::support::browser::{self, DESK, LOOKS, Look, wait_for_text};
 use crate::support::hosted::{HostedScene, OTHER, PASSWORD, POOL, link};
+use crate::support::oauth::{self, Scene};
 use fantoccini::{Client, Locator};
-use std::path::PathBuf;
 
 const LINKS: &str =
     "[[user_pool.message]]\nevent = \"sign_up\"\nsubject = \"Welcome\"\ntext = \"{##Confirm##}\"\n";
-
-/// The looks of screenshots.
-const LOOKS: [(Look, &str); 4] = [
-    (DESK, "desk-light"),
-    (Look { dark: true, ..DESK }, "desk-dark"),
-    (Look { width: 320, height: 640, ..DESK }, "phone-light"),
-    (Look { width: 320, height: 640, dark: true, ..DESK }, "phone-dark"),
-];
 
 /// Clicks the link with this text.
 async fn follow(browser: &Client, label: &str) {
@@ -78,8 +70,6 @@ async fn a_person_signs_up_and_recovers_without_scripts() {
 async fn each_page_fits_each_screen_in_two_languages() {
     let required = "[[user_pool.attribute]]\nname = \"given_name\"\nrequired = true\n";
     let scene = HostedScene::start(&format!("{POOL}{required}")).await;
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-    std::fs::create_dir_all(&folder).unwrap();
     for (look, name) in LOOKS {
         let browser = browser::open(look).await;
         for (language, wrong_password, forgot, sign_up) in [
@@ -87,18 +77,7 @@ async fn each_page_fits_each_screen_in_two_languages() {
             ("ar", "", "", ""),
         ] {
             let keep = async |page: &str| {
-                let png = browser.screenshot().await.unwrap();
-                std::fs::write(folder.join(format!("hosted-{page}-{language}-{name}.png")), png).unwrap();
-                let width =
-                    browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
-                assert!(width.as_u64().unwrap() <= u64::from(look.width), "{page} is {width} wide on {name}");
-                let css = "return [...document.querySelectorAll('.button, input:not([type=hidden])')]\
-                           .map(e => e.getBoundingClientRect().height).filter(height => height < 44).length";
-                assert_eq!(
-                    browser.execute(css, vec![]).await.unwrap(),
-                    0,
-                    "{page} has small targets on {name}"
-                );
+                browser::keep(&browser, look, &format!("hosted-{page}-{language}-{name}")).await;
             };
             let at = |path: &str| format!("{}{path}?lang={language}", scene.api.narthex.origin("auth"));
             browser.goto(&at("/login")).await.unwrap();
@@ -134,18 +113,6 @@ async fn each_page_fits_each_screen_in_two_languages() {
     }
 }
 
-/// Keeps a picture of the page, which must be no wider than the screen.
-async fn keep(browser: &Client, look: Look, page: &str, name: &str) {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-    std::fs::create_dir_all(&folder).unwrap();
-    let png = browser.screenshot().await.unwrap();
-    std::fs::write(folder.join(format!("branded-{page}-{name}.png")), png).unwrap();
-    let width = browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
-    assert!(width.as_u64().unwrap() <= u64::from(look.width), "{page} is {width} wide on {name}");
-    let broken = "return [...document.images].filter(image => image.naturalWidth === 0).length";
-    assert_eq!(browser.execute(broken, vec![]).await.unwrap(), 0, "{page} has an image that is none");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_in_their_own_look_fit_each_screen() {
     let scene = declared(LINKS).await;
@@ -153,26 +120,76 @@ async fn pages_in_their_own_look_fit_each_screen() {
     let auth = scene.api.narthex.origin("auth");
     for (at, (look, name)) in LOOKS.into_iter().enumerate() {
         let browser = browser::open(look).await;
+        let keep = async |page: &str| {
+            browser::keep(&browser, look, &format!("branded-{page}-{name}")).await;
+        };
         browser.goto(&scene.app).await.unwrap();
-        keep(&browser, look, "sign-in", name).await;
+        keep("sign-in").await;
         follow(&browser, "Create an account").await;
         let email = format!("user{at}@example.com");
         let user = format!("user{at}");
         let typed = [("attribute.email", &*email), ("username", &user), ("password", PASSWORD)];
         fill_in(&browser, &typed).await;
         wait_for_text(&browser, "Open the link that we sent you").await;
-        keep(&browser, look, "waiting", name).await;
+        keep("waiting").await;
         browser.goto(&link(&scene, &email, 1)).await.unwrap();
-        keep(&browser, look, "link", name).await;
+        keep("link").await;
         fill_in(&browser, &[]).await;
         wait_for_text(&browser, "You can sign in now.").await;
-        keep(&browser, look, "confirmed", name).await;
+        keep("confirmed").await;
         follow(&browser, "Continue").await;
         fill_in(&browser, &[("username", "ada"), ("password", PASSWORD)]).await;
         wait_for_text(&browser, "x-amzn-oidc-data").await;
         for (page, path) in [("home", "/"), ("account", "/account"), ("sign-out", "/logout")] {
             browser.goto(&format!("{auth}{path}")).await.unwrap();
-            keep(&browser, look, page, name).await;
+            keep(page).await;
+        }
+        browser.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_about_apps_and_devices_fit_each_screen() {
+    let clients = r#"
+[[user_pool.client]]
+name = "Photo Prints"
+id = "prints"
+allowed_oauth_flows = ["code"]
+allowed_oauth_scopes = ["openid", "email", "profile"]
+callback_urls = ["https://spa.example/callback"]
+require_consent = true
+[[user_pool.client]]
+name = "Living Room TV"
+id = "tv"
+device_authorization = true
+allowed_oauth_scopes = ["openid", "email"]
+"#;
+    let scene = Scene::start_with(clients, |builder| builder).await;
+    for (look, name) in LOOKS {
+        let (_, begun) = scene.post("device_authorization", &[("client_id", "tv")]).await;
+        let code = begun["user_code"].as_str().unwrap();
+        let browser = browser::open(look).await;
+        let keep = async |page: &str| browser::keep(&browser, look, &format!("{page}-{name}")).await;
+        browser.goto(&format!("{}/device", scene.auth)).await.unwrap();
+        keep("device-code").await;
+        fill_in(&browser, &[("user_code", code)]).await;
+        fill_in(&browser, &[("username", "ada"), ("password", oauth::PASSWORD)]).await;
+        wait_for_text(&browser, "Living Room TV asks for access").await;
+        keep("device").await;
+        fill_in(&browser, &[]).await;
+        wait_for_text(&browser, "Your device is connected").await;
+        keep("device-connected").await;
+        let request = [("client_id", "prints"), ("scope", "openid email profile"), ("prompt", "consent")];
+        browser.goto(&scene.authorize(&request)).await.unwrap();
+        wait_for_text(&browser, "Photo Prints asks for access").await;
+        keep("consent").await;
+        for (page, path, words) in [
+            ("account", "/account", "ada@example.com"),
+            ("apps-with-access", "/sessions", "Apps with access"),
+        ] {
+            browser.goto(&format!("{}{path}", scene.auth)).await.unwrap();
+            wait_for_text(&browser, words).await;
+            keep(page).await;
         }
         browser.close().await.unwrap();
     }

@@ -24,7 +24,46 @@ struct EchoPage {
     name: Option<String>,
     facts: Vec<(&'static str, String)>,
     claims: String,
+    links: Vec<Link>,
     headers: Vec<(String, String)>,
+}
+
+/// A page of the demo to look at.
+struct Link {
+    href: String,
+    label: &'static str,
+    about: &'static str,
+}
+
+/// Returns the links of the page for a user, a guest or a stranger.
+fn links(pool: &AppState, user: Option<&str>) -> Vec<Link> {
+    let public_url = pool.catalogue.load().config.public_url.clone();
+    let link = |href: String, label, about| Link { href, label, about };
+    let mut links = Vec::new();
+    if let Some(user) = user {
+        let own = url::form_urlencoded::byte_serialize(user.as_bytes()).collect::<String>();
+        links.push(link(
+            format!("/folders/{own}/"),
+            "Your folder",
+            "A policy with your name as a variable allows it.",
+        ));
+        links.push(link(
+            "/folders/somebody/".to_owned(),
+            "Another folder",
+            "The policy allows it to its owner alone.",
+        ));
+    }
+    links.push(link("/folders/".to_owned(), "The lobby", "Guests may see it, too: sign out and try again."));
+    links.push(link("/open".to_owned(), "A public page", "Everybody may see it."));
+    if user.is_some() {
+        links.push(link(
+            public_url.join("/account"),
+            "Your account",
+            "Address, password, stored data, deletion.",
+        ));
+        links.push(link(public_url.join("/sessions"), "Your sessions", "Sign out one browser, or all."));
+    }
+    links
 }
 
 /// Returns the app's routes.
@@ -59,22 +98,26 @@ async fn echo(State(pool): State<Shown>, request: Request) -> Response {
         });
         return ([(CONTENT_TYPE, "application/json")], json.to_string()).into_response();
     }
-    page(request.method().as_str(), &target, claims, headers)
+    let Some(pool) = pool.get() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    page(pool, &format!("{} {target}", request.method()), claims, headers)
 }
 
 fn page(
-    method: &str,
-    target: &str,
+    pool: &AppState,
+    request: &str,
     claims: Option<Map<String, Value>>,
     headers: Vec<(String, String)>,
 ) -> Response {
     let get = |name: &str| claims.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    let user = get("cognito:username");
     let facts =
         [("E-mail", "email"), ("User name", "cognito:username"), ("Subject", "sub"), ("Session", "sid")];
     let page = EchoPage {
         style: STYLE_PATH,
-        request: format!("{method} {target}"),
-        name: claims.as_ref().map(|_| get("name").or(get("email")).unwrap_or_else(|| "somebody".to_owned())),
+        request: request.to_owned(),
+        // A guest has an identity, and no user name.
+        name: user.as_ref().map(|user| get("name").or(get("email")).unwrap_or_else(|| user.clone())),
+        links: links(pool, user.as_deref()),
         facts: facts.into_iter().filter_map(|(label, claim)| Some((label, get(claim)?))).collect(),
         claims: claims
             .map_or_else(String::new, |claims| serde_json::to_string_pretty(&claims).unwrap_or_default()),

@@ -1,6 +1,6 @@
-//! The demo: a configuration without a file, an echo app that shows the received identity, and a
-//! mock provider that accepts any name. Both servers exist only in the demo and listen on loopback;
-//! no configuration file can name them.
+//! The demo: a configuration without a file, a user pool with sign-up, an echo app that shows the
+//! received identity, and a mock provider that accepts any name. Both servers exist only in the
+//! demo and listen on loopback; no configuration file can name them.
 
 mod echo;
 mod provider;
@@ -13,6 +13,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
+
+/// The policy of signed-in users: the lobby, and a folder for each user.
+const USER_POLICY: &str = include_str!("user.json");
+/// The policy of guests: the lobby.
+const GUEST_POLICY: &str = include_str!("guest.json");
 
 /// The demo's servers.
 pub struct Demo {
@@ -42,7 +47,11 @@ impl Demo {
         let mut name = [0; 12];
         SystemEntropy.fill(&mut name);
         let state = std::env::temp_dir().join(format!("narthex-demo-{}", base64url_encode(name)));
-        make_private(&state).map_err(|error| CommandError::new(&state.display().to_string(), error))?;
+        let failed = |error: std::io::Error| CommandError::new(&state.display().to_string(), error);
+        make_private(&state).map_err(failed)?;
+        for (name, policy) in [("user.json", USER_POLICY), ("guest.json", GUEST_POLICY)] {
+            std::fs::write(state.join(name), policy).map_err(failed)?;
+        }
 
         let pool = Arc::new(OnceLock::new());
         let secret = RandomToken::random(&SystemEntropy).text();
@@ -94,14 +103,42 @@ client_id = "narthex-demo"
 client_secret = "{secret}"
 allow = "anyone"
 
+[[user_pool]]
+username_attributes = ["email"]
+sign_up = true
+password_sign_in = true
+
+[[role]]
+name = "user"
+policies = ["{state}/user.json"]
+
+[[role]]
+name = "guest"
+policies = ["{state}/guest.json"]
+
+[[identity_pool]]
+name = "demo"
+authenticated_role = "user"
+guest_role = "guest"
+principal_tags = {{ user = "username" }}
+
 [[route]]
 host = "app.localhost"
+title = "The echo app"
 upstream = "http://{app}"
 
 [[route]]
 host = "app.localhost"
 path = "/open"
 access = "public"
+upstream = "http://{app}"
+
+[[route]]
+name = "folders"
+host = "app.localhost"
+path = "/folders"
+title = "Folders under a policy"
+access = "policy"
 upstream = "http://{app}"
 "#,
             auth = origin("auth", *port),
@@ -122,9 +159,11 @@ upstream = "http://{app}"
         format!(
             "\n  Narthex is running a demo on this machine.\n\n\
              \x20   1. Open   {app}\n\
-             \x20   2. Sign in with any name: the demo's mock provider accepts it.\n\
-             \x20   3. See the identity that the app received.\n\n\
-             \x20 The pages are at {auth}. Your browser will warn you once about\n\
+             \x20   2. Create an account: the message with the code is printed here.\n\
+             \x20      Or continue with the mock provider, which accepts any name.\n\
+             \x20   3. See the identity that the app received, and follow its links:\n\
+             \x20      a policy, a page for guests, a public page, your account.\n\n\
+             \x20 The sign-in pages are at {auth}. Your browser will warn you once about\n\
              \x20 the certificate: its authority, certs/local-authority.pem, was just created.\n\n\
              \x20 For your own apps: write a narthex.toml and start again. Stop with Ctrl-C.\n",
             app = origin("app", self.port),

@@ -1,11 +1,14 @@
 //! A person with Chromium.
 
 use super::parties::webdriver;
+use super::process::parties;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// How the person looks at pages.
 #[derive(Clone, Copy)]
@@ -71,6 +74,45 @@ pub async fn set_look(browser: &Client, look: Look) {
     let scheme = if look.dark { "dark" } else { "light" };
     let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
     browser.issue_cmd(Cdp("Emulation.setEmulatedMedia", media)).await.unwrap();
+}
+
+/// The looks of screenshots.
+pub const LOOKS: [(Look, &str); 4] = [
+    (DESK, "desk-light"),
+    (Look { dark: true, ..DESK }, "desk-dark"),
+    (Look { width: 320, height: 640, ..DESK }, "phone-light"),
+    (Look { width: 320, height: 640, dark: true, ..DESK }, "phone-dark"),
+];
+
+/// Keeps a picture of the page. It must be no wider than the screen, have targets that fingers hit
+/// and no broken image, and axe must find nothing, in forced colors neither.
+pub async fn keep(browser: &Client, look: Look, page: &str) {
+    static AXE: LazyLock<String> = LazyLock::new(|| {
+        std::fs::read_to_string(parties().join("node_modules/axe-core/axe.min.js")).unwrap()
+    });
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{page}.png")), browser.screenshot().await.unwrap()).unwrap();
+    let run = async |script: &str| browser.execute(script, vec![]).await.unwrap();
+    let width = run("return document.documentElement.scrollWidth").await.as_u64().unwrap();
+    assert!(width <= u64::from(look.width), "{page} is {width} wide");
+    let small = "return [...document.querySelectorAll('.button, input:not([type=hidden])')]\
+                 .map(e => e.getBoundingClientRect().height).filter(height => height < 44).length";
+    assert_eq!(run(small).await, 0, "{page} has small targets");
+    let broken = "return [...document.images].filter(image => image.naturalWidth === 0).length";
+    assert_eq!(run(broken).await, 0, "{page} has an image that is none");
+    run(&AXE).await;
+    let axe = "axe.run(document, { resultTypes: ['violations'] }).then(found => arguments[0](\
+               found.violations.map(of => `${of.id}: ${of.nodes.map(node => node.target)}`)))";
+    let found = browser.execute_async(axe, vec![]).await.unwrap();
+    assert_eq!(found, json!([]), "axe on {page}");
+    // With the colors of the user, each field and button still has an edge.
+    let forced = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
+    browser.issue_cmd(Cdp("Emulation.setEmulatedMedia", forced)).await.unwrap();
+    let hidden = "return [...document.querySelectorAll('.button, input:not([type=hidden])')]\
+                  .filter(e => getComputedStyle(e).borderTopStyle === 'none').length";
+    assert_eq!(run(hidden).await, 0, "{page} has fields without an edge in forced colors");
+    set_look(browser, look).await;
 }
 
 /// Waits until the page contains `words`. After a click, the next page may not be loaded yet.
