@@ -138,6 +138,11 @@ name = "editor"
 policies = "policies/editor.json"
 [[user_pool]]
 [user_pool.branding]
+[user_pool.password_policy]
+[user_pool.registration]
+secret = { env = "SECRET" }
+[[user_pool.attribute]]
+name = "custom:team"
 [[user_pool.group]]
 name = "editors"
 [[user_pool.resource_server]]

@@ -15,7 +15,7 @@ pub(super) const SECTION: Section = Section {
     keys: &[&TOKENS, &SCOPES, &REQUIRE_CONSENT],
 };
 const TOKENS: Key<Vec<Secret>> = Key::new(
-    "token",
+    "secret",
     Type::Read(Shape::OneOrMore(&Shape::Secret), |item| Some(secrets(item))),
     "Initial access token of at least 22 characters, which a registration needs; two of them during a rotation.",
 )

@@ -7,7 +7,7 @@ use crate::base::Timestamp;
 use crate::config::LOCAL_PROVIDER;
 use crate::directory::end_tokens_everywhere;
 use crate::model::{Session, User};
-use crate::pages::{AllowedApp, Device, ErrorResponse, SessionRow, SessionsPage, see_other};
+use crate::pages::{AllowedApp, Device, ErrorResponse, SessionRow, SessionsPage, Texts, see_other};
 use crate::store::StoreError;
 use axum::extract::State;
 
@@ -34,7 +34,7 @@ async fn page(app: &AppState, info: &RequestData) -> Handled {
             false => display_name(&catalogue.config.providers, &session.provider),
         },
         began: date(session.created_at),
-        last_seen: ago(session.last_seen_at, now),
+        last_seen: ago(info.texts(), session.last_seen_at, now),
         is_current: session.id == principal.session().id,
     };
     SessionsPage {
@@ -124,19 +124,20 @@ fn display_name(providers: &[crate::config::Provider], name: &str) -> String {
 
 fn date(at: Timestamp) -> String {
     let date = chrono::DateTime::from_timestamp(at.seconds(), 0).unwrap_or_default();
-    date.format("%-d %b %Y, %H:%M UTC").to_string()
+    // ISO 8601, which every language reads.
+    date.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// Formats the time since `then`.
-fn ago(then: Timestamp, now: Timestamp) -> String {
+fn ago(t: &Texts, then: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(then).as_secs();
-    let (count, unit) = match seconds {
-        0..90 => return "just now".to_owned(),
-        90..5400 => (seconds.div_ceil(60), "minutes"),
-        5400..172_800 => (seconds.div_ceil(3600), "hours"),
-        _ => (seconds / 86400, "days"),
+    let (count, words) = match seconds {
+        0..90 => return t.just_now.clone(),
+        90..5400 => (seconds.div_ceil(60), &t.minutes_ago),
+        5400..172_800 => (seconds.div_ceil(3600), &t.hours_ago),
+        _ => (seconds / 86400, &t.days_ago),
     };
-    format!("{count} {unit} ago")
+    words.replace("{}", &count.to_string())
 }
 
 #[cfg(test)]
@@ -144,11 +145,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_in_words() {
-        let words = |seconds| ago(Timestamp::from_seconds(0), Timestamp::from_seconds(seconds));
-        assert_eq!(words(30), "just now");
-        assert_eq!(words(300), "5 minutes ago");
-        assert_eq!(words(7200), "2 hours ago");
-        assert_eq!(words(3 * 86400), "3 days ago");
+    fn times_are_words_of_the_language() {
+        let words = |language, seconds| {
+            ago(Texts::of(&[language]), Timestamp::from_seconds(0), Timestamp::from_seconds(seconds))
+        };
+        assert_eq!(words("en", 30), "just now");
+        assert_eq!(words("en", 300), "5 min ago");
+        assert_eq!(words("de", 7200), "vor 2 Std.");
+        assert_eq!(words("fr", 3 * 86400), "il y a 3 j");
     }
 }

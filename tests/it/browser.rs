@@ -109,9 +109,9 @@ async fn the_demo_has_a_pool_with_sign_up_a_policy_and_guests() {
     browser.goto(&demo.url("app", "/folders/")).await.unwrap();
     wait_for_text(&browser, "Hello, guest").await;
     browser.goto(&demo.url("app", "/folders/somebody/")).await.unwrap();
-    click(&browser, "a.button.primary").await;
+    wait_for_text(&browser, "Create an account").await;
     follow(&browser, "Create an account").await;
-    fill_in(&browser, &[("username", "ann@example.com"), ("password", PASSWORD)]).await;
+    fill_in(&browser, &[("attribute.email", "ann@example.com"), ("password", PASSWORD)]).await;
     wait_for_text(&browser, "Confirm your account").await;
     // The message is in the terminal.
     let code = || {

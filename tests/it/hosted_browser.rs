@@ -72,9 +72,15 @@ async fn each_page_fits_each_screen_in_two_languages() {
     let scene = HostedScene::start(&format!("{POOL}{required}")).await;
     for (look, name) in LOOKS {
         let browser = browser::open(look).await;
-        for (language, wrong_password, forgot, sign_up) in [
-            ("en", "The name or the password is wrong.", "Forgot your password?", "Create an account"),
-            ("ar", "", "", ""),
+        for (language, wrong_password, forgot, sign_up, confirm) in [
+            (
+                "en",
+                "The name or the password is wrong.",
+                "Forgot your password?",
+                "Create an account",
+                "Confirm your account",
+            ),
+            ("ar", "", "", "", "تأكيد حسابك"),
         ] {
             let keep = async |page: &str| {
                 browser::keep(&browser, look, &format!("hosted-{page}-{language}-{name}")).await;
@@ -101,6 +107,7 @@ async fn each_page_fits_each_screen_in_two_languages() {
             wait_for_text(&browser, "").await;
             keep("sign-up").await;
             fill_in(&browser, &[("password", PASSWORD)]).await;
+            wait_for_text(&browser, confirm).await;
             keep("code").await;
             fill_in(&browser, &[("code", "000000")]).await;
             keep("wrong-code").await;
@@ -152,14 +159,14 @@ async fn pages_in_their_own_look_fit_each_screen() {
 async fn pages_about_apps_and_devices_fit_each_screen() {
     let clients = r#"
 [[user_pool.client]]
-name = "Photo Prints"
+name = "photo-prints"
 id = "prints"
 allowed_oauth_flows = ["code"]
 allowed_oauth_scopes = ["openid", "email", "profile"]
 callback_urls = ["https://spa.example/callback"]
 require_consent = true
 [[user_pool.client]]
-name = "Living Room TV"
+name = "living-room-tv"
 id = "tv"
 device_authorization = true
 allowed_oauth_scopes = ["openid", "email"]
@@ -174,14 +181,14 @@ allowed_oauth_scopes = ["openid", "email"]
         keep("device-code").await;
         fill_in(&browser, &[("user_code", code)]).await;
         fill_in(&browser, &[("username", "ada"), ("password", oauth::PASSWORD)]).await;
-        wait_for_text(&browser, "Living Room TV asks for access").await;
+        wait_for_text(&browser, "living-room-tv asks for access").await;
         keep("device").await;
         fill_in(&browser, &[]).await;
         wait_for_text(&browser, "Your device is connected").await;
         keep("device-connected").await;
         let request = [("client_id", "prints"), ("scope", "openid email profile"), ("prompt", "consent")];
         browser.goto(&scene.authorize(&request)).await.unwrap();
-        wait_for_text(&browser, "Photo Prints asks for access").await;
+        wait_for_text(&browser, "photo-prints asks for access").await;
         keep("consent").await;
         for (page, path, words) in [
             ("account", "/account", "ada@example.com"),

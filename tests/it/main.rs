@@ -21,6 +21,7 @@ macro_rules! on_both_engines {
 mod support;
 mod upgrade;
 
+mod account_life;
 mod account_page;
 mod accounts;
 mod apps;

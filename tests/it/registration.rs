@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const TOKEN: &str = "an-initial-access-token-0123";
 const REGISTRATION: &str = r#"
 [user_pool.registration]
-token = ["an-initial-access-token-0123", "the-one-that-follows-0123456789"]
+secret = ["an-initial-access-token-0123", "the-one-that-follows-0123456789"]
 allowed_scopes = ["openid", "email", "photos/read"]
 [[user_pool.resource_server]]
 identifier = "photos"
@@ -157,15 +157,15 @@ async fn a_registration_needs_the_token_and_guesses_are_limited() {
 #[test]
 fn what_is_wrong_with_the_table_is_reported() {
     let good = format!(
-        "{VALID_FILE}[[user_pool]]\nname = \"people\"\n[user_pool.registration]\ntoken = \"{TOKEN}\"\n"
+        "{VALID_FILE}[[user_pool]]\nname = \"people\"\n[user_pool.registration]\nsecret = \"{TOKEN}\"\n"
     );
-    let token = format!("token = \"{TOKEN}\"\n");
+    let token = format!("secret = \"{TOKEN}\"\n");
     let with = |more: &str| format!("{token}{more}\n");
     assert_each_reported(
         &good,
         &[
-            (&token, "", "`token`"),
-            (&token, "token = \"short\"\n", "shorter than 22 characters"),
+            (&token, "", "`secret`"),
+            (&token, "secret = \"short\"\n", "shorter than 22 characters"),
             (&token, &with("allowed_scopes = [\"photos/read\"]"), "no resource server has the scope"),
             (&token, &with("require_consent = \"yes\""), "`require_consent`"),
             (&token, &with("scope = \"openid\""), "`scope`"),

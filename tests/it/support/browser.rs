@@ -17,10 +17,12 @@ pub struct Look {
     pub height: u32,
     pub dark: bool,
     pub scripts: bool,
+    /// What the browser sends as `Accept-Language`.
+    pub language: &'static str,
 }
 
 /// A desk, by day.
-pub const DESK: Look = Look { width: 1280, height: 900, dark: false, scripts: true };
+pub const DESK: Look = Look { width: 1280, height: 900, dark: false, scripts: true, language: "en" };
 
 /// A command of Chromium's own protocol.
 #[derive(Debug)]
@@ -54,7 +56,10 @@ pub async fn open(look: Look) -> Client {
         "goog:chromeOptions".into(),
         json!({
             "args": arguments,
-            "prefs": { "profile.managed_default_content_settings.javascript": scripts },
+            "prefs": {
+                "profile.managed_default_content_settings.javascript": scripts,
+                "intl.accept_languages": look.language,
+            },
         }),
     );
     capabilities.insert("acceptInsecureCerts".into(), true.into());

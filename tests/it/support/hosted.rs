@@ -2,6 +2,7 @@
 
 use super::aws::{Api, Boto, ok};
 use super::mail::MailServer;
+use super::narthex::NarthexBuilder;
 use super::process::wait_until;
 use super::upstream::Upstream;
 use super::visitor::{Visitor, redirect_target};
@@ -37,8 +38,17 @@ impl HostedScene {
 
     /// As [`HostedScene::start`], with further keys of the app's route.
     pub async fn with_route(pool: &str, route: &str) -> Self {
+        Self::with(pool, route, |builder| builder).await
+    }
+
+    /// As [`HostedScene::with_route`], with a changed builder.
+    pub async fn with(
+        pool: &str,
+        route: &str,
+        change: impl FnOnce(NarthexBuilder) -> NarthexBuilder,
+    ) -> Self {
         let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
-        let narthex = Api::builder(&mail, pool).route("app", upstream.port, route).start();
+        let narthex = change(Api::builder(&mail, pool).route("app", upstream.port, route)).start();
         let app = format!("{}/", narthex.origin("app"));
         Self { api: Api { narthex, mail }, upstream, app }
     }
