@@ -3,6 +3,7 @@
 use super::explain::{self, Arguments, Expectation, SubjectArg};
 use super::output::{complain, say};
 use super::reference::Page;
+use super::user_import::PoolArg;
 use super::{cases, check, emulate, load, messages, pools, run, saml, user_admin, users};
 use crate::config;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -165,9 +166,8 @@ enum Users {
         destination: String,
         /// The user whose accounts are moved; it is deleted
         source: String,
-        /// The configuration file
-        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
-        config: PathBuf,
+        #[command(flatten)]
+        pool: PoolArg,
     },
     /// Unlinks a provider account from a user; the account then signs in as a separate user
     Unlink {
@@ -175,17 +175,15 @@ enum Users {
         who: String,
         /// The provider's name in the configuration
         provider: String,
-        /// The configuration file
-        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
-        config: PathBuf,
+        #[command(flatten)]
+        pool: PoolArg,
     },
     /// Ends every session of a user, on every node
     SignOut {
         /// A user name, an e-mail address, or a `sub`
         who: String,
-        /// The configuration file
-        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
-        config: PathBuf,
+        #[command(flatten)]
+        pool: PoolArg,
     },
 }
 
@@ -232,16 +230,16 @@ pub fn main() -> ExitCode {
             }
             Command::Load(arguments) => load::load(*arguments).await,
             Command::Users(Users::Admin(command)) => user_admin::run(command).await,
-            Command::Users(Users::Link { destination, source, config }) => {
-                users::link(&config, &destination, &source).await
+            Command::Users(Users::Link { destination, source, pool }) => {
+                users::link(&pool, &destination, &source).await
             }
-            Command::Users(Users::Unlink { who, provider, config }) => {
-                users::unlink(&config, &who, &provider).await
+            Command::Users(Users::Unlink { who, provider, pool }) => {
+                users::unlink(&pool, &who, &provider).await
             }
             Command::Pools(command) => pools::run(command).await,
             Command::Messages(command) => messages::run(command).await,
             Command::Saml(command) => saml::run(command).await,
-            Command::Users(Users::SignOut { who, config }) => users::sign_out(&config, &who).await,
+            Command::Users(Users::SignOut { who, pool }) => users::sign_out(&pool, &who).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

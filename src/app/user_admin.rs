@@ -4,8 +4,9 @@
 use super::build::CommandError;
 use super::offline;
 use super::output::{on_one_line, say};
+use super::user_import::{self, PoolArg};
 use super::users::open;
-use super::{user_export, user_import, user_password};
+use super::{user_export, user_password};
 use crate::base::{Clock as _, KeyRing, SystemClock, SystemEntropy};
 use crate::catalogue::Ids;
 use crate::config::Config;
@@ -13,14 +14,13 @@ use crate::directory::{self, DirectoryError, ErrorKind, NewUser, Origin, PageReq
 use crate::model::{Pool, PoolState, User, UserStatus};
 use crate::store::{CheckedWork, Lookup, Store, StoreError, Tx};
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
 
 /// The command, in errors.
 const COMMAND: &str = "narthex users";
 /// Maximum number of users in one page of the directory.
 const PAGE: u32 = 60;
 
-/// A command on the users of the configured user pool.
+/// A command on the users of a user pool.
 #[derive(Subcommand)]
 pub enum Command {
     /// Lists users
@@ -34,9 +34,8 @@ pub enum Command {
         /// Prints a JSON object per user
         #[arg(long)]
         json: bool,
-        /// The configuration file
-        #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]
-        config: PathBuf,
+        #[command(flatten)]
+        pool: PoolArg,
     },
     /// Shows a user with all attributes
     Show {
@@ -67,17 +66,16 @@ pub enum Command {
     /// Exports users and groups as JSON lines, which `import` reads
     Export(user_export::Arguments),
     /// Prints the header of a CSV file for `import`
-    CsvHeader(user_import::PoolArg),
+    CsvHeader(PoolArg),
 }
 
-/// A user of the configured user pool.
+/// A user of a user pool.
 #[derive(Args)]
 pub struct Name {
     /// A user name, an alias, or a `sub`
     pub(super) user: String,
-    /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]
-    pub(super) config: PathBuf,
+    #[command(flatten)]
+    pub(super) pool: PoolArg,
 }
 
 /// Runs a command.
@@ -86,9 +84,9 @@ pub struct Name {
 /// Returns an error if there is no such user, the directory rejects the operation, or the database
 /// fails.
 pub async fn run(command: Command) -> Result<(), CommandError> {
-    let (config, operation) = match command {
-        Command::List { filter, limit, json, config } => {
-            return list(&config, filter.as_deref().unwrap_or_default(), limit, json).await;
+    let (user, operation) = match command {
+        Command::List { filter, limit, json, pool } => {
+            return list(&pool, filter.as_deref().unwrap_or_default(), limit, json).await;
         }
         Command::ResetPassword(arguments) => return user_password::reset(arguments).await,
         Command::Import(arguments) => return user_import::import(arguments).await,
@@ -100,8 +98,8 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Enable(user) => (user, Operation::SetEnabled(true)),
         Command::Delete(user) => (user, Operation::Delete),
     };
-    let Name { user: name, config } = config;
-    let (store, pool) = open_pool(&config, None).await?;
+    let Name { user: name, pool } = user;
+    let (store, pool) = open_pool(&pool).await?;
     let (pool, operation, name) = (&pool, &operation, name.as_str());
     let done = store
         .checked_transaction(|tx| -> CheckedWork<'_, _, _> {
@@ -149,8 +147,8 @@ impl Operation {
     }
 }
 
-async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) -> Result<(), CommandError> {
-    let (store, pool) = open_pool(config, None).await?;
+async fn list(pool: &PoolArg, filter: &str, limit: usize, json: bool) -> Result<(), CommandError> {
+    let (store, pool) = open_pool(pool).await?;
     // Only this process reads the page tokens, so a random key suffices.
     let ring = KeyRing::new(&crate::base::MasterKey::random(&SystemEntropy));
     let (mut left, mut token) = (limit, None::<String>);
@@ -177,14 +175,12 @@ async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) 
     Ok(())
 }
 
-/// Opens the database of a deployment and the user pool `named`: the name of a pool of the
-/// configuration, or the id of any pool. By default, the first pool of the configuration. Indexes
-/// the users of an older version.
-pub(super) async fn open_pool(
-    file: &std::path::Path,
-    named: Option<&str>,
-) -> Result<(Store, Pool), CommandError> {
-    let config = Config::load(file, &|name| std::env::var(name).ok())?;
+/// Opens the database of a deployment and the user pool: the name of a pool of the configuration,
+/// or the id of any pool. By default, the first pool of the configuration. Indexes the users of an
+/// older version.
+pub(super) async fn open_pool(pool: &PoolArg) -> Result<(Store, Pool), CommandError> {
+    let named = pool.pool.as_deref();
+    let config = Config::load(&pool.config, &|name| std::env::var(name).ok())?;
     let store = open(&config).await?;
     let ids = offline::ids(&config, Some(&store)).await.map_err(store_failed)?;
     let own = ids.pool.pool;

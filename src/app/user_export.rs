@@ -41,7 +41,7 @@ pub async fn export(arguments: Arguments) -> Result<(), CommandError> {
         let why = "password hashes are not written to a terminal\n  help: name a file with `--output`";
         return Err(CommandError::new(COMMAND, why));
     }
-    let (store, pool) = open_pool(&pool.config, pool.pool.as_deref()).await?;
+    let (store, pool) = open_pool(&pool).await?;
     if passwords {
         complain!("warning: the export contains password hashes; keep it as secret as the database");
     }

@@ -49,7 +49,7 @@ pub struct Arguments {
 pub async fn import(arguments: Arguments) -> Result<(), CommandError> {
     let Arguments { file, pool, dry_run, json } = arguments;
     let (input, size) = open(&file)?;
-    let (store, pool) = open_pool(&pool.config, pool.pool.as_deref()).await?;
+    let (store, pool) = open_pool(&pool).await?;
     let target = ImportTarget {
         store: store.clone(),
         pool: Arc::new(pool),
@@ -122,7 +122,7 @@ fn print_result(counts: ImportCounts, dry_run: bool, json: bool) {
 /// # Errors
 /// Returns an error if the pool does not exist, or the database fails.
 pub async fn csv_header(pool: PoolArg) -> Result<(), CommandError> {
-    let (store, pool) = open_pool(&pool.config, pool.pool.as_deref()).await?;
+    let (store, pool) = open_pool(&pool).await?;
     store.close().await;
     say!("{}", directory::csv_header(&pool).join(","));
     Ok(())

@@ -29,9 +29,9 @@ pub struct Arguments {
 /// fails.
 pub async fn reset(arguments: Arguments) -> Result<(), CommandError> {
     const COMMAND: &str = "narthex users reset-password";
-    let Arguments { user: Name { user: name, config: file }, print } = arguments;
-    let config = Config::load(&file, &|name| std::env::var(name).ok())?;
-    let (store, pool) = open_pool(&file, None).await?;
+    let Arguments { user: Name { user: name, pool }, print } = arguments;
+    let config = Config::load(&pool.config, &|name| std::env::var(name).ok())?;
+    let (store, pool) = open_pool(&pool).await?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let ring = ring(&config)?;
     let catalogue = Catalogue::build(config, &store, &*entropy, 1).await;

@@ -3,12 +3,13 @@
 use super::build::CommandError;
 use super::master_key;
 use super::output::say;
+use super::user_admin::open_pool;
+use super::user_import::PoolArg;
 use crate::base::{Clock as _, KeyRing, SystemClock, SystemEntropy};
 use crate::config::Config;
 use crate::directory::{self, LinkError};
-use crate::model::User;
+use crate::model::{Pool, User};
 use crate::store::{Store, StoreError};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Ends every session and every token of the user `who`: a user name, a `sub`, or an e-mail
@@ -16,9 +17,9 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Returns an error if there is no such user or the database fails.
-pub async fn sign_out(file: &Path, who: &str) -> Result<(), CommandError> {
-    let config = Config::load(file, &|name| std::env::var(name).ok())?;
-    let store = open(&config).await?;
+pub async fn sign_out(pool: &PoolArg, who: &str) -> Result<(), CommandError> {
+    let (store, pool) = open_named(pool).await?;
+    let pool = pool.as_ref();
     let failed = |error: StoreError| CommandError::new("the store", error);
     let entropy = SystemEntropy;
     let ended = store
@@ -26,7 +27,7 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), CommandError> {
             let entropy = &entropy;
             Box::pin(async move {
                 let mut ended = Vec::new();
-                for user in tx.users_named(who).await? {
+                for user in of_pool(pool, tx.users_named(who).await?) {
                     let sessions = tx.sessions_of(&user.id).await?.len();
                     directory::sign_out_everywhere(tx, &user, SystemClock.now(), entropy).await?;
                     ended.push((user, sessions));
@@ -51,15 +52,17 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), CommandError> {
 /// # Errors
 /// Returns an error if a name is unknown or ambiguous, the users cannot be linked, or the database
 /// fails.
-pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), CommandError> {
+pub async fn link(pool: &PoolArg, destination: &str, source: &str) -> Result<(), CommandError> {
     const COMMAND: &str = "narthex users link";
-    let store = open(&Config::load(file, &|name| std::env::var(name).ok())?).await?;
+    let (store, pool) = open_named(pool).await?;
+    let pool = pool.as_ref();
     let (now, entropy) = (SystemClock.now(), SystemEntropy);
     let linked = store
         .transaction(|tx| {
             let entropy = &entropy;
             Box::pin(async move {
                 let (to, from) = (tx.users_named(destination).await?, tx.users_named(source).await?);
+                let (to, from) = (of_pool(pool, to), of_pool(pool, from));
                 match (only(destination, to), only(source, from)) {
                     (Ok(to), Ok(from)) => {
                         let linked = directory::link(tx, &to, &from, now, entropy).await?;
@@ -82,15 +85,16 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Co
 ///
 /// # Errors
 /// Returns an error if `who` is unknown or ambiguous, has no such account, or the database fails.
-pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), CommandError> {
+pub async fn unlink(pool: &PoolArg, who: &str, provider: &str) -> Result<(), CommandError> {
     const COMMAND: &str = "narthex users unlink";
-    let store = open(&Config::load(file, &|name| std::env::var(name).ok())?).await?;
+    let (store, pool) = open_named(pool).await?;
+    let pool = pool.as_ref();
     let (now, entropy) = (SystemClock.now(), SystemEntropy);
     let left = store
         .transaction(|tx| {
             let entropy = &entropy;
             Box::pin(async move {
-                match only(who, tx.users_named(who).await?) {
+                match only(who, of_pool(pool, tx.users_named(who).await?)) {
                     Ok(user) => {
                         let left = directory::unlink(tx, &user, provider, now, entropy).await?;
                         Ok(left.map_err(|error| words(&error)))
@@ -106,21 +110,36 @@ pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), Comman
     Ok(())
 }
 
-/// Returns the only user with this name. An unverified e-mail address identifies no one.
+/// Opens the database, and the pool if the command names one.
+async fn open_named(pool: &PoolArg) -> Result<(Store, Option<Pool>), CommandError> {
+    match pool.pool {
+        Some(_) => open_pool(pool).await.map(|(store, pool)| (store, Some(pool))),
+        None => Ok((open(&Config::load(&pool.config, &|name| std::env::var(name).ok())?).await?, None)),
+    }
+}
+
+/// Returns the users of a pool; all of them without one.
+fn of_pool(pool: Option<&Pool>, users: Vec<User>) -> Vec<User> {
+    users.into_iter().filter(|user| pool.is_none_or(|pool| pool.id == user.pool_id)).collect()
+}
+
+/// Returns the only user with this name, in any pool. An unverified e-mail address identifies no
+/// one.
 pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
-    match users.iter().position(|user| user.id == who || user.username == who) {
-        Some(exact) => return Ok(users.swap_remove(exact)),
-        None => users.retain(User::email_verified),
+    let is_exact = |user: &User| user.id == who || user.username == who;
+    match users.iter().any(is_exact) {
+        true => users.retain(is_exact),
+        false => users.retain(User::email_verified),
     }
     match users.len() {
         0 => Err(no_such_user(who)),
         1 => Ok(users.remove(0)),
         _ => {
-            let names: Vec<_> = users.iter().map(|user| format!("  {}", user.username)).collect();
-            Err(format!(
-                "several users are called \"{who}\":\n{}\n  help: give a user name",
-                names.join("\n")
-            ))
+            let name =
+                |user: &User| format!("  {} ({}) of the pool {}", user.username, user.id, user.pool_id);
+            let names: Vec<_> = users.iter().map(name).collect();
+            let help = "help: give a user name or a `sub` of these";
+            Err(format!("several users are called \"{who}\":\n{}\n  {help}", names.join("\n")))
         }
     }
 }

@@ -10,6 +10,7 @@ mod configuration;
 mod cookies;
 mod deployment;
 mod policies;
+mod proofs;
 mod tokens;
 
 pub use crate::gateway::fuzzing::{path, proxy_header, request_head};
@@ -20,6 +21,7 @@ pub use api::api;
 pub use configuration::configuration;
 pub use cookies::cookies;
 pub use policies::policy;
+pub use proofs::proof;
 pub use tokens::token;
 
 /// A fuzz target: its name and its function.
@@ -32,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("cookies", cookies),
     ("path", path),
     ("policy", policy),
+    ("proof", proof),
     ("proxy_header", proxy_header),
     ("request_head", request_head),
     ("saml_canonical", saml_canonical),

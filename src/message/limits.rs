@@ -66,7 +66,7 @@ fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, Strin
     // Simulated messages have no address.
     let recipient = match message.is_simulated {
         true => message.user.to_owned(),
-        false => message.recipient.to_lowercase(),
+        false => canonical(message.recipient),
     };
     let recipient = format!("recipient/{pool}/{recipient}/{}", message.event.name());
     applicable.push((Limit::User, recipient, limits.per_user));
@@ -78,6 +78,17 @@ fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, Strin
         applicable.push((Limit::Prefix, format!("prefix/{prefix}"), limits.per_prefix));
     }
     applicable
+}
+
+/// Returns a recipient in one spelling: in small letters, and the domain of an e-mail address in
+/// ASCII.
+fn canonical(recipient: &str) -> String {
+    let recipient = recipient.to_lowercase();
+    let Some((local, domain)) = recipient.rsplit_once('@') else { return recipient };
+    match url::Host::parse(domain) {
+        Ok(host) => format!("{local}@{host}"),
+        Err(_) => recipient,
+    }
 }
 
 /// Returns the address by which a client is counted. For IPv6 this is the network of 64 bits, which
@@ -108,6 +119,16 @@ fn next_at(stored: Option<Timestamp>, per_hour: u32, now: Timestamp) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spellings_of_an_address_have_one_limit() {
+        for other in ["ADA@EXAMPLE.com", "ada@ex\u{ad}ample.com"] {
+            assert_eq!(canonical(other), "ada@example.com");
+        }
+        assert_eq!(canonical("ada@bücher.example"), canonical("ada@xn--bcher-kva.EXAMPLE"));
+        assert_eq!(canonical("+4915112345678"), "+4915112345678");
+        assert_ne!(canonical("ada@example.com"), canonical("bob@example.com"));
+    }
 
     #[test]
     fn an_hours_messages_are_possible_at_once_and_then_one_after_each_interval() {

@@ -465,3 +465,35 @@ async fn a_policy_sees_the_pool_of_the_user() {
         assert_eq!((get(&people).await, get(&staff).await), expected, "{name}");
     }
 }
+
+#[test]
+fn users_are_managed_in_the_pool_that_a_command_names() {
+    let api = &Api::start(&format!("{PEOPLE}{STAFF}"));
+    for pool in ["people", "staff"] {
+        let created = command(api, &["users", "create", "alice", "--pool", pool]);
+        assert!(created.starts_with("alice"), "{created}");
+    }
+    command(api, &["users", "disable", "alice", "--pool", "staff"]);
+    assert!(command(api, &["users", "show", "alice"]).contains("enabled"), "the first pool by default");
+    assert!(command(api, &["users", "list", "--pool", "staff"]).contains("disabled"));
+    // A name that two pools have is no user's; nothing changes.
+    let narthex = &api.narthex;
+    let unlink = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"));
+        command
+            .args(["users", "unlink", "alice", "corp", "--config"])
+            .arg(&narthex.file)
+            .args(more)
+            .current_dir(narthex.folder());
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let several = unlink(&[]);
+    assert!(
+        several.contains("several users are called \"alice\"") && several.contains("of the pool"),
+        "{several}"
+    );
+    let of_staff = unlink(&["--pool", "staff"]);
+    assert!(of_staff.contains("the user has no account of this provider"), "{of_staff}");
+    assert!(command(api, &["users", "sign-out", "alice", "--pool", "people"]).contains("0 session(s) ended"));
+    assert_eq!(command(api, &["users", "sign-out", "alice"]).lines().count(), 2);
+}
