@@ -5,16 +5,15 @@ use super::lint::lint;
 use super::master_key;
 use super::pools::write_file_pools;
 use crate::authn::{
-    BearerAuthenticator, ClientKeys, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
-    SessionAuthenticator,
+    BearerAuthenticator, ClientKeys, GuestAuthenticator, Minter, Renewals, SessionAuthenticator,
 };
-use crate::base::{Clock, Duration, Entropy, JumpDetector, KeyRing, SystemClock, SystemEntropy};
+use crate::base::{Clock, Entropy, JumpDetector, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Broker, LoginAttempts};
 use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::{Config, LoadError};
 use crate::directory::DirectoryDeps;
 use crate::gateway::{Gateway, GatewayDeps, TlsStore};
-use crate::handlers::{self, AppState};
+use crate::handlers::{self, AppState, Limits};
 use crate::identity::IdentityDirectory;
 use crate::jose::Algorithm;
 use crate::message::Delivery;
@@ -27,32 +26,6 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use thiserror::Error;
-
-/// Burst of failed sign-ins per address: many users may share an office's address.
-const FAILURES: u32 = 30;
-/// Interval after which another failed sign-in is allowed.
-const FAILURE_EVERY: Duration = Duration::from_secs(3);
-
-/// Burst and interval of wrong guesses of API calls per address, which an app's users may share.
-const WRONG_GUESSES: u32 = 100;
-const WRONG_GUESS_EVERY: Duration = Duration::from_secs(1);
-
-/// Burst of failed authentications per app client and address. A misconfigured client retries
-/// constantly and must not lock out others. Guessing is prevented by the secret's length.
-const CLIENT_FAILURES: u32 = 300;
-const CLIENT_FAILURE_EVERY: Duration = Duration::from_millis(200);
-/// Burst and interval of revocations per app client.
-const REVOCATIONS: u32 = 10_000;
-const REVOCATION_EVERY: Duration = Duration::from_millis(20);
-/// Burst and interval of requests that the database keeps, per app client or, of a public client,
-/// per address.
-const PUBLIC_REQUESTS: u32 = 200;
-const PUBLIC_REQUEST_EVERY: Duration = Duration::from_millis(250);
-const STORED_REQUESTS: u32 = 1000;
-const STORED_REQUEST_EVERY: Duration = Duration::from_millis(20);
-
-/// Maximum number of SAML messages per address that are being verified or are waiting.
-const SAML_MESSAGES: u32 = 16;
 
 /// The remedy for a wrong master key.
 pub const WRONG_KEY: &str = "help: start with the master key that this database was made with";
@@ -268,15 +241,7 @@ impl Basis {
             access_tokens: Arc::new(access_tokens),
             client_keys: ClientKeys::new(outbound.clone(), clock.clone()),
             outbound,
-            failed_sign_ins: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
-            unsolicited_failures: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
-            wrong_guesses: RateLimiter::new(clock.clone(), WRONG_GUESSES, WRONG_GUESS_EVERY),
-            saml_messages: ConcurrencyLimiter::new(SAML_MESSAGES),
-            client_failures: RateLimiter::new(clock.clone(), CLIENT_FAILURES, CLIENT_FAILURE_EVERY),
-            client_revocations: RateLimiter::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
-            user_code_guesses: RateLimiter::new(clock.clone(), WRONG_GUESSES, WRONG_GUESS_EVERY),
-            stored_requests: RateLimiter::new(clock.clone(), STORED_REQUESTS, STORED_REQUEST_EVERY),
-            public_requests: RateLimiter::new(clock.clone(), PUBLIC_REQUESTS, PUBLIC_REQUEST_EVERY),
+            limits: Limits::new(&clock),
             clock: clock.clone(),
             entropy: entropy.clone(),
         })

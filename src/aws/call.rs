@@ -71,7 +71,7 @@ impl Call {
     /// Creates a call.
     pub fn new(app: Arc<AppState>, address: Option<IpAddr>, language: Option<String>) -> Self {
         let catalogue = app.catalogue.load();
-        let wait = app.wrong_guesses.check(address.map(rate_limit_key).as_ref()).err();
+        let wait = app.limits.wrong_guesses.check(address.map(rate_limit_key).as_ref()).err();
         Self {
             app,
             catalogue,

@@ -242,7 +242,7 @@ async fn limited(call: &Call, run: impl Future<Output = Result<Value, ApiError>>
     {
         call.admit()?;
         if WRONG_GUESSES.contains(&error.exception) {
-            call.app.wrong_guesses.record(call.address.map(rate_limit_key));
+            call.app.limits.wrong_guesses.record(call.address.map(rate_limit_key));
         }
     }
     result

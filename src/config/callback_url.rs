@@ -6,15 +6,21 @@ use url::Url;
 /// Maximum length of a URL, in characters.
 const MAX_URL_LENGTH: usize = 1024;
 /// Schemes that a browser executes or displays itself. No app can receive a redirect to them.
-const REFUSED_SCHEMES: [&str; 12] = [
+const REFUSED_SCHEMES: [&str; 18] = [
     "about",
     "blob",
     "chrome",
     "data",
+    "feed",
     "file",
     "filesystem",
     "ftp",
+    "jar",
     "javascript",
+    "mailto",
+    "search-ms",
+    "sms",
+    "tel",
     "vbscript",
     "view-source",
     "ws",

@@ -157,6 +157,8 @@ pub struct ClientExtensions {
     pub require_consent: bool,
     /// Whether devices without a browser may use the client (RFC 8628).
     pub device_authorization: bool,
+    /// Whether the client has registered itself (RFC 7591).
+    pub is_registered: bool,
     /// Whether the client authenticates with a key at the OAuth endpoints.
     pub authenticates_by_key: bool,
     /// Whether access tokens are issued only with the proof of a key (RFC 9449, section 5.2).
@@ -262,8 +264,15 @@ fn logout_uri(item: &Item<'_>) -> Option<Url> {
     const HELP: &str = "write it as in \"https://app.example.com/logout\"";
     item.parse(|text| match safe_url(text, HELP)? {
         url if url.fragment().is_some() => Err((format!("\"{text}\" has a fragment"), HELP.to_owned())),
+        // The host becomes a part of a page's policy.
+        url if !has_plain_host(&url) => Err((format!("\"{text}\" has an unusual host"), HELP.to_owned())),
         url => Ok(url),
     })
+}
+
+fn has_plain_host(url: &Url) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']');
+    url.host_str().is_some_and(|host| host.chars().all(plain))
 }
 
 /// Reads distinct values. Reports duplicates.

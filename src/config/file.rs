@@ -113,6 +113,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let administrators = administrators(table);
     report_route_conflicts(table, &routes, public_url.as_ref());
     report_closed_routes(table, &routes, &identity_pools, &user_pools);
+    report_routes_of_registered_apps(table, &routes, &user_pools);
     table.finish();
     let mut user_pools = user_pools.into_iter();
     Some(Config {
@@ -320,6 +321,27 @@ fn report_route_conflicts(table: &Table<'_>, routes: &[Route], public_url: Optio
             table.report(
                 format!("routes of {host} differ in `same_site`, and its cookie has one"),
                 "give all routes of the host the same",
+            );
+        }
+    }
+}
+
+/// Reports routes that any app could pass, because it can register itself and needs no scope.
+fn report_routes_of_registered_apps(table: &Table<'_>, routes: &[Route], user_pools: &[UserPool]) {
+    for (at, pool) in user_pools.iter().enumerate().filter(|(_, pool)| pool.registration.is_some()) {
+        let is_open = |route: &&Route| {
+            route.bearer
+                && route.scopes.is_empty()
+                && route.access != Access::Policy
+                && route.accepts_user_pool(&[&pool.name], at == 0)
+        };
+        if let Some(route) = routes.iter().find(is_open) {
+            table.report(
+                format!(
+                    "any app that registers at the user pool \"{}\" can pass route \"{}\"",
+                    pool.name, route.name
+                ),
+                "name the `scopes` that the route needs, or remove [user_pool.registration]",
             );
         }
     }

@@ -188,7 +188,7 @@ impl UserPool {
         let issues = |client: &AppClient| {
             !client.allowed_oauth_flows.is_empty() || !client.sign_in.auth_flows.is_empty()
         };
-        self.clients.iter().any(issues)
+        self.registration.is_some() || self.clients.iter().any(issues)
     }
 
     /// Returns the group with this name.

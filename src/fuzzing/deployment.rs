@@ -1,12 +1,12 @@
 //! A deployment without a network, for targets that need its state.
 
-use crate::authn::{ClientKeys, ConcurrencyLimiter, RateLimiter, Renewals, SessionAuthenticator};
+use crate::authn::{ClientKeys, Renewals, SessionAuthenticator};
 use crate::base::{Clock, Duration, Entropy, KeyRing, ManualClock, MasterKey, SystemEntropy, Timestamp};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::{Config, StoreUrl};
 use crate::directory::{Argon2Params, Directory, DirectoryDeps, HasherSettings};
-use crate::handlers::AppState;
+use crate::handlers::{AppState, Limits};
 use crate::identity::IdentityDirectory;
 use crate::jose::Algorithm;
 use crate::provider::ProviderHttpClient;
@@ -104,7 +104,6 @@ async fn state(clock: Arc<ManualClock>) -> AppState {
     // The least cost, because the fuzzer hashes many passwords.
     let params = Argon2Params::new(8, 1, 1).expect("the least cost is within the bounds");
     let hashing = HasherSettings { params, threads: NonZeroUsize::MIN, max_wait: Duration::from_secs(30) };
-    let second = Duration::from_secs(1);
     let identities = IdentityDirectory::new(store.clone(), ring.clone(), clock.clone(), entropy.clone());
     AppState {
         identities: Arc::new(identities),
@@ -117,15 +116,7 @@ async fn state(clock: Arc<ManualClock>) -> AppState {
         access_tokens: Arc::new(access_tokens.expect("no token was issued")),
         client_keys: ClientKeys::new(outbound.clone(), clock.clone()),
         outbound,
-        failed_sign_ins: RateLimiter::new(clock.clone(), 1, second),
-        unsolicited_failures: RateLimiter::new(clock.clone(), 1, second),
-        wrong_guesses: RateLimiter::new(clock.clone(), 1, second),
-        saml_messages: ConcurrencyLimiter::new(1),
-        client_failures: RateLimiter::new(clock.clone(), 1, second),
-        client_revocations: RateLimiter::new(clock.clone(), 1, second),
-        user_code_guesses: RateLimiter::new(clock.clone(), 1, second),
-        stored_requests: RateLimiter::new(clock.clone(), 1, second),
-        public_requests: RateLimiter::new(clock.clone(), 1, second),
+        limits: Limits::new(&clock),
         clock,
         entropy,
     }

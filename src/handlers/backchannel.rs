@@ -6,6 +6,7 @@ use super::logout::ended_by_provider;
 use super::{AppState, Handled, Reply, RequestData, Shared, form, unavailable};
 use crate::broker::LoginError;
 use crate::pages::{ErrorResponse, HttpResponse};
+use crate::provider::ProviderError;
 use axum::extract::{Path, State};
 use http::header::CONTENT_TYPE;
 
@@ -46,6 +47,11 @@ async fn end(app: &AppState, info: &RequestData, provider: &str, text: &str) -> 
         Ok(ended) => ended,
         Err(LoginError::NoSuchProvider) => return Err(ErrorResponse::not_found()),
         Err(LoginError::Store(error)) => return Err(unavailable(info, &error)),
+        // The provider may send the token again.
+        Err(LoginError::Provider(ProviderError::Unavailable(why))) => {
+            tracing::warn!(request_id = info.request_id, provider, why, "cannot verify a logout token");
+            return Err(ErrorResponse::unavailable());
+        }
         Err(error) => return refused(error.reason(), &error.to_string()),
     };
     ended_by_provider(app, info, provider, &ended);

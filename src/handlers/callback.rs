@@ -132,8 +132,8 @@ pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData,
 
 pub(super) async fn finish(app: &AppState, info: &RequestData, provider: &str, step: Step) -> Handled {
     let catalogue = app.catalogue.load();
-    check_rate_limit(&app.failed_sign_ins, info, &catalogue, provider)?;
-    let refused = |error| audit_refusal(info, provider, error, &app.failed_sign_ins);
+    check_rate_limit(&app.limits.failed_sign_ins, info, &catalogue, provider)?;
+    let refused = |error| audit_refusal(info, provider, error, &app.limits.failed_sign_ins);
     let parameters = info.parameters().ok_or_else(ErrorResponse::bad_request)?;
     // The state names the attempt; the attempt's cookie binds the login to this browser.
     let id = parameters.get("state").map(String::as_str).unwrap_or_default();
@@ -252,7 +252,7 @@ async fn lost_attempt(
     };
     let way_back = expired.or_else(start_page).unwrap_or_else(|| catalogue.config.public_url.join("/"));
     if session_principal(app, info).await?.is_none() {
-        let failure = audit_refusal(info, provider, error, &app.failed_sign_ins);
+        let failure = audit_refusal(info, provider, error, &app.limits.failed_sign_ins);
         return Err(failure.with_action("Sign in again", way_back));
     }
     tracing::info!(

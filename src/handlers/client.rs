@@ -125,16 +125,16 @@ pub(super) fn limit_stored_requests(
 ) -> Result<(), OAuthError> {
     let address = info.client.filter(|_| of.is_public).map(rate_limit_key);
     let checked = match &address {
-        Some(address) => app.public_requests.check(Some(address)),
-        None => app.stored_requests.check(Some(&of.id)),
+        Some(address) => app.limits.public_requests.check(Some(address)),
+        None => app.limits.stored_requests.check(Some(&of.id)),
     };
     if let Err(wait) = checked {
         let why = format!("too many requests: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) });
     }
     match address {
-        Some(address) => app.public_requests.record(Some(address)),
-        None => app.stored_requests.record(Some(of.id.clone())),
+        Some(address) => app.limits.public_requests.record(Some(address)),
+        None => app.limits.stored_requests.record(Some(of.id.clone())),
     }
     Ok(())
 }
@@ -200,14 +200,14 @@ async fn authenticate_client<'a>(
         (None, stored) => stored.as_ref().is_some_and(|of| !of.secrets.is_empty()),
     };
     let from = info.client.filter(|_| is_confidential).map(|address| (rate_limit_key(address), id.clone()));
-    if let Err(wait) = app.client_failures.check(from.as_ref()) {
+    if let Err(wait) = app.limits.client_failures.check(from.as_ref()) {
         refused(&id, "too many failures");
         let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::new("invalid_client", why) }.into());
     }
     let known = (declared, stored.as_deref());
     if let Err(reason) = verify_credential(app, info, &id, known, &presented).await? {
-        app.client_failures.record(from);
+        app.limits.client_failures.record(from);
         refused(&id, reason);
         return Err(invalid_client().into());
     }

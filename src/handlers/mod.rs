@@ -14,6 +14,7 @@ mod grants;
 mod home;
 mod hosted;
 mod keys;
+mod limits;
 mod logout;
 mod metrics;
 mod registration;
@@ -26,13 +27,11 @@ mod user_info;
 pub use authorize::{AuthorizationUrl, authorization_url, expired_attempts, surplus_attempts};
 pub use branding::branding_url;
 pub use callback::audit_replaced_session;
+pub use limits::Limits;
 pub use logout::{ClientsError, after_sign_out, end_session, notify_clients};
 pub use request::{Form, RequestData, RequestOrigin, form};
 
-use crate::authn::{
-    ClientKeys, ConcurrencyLimiter, POOL_COOKIE, RateLimiter, SessionAuthenticator, SessionPrincipal,
-    cookie_value,
-};
+use crate::authn::{ClientKeys, POOL_COOKIE, SessionAuthenticator, SessionPrincipal, cookie_value};
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
 use crate::catalogue::CatalogueCell;
@@ -48,7 +47,6 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::{get, post};
 use http_body_util::BodyExt as _;
-use std::net::IpAddr;
 use std::sync::Arc;
 use tower_service::Service as _;
 
@@ -74,26 +72,8 @@ pub struct AppState {
     pub client_keys: ClientKeys,
     /// The HTTP client for calls to app clients.
     pub outbound: ProviderHttpClient,
-    /// Failed sign-ins, by address.
-    pub failed_sign_ins: RateLimiter<IpAddr>,
-    /// Wrong user codes of devices, by address. Any page can make a browser send them, so they
-    /// block nothing else.
-    pub user_code_guesses: RateLimiter<IpAddr>,
-    /// Failed IdP-initiated SAML responses, by address. Any page can make a browser send them, so
-    /// they do not block sign-ins from the address.
-    pub unsolicited_failures: RateLimiter<IpAddr>,
-    /// Wrong passwords and codes of API calls, by address.
-    pub wrong_guesses: RateLimiter<IpAddr>,
-    /// SAML messages in verification, by address.
-    pub saml_messages: ConcurrencyLimiter<IpAddr>,
-    /// Failed client authentications, by address and client.
-    pub client_failures: RateLimiter<(IpAddr, String)>,
-    /// Revoked tokens, by client, because each uses memory on every node.
-    pub client_revocations: RateLimiter<String>,
-    /// Requests that the database keeps for confidential clients, by client.
-    pub stored_requests: RateLimiter<String>,
-    /// The same for public clients, by address.
-    pub public_requests: RateLimiter<IpAddr>,
+    /// What addresses and app clients may do at most.
+    pub limits: Limits,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The random number generator.

@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 const MAX_BYTES: usize = 64 * 1024;
 /// The name of a client that says none.
 const DEFAULT_NAME: &str = "app";
+/// Maximum length of a name in bytes. Only ASCII characters are allowed.
+const MAX_NAME_BYTES: usize = 50;
 const CODE_GRANT: &str = "authorization_code";
 const REFRESH_GRANT: &str = "refresh_token";
 /// The grants that a client can register for. Others need an administrator.
@@ -102,7 +104,7 @@ fn authorize(
     registration: &Registration,
 ) -> Result<(), Handled> {
     let from = info.client.map(|address| (rate_limit_key(address), format!("register/{pool_id}")));
-    if let Err(wait) = app.client_failures.check(from.as_ref()) {
+    if let Err(wait) = app.limits.client_failures.check(from.as_ref()) {
         let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));
         return Err(Ok(
             OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) }.to_response()
@@ -114,7 +116,7 @@ fn authorize(
     if token.is_some_and(|token| registration.accepts(token.trim())) {
         return Ok(());
     }
-    app.client_failures.record(from);
+    app.limits.client_failures.record(from);
     tracing::warn!(
         target: "audit",
         event = "client_authentication_failed",
@@ -140,6 +142,7 @@ async fn register_client(
 ) -> Result<HttpResponse, EndpointError> {
     let metadata = read(body)?;
     let mut settings = settings_of(&metadata, registration)?;
+    check_name(&settings.name, declared)?;
     let providers = app.catalogue.load();
     let is_first = providers.pool.id == pool.id;
     let names = providers.config.providers.iter().filter(|_| is_first).map(|of| of.name.clone());
@@ -148,12 +151,12 @@ async fn register_client(
     let secret = (metadata.token_endpoint_auth_method != "none").then_some(NewSecret::Generated);
     let new = &NewClient { settings, secret };
     let (now, entropy, pool_id) = (app.clock.now(), &*app.entropy, &*pool.id);
-    let key = format!("register/{pool_id}");
-    if let Err(wait) = app.stored_requests.check(Some(&key)) {
+    let key = pool_id.to_owned();
+    if let Err(wait) = app.limits.registrations.check(Some(&key)) {
         let why = format!("too many registrations: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) }.into());
     }
-    app.stored_requests.record(Some(key));
+    app.limits.registrations.record(Some(key));
     let register = app.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
         Box::pin(pools::register_client(tx, pool_id, new, now, entropy))
     });
@@ -175,6 +178,20 @@ fn read(body: &[u8]) -> Result<Metadata, OAuthError> {
     let object = (body.len() <= MAX_BYTES).then(|| unique_keys_object(body)).flatten();
     let object = object.ok_or_else(|| metadata_error("the body is no JSON object, or has a name twice"))?;
     serde_json::from_value(Value::Object(object)).map_err(|error| metadata_error(error.to_string()))
+}
+
+/// Checks the name that the consent page shows.
+fn check_name(name: &str, declared: &config::UserPool) -> Result<(), OAuthError> {
+    let is_odd =
+        name.trim() != name || name.contains("  ") || name.chars().any(|c| c.is_whitespace() && c != ' ');
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || is_odd {
+        let why = format!("`client_name` has 1 to {MAX_NAME_BYTES} characters, with single spaces alone");
+        return Err(metadata_error(why));
+    }
+    match declared.clients.iter().any(|client| client.name.eq_ignore_ascii_case(name)) {
+        true => Err(metadata_error("`client_name` is the name of another client")),
+        false => Ok(()),
+    }
 }
 
 /// Returns the settings of a client with this metadata.
@@ -221,6 +238,7 @@ fn settings_of(metadata: &Metadata, registration: &Registration) -> Result<AppCl
         ..AppClientSettings::default()
     };
     let extensions = &mut settings.extensions;
+    extensions.is_registered = true;
     extensions.require_consent = registration.require_consent;
     extensions.device_authorization = has(DEVICE_GRANT);
     extensions.require_pushed_requests = metadata.require_pushed_authorization_requests;

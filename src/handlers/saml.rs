@@ -52,7 +52,8 @@ async fn validate_response(app: &AppState, info: &RequestData, provider: &str, t
         .and_then(|sealed| app.broker.attempt(&catalogue, id, sealed));
     let again = login.as_ref().map(|login| login.restart_url(&catalogue));
     // Any page can make a browser send an unsolicited response, so those have a separate limit.
-    let failures = if login.is_some() { &app.failed_sign_ins } else { &app.unsolicited_failures };
+    let failures =
+        if login.is_some() { &app.limits.failed_sign_ins } else { &app.limits.unsolicited_failures };
     callback::check_rate_limit(failures, info, &catalogue, provider)?;
     let _place = verification_permit(app, info)?;
     let posted = SamlPost { parameters: &parameters, id, login };
@@ -87,7 +88,10 @@ fn verification_permit(
     app: &AppState,
     info: &RequestData,
 ) -> Result<ConcurrencyPermit<IpAddr>, ErrorResponse> {
-    app.saml_messages.try_acquire(info.client.map(rate_limit_key)).ok_or_else(ErrorResponse::unavailable)
+    app.limits
+        .saml_messages
+        .try_acquire(info.client.map(rate_limit_key))
+        .ok_or_else(ErrorResponse::unavailable)
 }
 
 /// Returns the address of the browser's next step.
@@ -124,7 +128,7 @@ async fn logout(
     method: &Method,
 ) -> Handled {
     let catalogue = app.catalogue.load();
-    callback::check_rate_limit(&app.failed_sign_ins, info, &catalogue, provider)?;
+    callback::check_rate_limit(&app.limits.failed_sign_ins, info, &catalogue, provider)?;
     let _place = verification_permit(app, info)?;
     let is_response = arrived.is_response();
     let outcome = match app.broker.logout_message(&catalogue, provider, arrived).await {
@@ -148,7 +152,7 @@ async fn logout(
                 reason = error.reason(),
                 detail = %error,
             );
-            callback::record_failure(&app.failed_sign_ins, info, &error);
+            callback::record_failure(&app.limits.failed_sign_ins, info, &error);
             return Err(callback::error_page(info, error));
         }
     };

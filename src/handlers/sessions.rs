@@ -60,15 +60,15 @@ async fn end(app: &AppState, info: &RequestData, text: &str) -> Handled {
     let all = parameters.contains_key("all");
     let own = principal.session().id.as_str();
     let store = |error: StoreError| unavailable(info, &error);
-    let sessions = sessions_of(app, &principal.user().id).await.map_err(store)?;
-    let meant = |session: &&Session| all || parameters.get("session") == Some(&session.id);
-    for session in sessions.iter().filter(meant).filter(|session| session.id != own) {
-        logout::end_session(app, &info.request_id, &info.client(), &session.id).await.map_err(store)?;
-    }
     if all {
         let (user, now, entropy) = (principal.user(), app.clock.now(), &*app.entropy);
         let end = app.store.transaction(|tx| Box::pin(end_tokens_everywhere(tx, user, now, entropy)));
         end.await.map_err(store)?;
+    }
+    let sessions = sessions_of(app, &principal.user().id).await.map_err(store)?;
+    let meant = |session: &&Session| all || parameters.get("session") == Some(&session.id);
+    for session in sessions.iter().filter(meant).filter(|session| session.id != own) {
+        logout::end_session(app, &info.request_id, &info.client(), &session.id).await.map_err(store)?;
     }
     match all || parameters.get("session").is_some_and(|id| id == own) {
         true => logout::sign_out(app, info, own, "").await,

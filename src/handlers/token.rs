@@ -179,11 +179,11 @@ async fn revoke_token(
     // clock is set back.
     let until = token.expires_at.max(app.clock.now()).plus(REVOCATION_GRACE);
     let entropy = &*app.entropy;
-    if let Err(wait) = app.client_revocations.check(Some(&request.id)) {
+    if let Err(wait) = app.limits.client_revocations.check(Some(&request.id)) {
         let why = format!("too many revocations: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) }.into());
     }
-    app.client_revocations.record(Some(request.id.clone()));
+    app.limits.client_revocations.record(Some(request.id.clone()));
     let jti = &*token.jti;
     let failed = |error: StoreError| unavailable(info, &error);
     app.store

@@ -26,6 +26,8 @@ pub struct ConsentPage {
     pub code: String,
     /// What the client gets.
     pub scopes: Vec<String>,
+    /// Where the browser goes on: a host, or the scheme of an app; empty for a device.
+    pub site: String,
     /// The URL that receives the decision.
     pub action: String,
     /// Hidden fields, names and values.

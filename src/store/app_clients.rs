@@ -22,6 +22,7 @@ statements! {
     PAGE = concat!(
         "SELECT ", columns!(), " FROM app_clients c WHERE c.pool = $1 AND c.id > $2 ORDER BY c.id LIMIT $3"
     );
+    COUNT = "SELECT COUNT(*) FROM app_clients WHERE pool = $1";
     OF_SOURCE = concat!("SELECT ", columns!(), " FROM app_clients c WHERE c.source = $1 ORDER BY c.id");
     KEEPS_VERIFIERS = "SELECT keeps_verifiers FROM app_clients WHERE pool = $1 AND keeps_verifiers = 1 LIMIT 1";
     ADD = "INSERT INTO app_clients (id, pool, source, settings, keeps_verifiers, version, created_at, updated_at) \
@@ -70,6 +71,14 @@ impl Store {
 }
 
 impl Tx<'_> {
+    /// Returns the number of app clients of a pool.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn count_app_clients(&mut self, pool: i64) -> Result<i64> {
+        Ok(sqlx::query_scalar(COUNT).bind(pool).fetch_one(&mut *self.inner).await?)
+    }
+
     /// Returns the app client with this id.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ impl Store {
         // PostgreSQL evaluates the outer condition again on a row that another node has just
         // claimed, and skips the row.
         const CLAIM: &str = "UPDATE logout_notices SET due_at = $1, attempts = attempts + 1 WHERE due_at <= $2 AND id IN \
-             (SELECT id FROM logout_notices WHERE due_at <= $3 ORDER BY due_at LIMIT $4) \
+             (SELECT id FROM logout_notices WHERE due_at <= $3 ORDER BY due_at, id LIMIT $4) \
              RETURNING id, client_id, session_id, user_id, attempts";
         let rows = within_deadline(async {
             // A read blocks no writer.

@@ -3,8 +3,9 @@
 
 use crate::support::aws::{claims, ok, text};
 use crate::support::browser::{self, DESK, wait_for_text};
+use crate::support::config_errors::{VALID_FILE, assert_each_reported};
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::oauth::{PASSWORD, Scene, parameter};
+use crate::support::oauth::{PASSWORD, Scene, create_user, parameter};
 use crate::support::parties::Postgres;
 use crate::support::process::parties;
 use crate::support::time::WallClock;
@@ -213,4 +214,50 @@ async fn the_browser_opens_the_address_of_a_client_before_it_goes_on() {
     assert!(frame.target.ends_with(&format!("&sid={sid}")), "{}", frame.target);
     assert_eq!(frame.header_values("referer"), Vec::<&str>::new());
     browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_delays_no_other_one() {
+    let app = Upstream::start().await;
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = hanging.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = hanging.accept().await {
+            open.push(stream);
+        }
+    });
+    let hangs =
+        clients(port).replace("\"one\"", "\"hangs\"").split("[[").nth(1).map(|table| format!("[[{table}"));
+    let scene = Scene::start_with(&(clients(app.port) + &hangs.unwrap()), |builder| builder).await;
+    create_user(&mut scene.api.boto(), &scene.api.pool_id(), "bob");
+    for _ in 0..40 {
+        sign_in(&scene, &scene.visitor(), "hangs").await;
+    }
+    let mut boto = scene.api.boto();
+    ok(&mut boto, "AdminDisableUser", json!({ "UserPoolId": scene.api.pool_id(), "Username": "ada" }));
+    let visitor = scene.visitor();
+    let page = visitor.open(&scene.authorize(&[("client_id", "one"), ("scope", "openid")])).await;
+    let back: Url =
+        visitor.submit_onward(&page, &[("username", "bob"), ("password", PASSWORD)]).await.parse().unwrap();
+    scene.redeem(&parameter(&back, "code").unwrap(), &[("client_id", "one")]).await;
+    let begun = Instant::now();
+    visitor.get(&format!("{}/logout?client_id=one&logout_uri=https://spa.example/bye", scene.auth)).await;
+    calls(&app, "/one", 1).await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn an_address_that_would_change_the_policy_of_a_page_is_refused() {
+    let good = format!("{VALID_FILE}[[user_pool]]\npassword_sign_in = true\n{}", clients(3000));
+    let front = "frontchannel_logout_uri = \"http://127.0.0.1:3000/front?app=1\"";
+    let with = |uri: &str| format!("frontchannel_logout_uri = \"{uri}\"");
+    for (uri, words) in [
+        ("https://x;sandbox/o", "unusual host"),
+        ("https://*/o", "unusual host"),
+        ("https://a.example/o#x", "has a fragment"),
+        ("http://a.example/o", "is not https"),
+    ] {
+        assert_each_reported(&good, &[(front, &with(uri), words)]);
+    }
 }

@@ -2,7 +2,9 @@
 
 use crate::support::aws::{create, ok, text};
 use crate::support::oauth::{CALLBACK, PASSWORD, Scene, answer, create_user, parameter};
+use crate::support::process::wait_until;
 use crate::support::proofs::{proof, thumbprint};
+use crate::support::time::unix_seconds;
 use crate::support::token_issuer::{Key, base64url};
 use crate::support::visitor::{Visitor, assert_status, redirect_target};
 use reqwest::Url;
@@ -235,8 +237,7 @@ async fn a_proof_with_a_pushed_request_binds_its_code() {
         jwk["x"] = json!(format!("{}=", text(&jwk["x"])));
         jwk
     };
-    let claims =
-        json!({ "jti": "p-1", "htm": "POST", "htu": par, "iat": crate::support::time::unix_seconds() });
+    let claims = json!({ "jti": "p-1", "htm": "POST", "htu": par, "iat": unix_seconds() });
     let header = json!({ "jwk": padded });
     let proof = crate::support::proofs::proof_with(&key, &header, &claims);
     assert_eq!(push(&proof, &[]).await.1["error"], "invalid_dpop_proof");
@@ -269,6 +270,29 @@ async fn the_consent_page_does_not_replace_the_sign_in_that_a_client_demands() {
     let sign_in = visitor.open(&to).await;
     let onward = visitor.submit_onward(&sign_in, &credentials("ada")).await;
     visitor.open(&onward).await.assert_shows("partner asks for access");
+    // So does a pushed `max_age`, however long the user looks at the page.
+    let page = pushed("partner", "consent").await;
+    let aged = {
+        let url: Url = scene.authorize(&[("client_id", "partner"), ("max_age", "0")]).parse().unwrap();
+        let fields: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        text(&scene.post("par", &fields).await.1["request_uri"])
+    };
+    let mut open = page.clone();
+    open.query_pairs_mut().clear().append_pair("client_id", "partner").append_pair("request_uri", &aged);
+    open.set_path("/oauth2/authorize");
+    // Ages are whole seconds.
+    let next_second = || {
+        let begun = unix_seconds();
+        tokio::task::block_in_place(|| wait_until("the next second", || unix_seconds() > begun + 1));
+    };
+    next_second();
+    let sign_in = visitor.open(open.as_str()).await;
+    let onward = visitor.submit_onward(&sign_in, &credentials("ada")).await;
+    next_second();
+    let consent = visitor.open(&onward).await;
+    let back = visitor.submit_onward(&consent, &[("decision", "allow")]).await;
+    assert!(back.starts_with(CALLBACK), "{back}");
     // Without a page where the client allows none.
     let silent = pushed("partner", "none").await;
     let to: Url = redirect_target(&visitor.get(silent.as_str()).await).unwrap().parse().unwrap();

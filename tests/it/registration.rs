@@ -6,6 +6,9 @@ use crate::support::visitor::redirect_target;
 use reqwest::Url;
 use serde_json::{Value, json};
 
+/// A route that a registered app may pass with a scope.
+const ROUTE: &str = "[[route]]\nhost = \"api.example.com\"\nupstream = \"http://127.0.0.1:3001\"\nbearer = true\n\
+                     scopes = [\"photos/read\"]\n";
 const TOKEN: &str = "an-initial-access-token-0123";
 const REGISTRATION: &str = r#"
 [user_pool.registration]
@@ -51,6 +54,7 @@ async fn a_client_registers_itself_and_signs_a_user_in() {
     let consent = visitor.submit_onward(&page, &[("username", "ada"), ("password", PASSWORD)]).await;
     let page = visitor.open(&consent).await;
     page.assert_shows("Photo Prints");
+    page.assert_shows("<strong>spa.example</strong>");
     let back: Url = visitor.submit_onward(&page, &[("decision", "allow")]).await.parse().unwrap();
     let code = parameter(&back, "code").unwrap();
     let own = [("client_id", id), ("client_secret", secret)];
@@ -77,6 +81,15 @@ async fn a_client_registers_itself_and_signs_a_user_in() {
     ];
     let to = redirect_target(&visitor.get(&scene.authorize(&others)).await).unwrap();
     assert!(to.starts_with("myapp://signed-in?error=invalid_request"), "{to}");
+    // The app may have chosen any address: a sign-out without an ID token of the user asks first.
+    let bye =
+        format!("{}/logout?client_id={id}&post_logout_redirect_uri=https://prints.example/bye", scene.auth);
+    let bye = bye.replace(id, client["client_id"].as_str().unwrap());
+    let asked = visitor.get(&bye).await;
+    assert_eq!((asked.status().as_u16(), redirect_target(&asked)), (200, None));
+    let hinted = format!("{bye}&id_token_hint={}", tokens["id_token"].as_str().unwrap());
+    let to = redirect_target(&visitor.get(&hinted).await);
+    assert_eq!(to.as_deref(), Some("https://prints.example/bye"));
     // Neither may use Cognito's own flows.
     let mut boto = scene.api.boto();
     let auth = json!({ "ClientId": id, "AuthFlow": "USER_PASSWORD_AUTH",
@@ -115,6 +128,13 @@ async fn metadata_that_is_not_allowed_is_refused() {
         (json!({ "scope": " " }), metadata),
         (json!({ "client_name": "a\u{0}b" }), metadata),
         (json!({ "client_name": "" }), metadata),
+        (json!({ "client_name": "  " }), metadata),
+        (json!({ "client_name": " app" }), metadata),
+        (json!({ "client_name": "two  spaces" }), metadata),
+        (json!({ "client_name": "two\nlines" }), metadata),
+        (json!({ "client_name": "SPA" }), metadata),
+        (json!({ "client_name": "x".repeat(51) }), metadata),
+        (json!({ "redirect_uris": ["mailto:ada@example.com"] }), redirect),
         (json!({ "client_name": "x".repeat(129) }), metadata),
         (json!({ "post_logout_redirect_uris": ["data:x"] }), metadata),
     ] {
@@ -157,7 +177,7 @@ async fn a_registration_needs_the_token_and_guesses_are_limited() {
 #[test]
 fn what_is_wrong_with_the_table_is_reported() {
     let good = format!(
-        "{VALID_FILE}[[user_pool]]\nname = \"people\"\n[user_pool.registration]\nsecret = \"{TOKEN}\"\n"
+        "{VALID_FILE}{ROUTE}[[user_pool]]\nname = \"people\"\n[user_pool.registration]\nsecret = \"{TOKEN}\"\n"
     );
     let token = format!("secret = \"{TOKEN}\"\n");
     let with = |more: &str| format!("{token}{more}\n");
@@ -169,6 +189,27 @@ fn what_is_wrong_with_the_table_is_reported() {
             (&token, &with("allowed_scopes = [\"photos/read\"]"), "no resource server has the scope"),
             (&token, &with("require_consent = \"yes\""), "`require_consent`"),
             (&token, &with("scope = \"openid\""), "`scope`"),
+            (
+                "scopes = [\"photos/read\"]\n[[user_pool]]",
+                "[[user_pool]]",
+                "any app that registers at the user pool \"people\" can pass route",
+            ),
         ],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_are_limited() {
+    let scene = Scene::start_with(REGISTRATION, |builder| builder).await;
+    let mut count = 0;
+    let refused = loop {
+        let (status, response) = register(&scene, json!({ "redirect_uris": [CALLBACK] })).await;
+        if status != 201 {
+            break (status, response);
+        }
+        count += 1;
+        assert!(count < 200, "no limit");
+    };
+    assert_eq!(refused.0, 429, "{}", refused.1);
+    assert!(count >= 100, "{count}");
 }

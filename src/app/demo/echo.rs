@@ -41,11 +41,10 @@ fn links(pool: &AppState, user: Option<&str>) -> Vec<Link> {
     let link = |href: String, label, about| Link { href, label, about };
     let mut links = Vec::new();
     if let Some(user) = user {
-        let own = url::form_urlencoded::byte_serialize(user.as_bytes()).collect::<String>();
         links.push(link(
-            format!("/folders/{own}/"),
+            format!("/folders/{user}/"),
             "Your folder",
-            "A policy with your name as a variable allows it.",
+            "A policy with your subject as a variable allows it.",
         ));
         links.push(link(
             "/folders/somebody/".to_owned(),
@@ -117,7 +116,7 @@ fn page(
         request: request.to_owned(),
         // A guest has an identity, and no user name.
         name: user.as_ref().map(|user| get("name").or(get("email")).unwrap_or_else(|| user.clone())),
-        links: links(pool, user.as_deref()),
+        links: links(pool, user.as_ref().and(get("sub")).as_deref()),
         facts: facts.into_iter().filter_map(|(label, claim)| Some((label, get(claim)?))).collect(),
         claims: claims
             .map_or_else(String::new, |claims| serde_json::to_string_pretty(&claims).unwrap_or_default()),

@@ -120,7 +120,7 @@ policies = ["{state}/guest.json"]
 name = "demo"
 authenticated_role = "user"
 guest_role = "guest"
-principal_tags = {{ user = "username" }}
+principal_tags = {{ user = "sub" }}
 
 [[route]]
 host = "app.localhost"

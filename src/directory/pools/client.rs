@@ -10,6 +10,8 @@ use crate::model::{AppClient, AppClientSettings, ClientSecret, Pool, PoolSource}
 use crate::store::{CheckedWork, Store, Tx};
 use crate::token::client_origin;
 
+/// App clients of a pool beyond which none can register itself; Cognito's quota.
+const MAX_CLIENTS: i64 = 1000;
 /// Families of refresh tokens that one transaction ends.
 const FAMILIES_AT_ONCE: u32 = 1000;
 
@@ -74,6 +76,10 @@ pub async fn register_client(
 ) -> Outcome<ClientDescription> {
     let pool = live_pool(tx, pool_id).await?;
     check_without_providers(tx, &pool, &new.settings, new.secret.is_some()).await?;
+    if tx.count_app_clients(pool.no).await? >= MAX_CLIENTS {
+        let why = format!("The user pool has {MAX_CLIENTS} app clients: delete some.");
+        return Err(DirectoryError::new(ErrorKind::LimitExceeded, why));
+    }
     add_client(tx, &pool, new, now, entropy).await
 }
 

@@ -49,7 +49,7 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
     let code = authorization_code(ctx, &form)
         .map_err(|why| refuse(ctx, ErrorResponse::sign_in_failed(), why, &return_to))?;
 
-    let failures = &gateway.pool.failed_sign_ins;
+    let failures = &gateway.pool.limits.failed_sign_ins;
     if failures.check(incoming.client.map(rate_limit_key).as_ref()).is_err() {
         return Err(stop(ErrorResponse::too_many_failures()));
     }

@@ -67,7 +67,7 @@ impl<'a> AccountContext<'a> {
         info.same_origin(&own_origin(app))?;
         let context = Self::read(app, info).await?;
         let fields = form(body).ok_or_else(ErrorResponse::bad_request)?;
-        let limit = app.wrong_guesses.check(info.client.map(rate_limit_key).as_ref());
+        let limit = app.limits.wrong_guesses.check(info.client.map(rate_limit_key).as_ref());
         limit.map_err(|_| ErrorResponse::too_many_failures())?;
         Ok((context, fields))
     }
@@ -112,7 +112,7 @@ impl<'a> AccountContext<'a> {
     /// Answers a refused operation with the page that `show` makes of its words.
     pub fn refused(&self, error: &DirectoryError, show: impl FnOnce(&str) -> Handled) -> Handled {
         if matches!(error.kind(), ErrorKind::CodeMismatch | ErrorKind::NotAuthorized) {
-            self.app.wrong_guesses.record(self.info.client.map(rate_limit_key));
+            self.app.limits.wrong_guesses.record(self.info.client.map(rate_limit_key));
         }
         match words_of_error(self.t, error.kind()) {
             Some(words) => show(words),

@@ -67,6 +67,7 @@ async fn show(app: &AppState, info: &RequestData) -> Handled {
         account: principal.user().display_name().to_owned(),
         code: String::new(),
         scopes: scope_descriptions(t, &of.scope),
+        site: site_of(&of.redirect_uri),
         action: page_url(&catalogue, "/consent", Some(&of), &[]),
         hidden: vec![("user", principal.user().id.clone())],
         other_account: page_url(&catalogue, "/oauth2/authorize", Some(&of), &other),
@@ -116,6 +117,15 @@ async fn decide(app: &AppState, info: &RequestData, body: &str) -> Handled {
     };
     let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;
     browser_action(&BrowserAction::Redirect(to), &Method::POST, request.texts(info))
+}
+
+/// Returns the host of a redirect URI, or the scheme of an app.
+fn site_of(redirect_uri: &str) -> String {
+    let Ok(url) = Url::parse(redirect_uri) else { return String::new() };
+    match url.scheme() {
+        "http" | "https" => url.host_str().unwrap_or_default().to_owned(),
+        scheme => format!("{scheme}:"),
+    }
 }
 
 /// Returns what each scope means; a resource server's is shown as it is.

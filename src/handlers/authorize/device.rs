@@ -180,7 +180,7 @@ async fn read(
 ) -> Result<Result<DeviceContext, Handled>, ErrorResponse> {
     // Section 5.1: "The authorization server SHOULD rate-limit user code attempts".
     let address = info.client.map(rate_limit_key);
-    app.user_code_guesses.check(address.as_ref()).map_err(|_| ErrorResponse::too_many_failures())?;
+    app.limits.user_code_guesses.check(address.as_ref()).map_err(|_| ErrorResponse::too_many_failures())?;
     // An image or a frame of another site must not use up the guesses of a visitor's address.
     if info.header("sec-fetch-dest").is_some_and(|destination| destination != "document") {
         return Err(ErrorResponse::bad_request());
@@ -195,7 +195,7 @@ async fn read(
     };
     let is_waiting = |of: &DeviceRequest| of.state == DeviceState::Waiting && app.clock.now() < of.expires_at;
     let Some((code, device)) = found.filter(|(_, device)| is_waiting(device)) else {
-        app.user_code_guesses.record(address);
+        app.limits.user_code_guesses.record(address);
         return Ok(Err(code_page(app, info, text, &info.texts().device_wrong_code)));
     };
     let client = app_client(app, &catalogue, &device.client_id).await;
@@ -235,6 +235,7 @@ async fn confirmation(app: &AppState, info: &RequestData, text: &str) -> Handled
         account: principal.user().display_name().to_owned(),
         code: user_code.clone(),
         scopes: scope_descriptions(t, &device.scope),
+        site: String::new(),
         action: catalogue.config.public_url.join("/device/decision"),
         hidden: vec![("user_code", user_code), ("user", principal.user().id.clone())],
         other_account: page_url(&catalogue, "/oauth2/authorize", Some(&request), &other),

@@ -215,10 +215,10 @@ async fn usable_session(
     let age = app.clock.now().since(authenticated_at).as_secs();
     // OpenID Connect Core 1.0, section 3.1.2.1: "If the elapsed time is greater than this value,
     // the OP MUST attempt to actively re-authenticate the End-User."
-    let is_recent = request.max_age.is_none_or(|max_age| age <= max_age);
-    // Later pages of a pushed request still have its `prompt`: the user has signed in since.
-    let is_new =
-        !request.prompt.login || request.pushed_at.is_none_or(|pushed_at| authenticated_at >= pushed_at);
+    // Later pages of a pushed request still have its parameters: the user may have signed in since.
+    let since_pushed = request.pushed_at.map(|pushed_at| authenticated_at >= pushed_at);
+    let is_recent = request.max_age.is_none_or(|max_age| age <= max_age || since_pushed == Some(true));
+    let is_new = !request.prompt.login || since_pushed != Some(false);
     Ok((request.client.accepts(session) && is_recent && is_new).then_some(principal))
 }
 

@@ -53,7 +53,7 @@ impl<'a> PageContext<'a> {
         let context = Self::read(app, info).await?;
         let fields = form(text).ok_or_else(ErrorResponse::bad_request)?;
         // One limit for guesses on pages and at the API.
-        app.wrong_guesses.check(info.client.map(rate_limit_key).as_ref()).map_err(|_| {
+        app.limits.wrong_guesses.check(info.client.map(rate_limit_key).as_ref()).map_err(|_| {
             metrics::login(LOCAL_PROVIDER, "too_many_failures");
             ErrorResponse::too_many_failures()
         })?;
@@ -105,7 +105,7 @@ impl<'a> PageContext<'a> {
 
     /// Counts a wrong password or code of the client's address.
     pub fn record_guess(&self) {
-        self.app.wrong_guesses.record(self.info.client.map(rate_limit_key));
+        self.app.limits.wrong_guesses.record(self.info.client.map(rate_limit_key));
     }
 }
 

@@ -56,7 +56,7 @@ async fn confirm_or_resend(app: &AppState, info: &RequestData, body: &str) -> Ha
     info.same_origin(&own_origin(app))?;
     let context = LinkContext::read(app, info).await?;
     let fields = form(body).ok_or_else(ErrorResponse::bad_request)?;
-    app.wrong_guesses.check(info.client.map(rate_limit_key).as_ref()).map_err(|_| {
+    app.limits.wrong_guesses.check(info.client.map(rate_limit_key).as_ref()).map_err(|_| {
         metrics::login(LOCAL_PROVIDER, "too_many_failures");
         ErrorResponse::too_many_failures()
     })?;
@@ -123,7 +123,7 @@ impl<'a> LinkContext<'a> {
             accounts.confirm_sign_up(self.sender(), self.name(), &self.code, Takeover::Refuse).await;
         let Err(error) = confirmed else { return self.confirmed_page(&self.t.can_sign_in) };
         if error.kind() == ErrorKind::CodeMismatch {
-            self.app.wrong_guesses.record(self.info.client.map(rate_limit_key));
+            self.app.limits.wrong_guesses.record(self.info.client.map(rate_limit_key));
         }
         let is_void = matches!(
             error.kind(),

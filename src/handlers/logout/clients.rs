@@ -7,17 +7,28 @@ use crate::handlers::{AppState, metrics};
 use crate::model::LogoutNotice;
 use crate::store::StoreError;
 use crate::token::LogoutToken;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use url::Url;
 
-/// Notices that are sent at the same time.
-const AT_ONCE: u32 = 16;
+/// Notices that are claimed at once.
+const BATCH: u32 = 64;
+/// Maximum notices that a node has claimed, most of which may wait for their client.
+const MAX_CLAIMED: usize = 1024;
+/// Calls of one client at the same time, so that a slow one does not delay the others.
+const CALLS_OF_CLIENT: usize = 8;
+/// The time after which a node looks for further notices while calls are open.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The time for one call of a client.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time for which a node has a notice for itself.
 const LEASE: Duration = Duration::from_secs(60);
+/// The time within which a call must begin, so that it ends before the lease does.
+const BEGIN_WITHIN: Duration = Duration::from_secs(45);
 /// The waits before further attempts.
 const RETRIES: [Duration; 4] =
     [Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(1800)];
@@ -33,6 +44,19 @@ pub enum ClientsError {
     /// A client cannot be read.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+}
+
+/// An app client during one run.
+struct ClientState {
+    calls: Semaphore,
+    /// Whether a call has failed: the others of the run would, too.
+    is_down: AtomicBool,
+}
+
+impl Default for ClientState {
+    fn default() -> Self {
+        Self { calls: Semaphore::new(CALLS_OF_CLIENT), is_down: AtomicBool::new(false) }
+    }
 }
 
 /// What has become of a notice.
@@ -65,25 +89,60 @@ pub async fn frames(app: &AppState, session_id: &str) -> Result<Vec<Url>, Client
     Ok(frames)
 }
 
-/// Sends the logout tokens that are due.
+/// Sends the logout tokens that are due, until there are none.
 ///
 /// # Errors
 /// Returns an error if the database fails.
 pub async fn notify_clients(app: &Arc<AppState>) -> Result<(), ClientsError> {
-    let now = app.clock.now();
-    let mut calls = JoinSet::new();
-    for notice in app.store.claim_logout_notices(AT_ONCE, now, now.plus(LEASE)).await? {
-        let app = app.clone();
-        calls.spawn(async move {
-            let sent = send(&app, &notice).await;
-            finish(&app, &notice, sent).await
-        });
+    let (mut calls, mut clients) = (JoinSet::new(), HashMap::<String, Arc<ClientState>>::new());
+    loop {
+        let now = app.clock.now();
+        let notices = match calls.len() < MAX_CLAIMED {
+            true => app.store.claim_logout_notices(BATCH, now, now.plus(LEASE)).await?,
+            false => Vec::new(),
+        };
+        if notices.is_empty() {
+            tokio::select! {
+                finished = calls.join_next() => match finished {
+                    // A panic was already logged.
+                    Some(finished) => finished.unwrap_or(Ok(()))?,
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+        for notice in notices {
+            let (app, client) = (app.clone(), clients.entry(notice.client_id.clone()).or_default().clone());
+            calls.spawn(async move {
+                match send_in_turn(&app, &client, &notice, now).await {
+                    Some(sent) => finish(&app, &notice, sent).await,
+                    None => Ok(()),
+                }
+            });
+        }
     }
-    while let Some(finished) = calls.join_next().await {
-        // A panic was already logged.
-        finished.unwrap_or(Ok(()))?;
+}
+
+/// Sends a notice when it is the turn of its client. Returns `None` if the lease would end first:
+/// the notice is claimed again then.
+async fn send_in_turn(
+    app: &AppState,
+    client: &ClientState,
+    notice: &LogoutNotice,
+    claimed_at: Timestamp,
+) -> Option<Sent> {
+    let _permit = client.calls.acquire().await;
+    if client.is_down.load(Ordering::Relaxed) {
+        return Some(Sent::Failed("an earlier call has failed".to_owned()));
     }
-    Ok(())
+    if app.clock.now().since(claimed_at) > BEGIN_WITHIN {
+        return None;
+    }
+    let sent = send(app, notice).await;
+    if matches!(sent, Sent::Failed(_)) {
+        client.is_down.store(true, Ordering::Relaxed);
+    }
+    Some(sent)
 }
 
 async fn send(app: &AppState, notice: &LogoutNotice) -> Sent {

@@ -42,6 +42,8 @@ pub(super) async fn read(app: &AppState, info: &RequestData) -> Result<Option<Ta
             // The page asks the user.
             None => return Ok(None),
         },
+        // Anybody with an initial access token could have chosen where the browser goes.
+        None if of.client.settings.extensions.is_registered => return Ok(None),
         None => None,
     };
     let settings = &of.client.settings;
