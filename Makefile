@@ -12,6 +12,10 @@ MDBOOK := $(abspath $(TARGET_DIR))/mdbook-$(MDBOOK_VERSION)
 INSTALL := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	$(CARGO) install --quiet --locked
 
+# Tests that measure times run by themselves. Many of the others wait for deadlines, so that more of them than there are
+# cores run at the same time.
+TIMED := load:: timing:: pain_35
+
 .PHONY: run test lint docs help mutations differential endurance timing fuzz scan bench soak build-tools test-tools bench-tools
 
 ## Runs the demo, or the configuration in narthex.toml if there is one.
@@ -20,7 +24,14 @@ run: build-tools
 
 ## Runs every test, against real identity providers and proxies.
 test: build-tools test-tools
+ifdef TESTS
 	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test $(TESTS)
+else
+	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test --lib --bins --test floods --test layers
+	$(CARGO) test --doc
+	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test --test it -- --test-threads=3 $(addprefix --skip ,$(TIMED))
+	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test --test it -- $(TIMED)
+endif
 
 ## Checks formatting, clippy, documentation and dependencies.
 lint: build-tools $(DENY)/bin/cargo-deny

@@ -241,7 +241,7 @@ impl Basis {
             access_tokens: Arc::new(access_tokens),
             client_keys: ClientKeys::new(outbound.clone(), clock.clone()),
             outbound,
-            limits: Limits::new(&clock),
+            limits: Limits::new(clock),
             clock: clock.clone(),
             entropy: entropy.clone(),
         })

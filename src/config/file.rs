@@ -112,8 +112,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     set_judged_attributes(&mut providers, &identity_pools, &routes);
     let administrators = administrators(table);
     report_route_conflicts(table, &routes, public_url.as_ref());
-    report_closed_routes(table, &routes, &identity_pools, &user_pools);
-    report_routes_of_registered_apps(table, &routes, &user_pools);
+    report_closed_and_open_routes(table, &routes, &identity_pools, &user_pools);
     table.finish();
     let mut user_pools = user_pools.into_iter();
     Some(Config {
@@ -324,6 +323,17 @@ fn report_route_conflicts(table: &Table<'_>, routes: &[Route], public_url: Optio
             );
         }
     }
+}
+
+/// Reports routes that no request can pass, and those that too many could.
+fn report_closed_and_open_routes(
+    table: &Table<'_>,
+    routes: &[Route],
+    identity_pools: &[IdentityPool],
+    user_pools: &[UserPool],
+) {
+    report_closed_routes(table, routes, identity_pools, user_pools);
+    report_routes_of_registered_apps(table, routes, user_pools);
 }
 
 /// Reports routes that any app could pass, because it can register itself and needs no scope.

@@ -53,7 +53,7 @@ impl OAuthError {
         let text = serde_json::json!({ "error": self.code, "error_description": self.description });
         let status = match (self.code, self.retry_after) {
             (_, Some(_)) => StatusCode::TOO_MANY_REQUESTS,
-            ("invalid_client", None) => StatusCode::UNAUTHORIZED,
+            ("invalid_client" | "invalid_token", None) => StatusCode::UNAUTHORIZED,
             _ => StatusCode::BAD_REQUEST,
         };
         let mut response = with_body(status, "application/json", text.to_string());
@@ -61,7 +61,11 @@ impl OAuthError {
         if status == StatusCode::UNAUTHORIZED {
             // "the authorization server MUST respond with an HTTP 401 (Unauthorized) status code
             // and include the "WWW-Authenticate" response header field"
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"narthex\""));
+            let challenge = match self.code {
+                "invalid_token" => "Bearer realm=\"narthex\", error=\"invalid_token\"",
+                _ => "Basic realm=\"narthex\"",
+            };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         let seconds = self.retry_after.map(|wait| wait.as_secs().max(1));
         headers.extend(seconds.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));

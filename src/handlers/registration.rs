@@ -16,8 +16,8 @@ use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use crate::store::CheckedWork;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::AUTHORIZATION;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ async fn answer(app: &AppState, info: &RequestData, pool_id: &str, body: &[u8]) 
     let Some((pool, declared, registration)) = registration else { return Err(ErrorResponse::not_found()) };
     let registered = match authorize(app, info, pool_id, registration) {
         Ok(()) => register_client(app, info, (pool, declared, registration), body).await,
-        Err(refusal) => return refusal,
+        Err(error) => Err(error.into()),
     };
     let (response, result) = match registered {
         Ok(response) => (response, "success"),
@@ -96,19 +96,17 @@ async fn answer(app: &AppState, info: &RequestData, pool_id: &str, body: &[u8]) 
     Ok(response)
 }
 
-/// Checks the initial access token, and the number of requests. The error is the response.
+/// Checks the initial access token, and the number of failures.
 fn authorize(
     app: &AppState,
     info: &RequestData,
     pool_id: &str,
     registration: &Registration,
-) -> Result<(), Handled> {
+) -> Result<(), OAuthError> {
     let from = info.client.map(|address| (rate_limit_key(address), format!("register/{pool_id}")));
     if let Err(wait) = app.limits.client_failures.check(from.as_ref()) {
         let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));
-        return Err(Ok(
-            OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) }.to_response()
-        ));
+        return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) });
     }
     let header = info.header(AUTHORIZATION.as_str()).filter(|_| info.count(&AUTHORIZATION) == 1);
     let token = header.and_then(|text| text.split_once(' '));
@@ -125,13 +123,9 @@ fn authorize(
         client_id = "",
         reason = "the initial access token is wrong",
     );
-    // RFC 7591, section 3: "the initial access token [...] as an OAuth 2.0 bearer token" (RFC 6750,
-    // section 3).
-    let text = json!({ "error": "invalid_token", "error_description": "the initial access token is wrong" });
-    let mut response = with_body(StatusCode::UNAUTHORIZED, "application/json", text.to_string());
-    let challenge = HeaderValue::from_static("Bearer realm=\"narthex\", error=\"invalid_token\"");
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    Err(Ok(response))
+    // RFC 7591, section 3: the initial access token is "an OAuth 2.0 bearer token" (RFC 6750,
+    // section 3.1).
+    Err(OAuthError::new("invalid_token", "the initial access token is wrong"))
 }
 
 async fn register_client(

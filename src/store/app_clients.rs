@@ -22,7 +22,7 @@ statements! {
     PAGE = concat!(
         "SELECT ", columns!(), " FROM app_clients c WHERE c.pool = $1 AND c.id > $2 ORDER BY c.id LIMIT $3"
     );
-    COUNT = "SELECT COUNT(*) FROM app_clients WHERE pool = $1";
+    IDS = "SELECT id FROM app_clients WHERE pool = $1 ORDER BY id LIMIT $2";
     OF_SOURCE = concat!("SELECT ", columns!(), " FROM app_clients c WHERE c.source = $1 ORDER BY c.id");
     KEEPS_VERIFIERS = "SELECT keeps_verifiers FROM app_clients WHERE pool = $1 AND keeps_verifiers = 1 LIMIT 1";
     ADD = "INSERT INTO app_clients (id, pool, source, settings, keeps_verifiers, version, created_at, updated_at) \
@@ -71,12 +71,14 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Returns the number of app clients of a pool.
+    /// Returns whether a pool has `count` app clients.
     ///
     /// # Errors
     /// Returns an error if the database fails.
-    pub async fn count_app_clients(&mut self, pool: i64) -> Result<i64> {
-        Ok(sqlx::query_scalar(COUNT).bind(pool).fetch_one(&mut *self.inner).await?)
+    pub async fn has_app_clients(&mut self, pool: i64, count: u32) -> Result<bool> {
+        let ids = sqlx::query_scalar(IDS).bind(pool).bind(i64::from(count));
+        let ids: Vec<String> = ids.fetch_all(&mut *self.inner).await?;
+        Ok(u32::try_from(ids.len()).is_ok_and(|found| found >= count))
     }
 
     /// Returns the app client with this id.

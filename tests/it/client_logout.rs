@@ -7,7 +7,7 @@ use crate::support::config_errors::{VALID_FILE, assert_each_reported};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::oauth::{PASSWORD, Scene, create_user, parameter};
 use crate::support::parties::Postgres;
-use crate::support::process::parties;
+use crate::support::process::{parties, wait_until};
 use crate::support::time::WallClock;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, redirect_target};
@@ -140,7 +140,14 @@ async fn a_client_that_fails_is_called_again_and_one_that_refuses_is_not() {
     ended(&scene.visitor()).await;
     for (attempt, now) in [(1, "+11"), (2, "+75"), (3, "+400"), (4, "+2300")] {
         counted(attempt).await;
-        tokio::task::block_in_place(|| wall.jump(&scene.api.narthex, now));
+        // Its time is set after the response.
+        let postponed = format!("narthex_client_logouts_total{{result=\"postponed\"}} {attempt}");
+        tokio::task::block_in_place(|| {
+            wait_until("the next attempt's time", || {
+                scene.api.narthex.admin("/metrics").contains(&postponed)
+            });
+            wall.jump(&scene.api.narthex, now);
+        });
     }
     counted(5).await;
     let failed = async |expected: usize| {

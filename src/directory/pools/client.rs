@@ -11,7 +11,7 @@ use crate::store::{CheckedWork, Store, Tx};
 use crate::token::client_origin;
 
 /// App clients of a pool beyond which none can register itself; Cognito's quota.
-const MAX_CLIENTS: i64 = 1000;
+const MAX_CLIENTS: u32 = 1000;
 /// Families of refresh tokens that one transaction ends.
 const FAMILIES_AT_ONCE: u32 = 1000;
 
@@ -76,7 +76,7 @@ pub async fn register_client(
 ) -> Outcome<ClientDescription> {
     let pool = live_pool(tx, pool_id).await?;
     check_without_providers(tx, &pool, &new.settings, new.secret.is_some()).await?;
-    if tx.count_app_clients(pool.no).await? >= MAX_CLIENTS {
+    if tx.has_app_clients(pool.no, MAX_CLIENTS).await? {
         let why = format!("The user pool has {MAX_CLIENTS} app clients: delete some.");
         return Err(DirectoryError::new(ErrorKind::LimitExceeded, why));
     }
