@@ -78,16 +78,23 @@ async fn a_flood_of_one_client_does_not_lock_out_another() {
     let hasher = hasher(slow(), 1, Duration::from_secs(60));
     let work = || Work::Hash(secret(), [0; SALT_BYTES]);
     hasher.shared.lock().mean_work = Duration::from_millis(50);
-    let flood: Vec<_> = std::iter::from_fn(|| hasher.submit(1, work()).ok()).take(5000).collect();
+    let fill = || std::iter::from_fn(|| hasher.submit(1, work()).ok()).take(5000).collect::<Vec<_>>();
+    let mut flood = fill();
     assert!(flood.len() <= MAX_QUEUED + 2, "{}", flood.len());
     let before = metrics::refused("displaced");
-    let start = Instant::now();
-    assert!(hasher.hash(2, secret()).await.is_ok());
-    let waited = start.elapsed();
+    // A job that ends in this moment makes room by itself: then nothing is displaced.
+    for _ in 0..20 {
+        flood.extend(fill());
+        let start = Instant::now();
+        assert!(hasher.hash(2, secret()).await.is_ok());
+        let waited = start.elapsed();
+        // Two jobs of the flood at most go first; a thousand would take minutes.
+        assert!(waited < Duration::from_secs(10), "{waited:?}");
+        if metrics::refused("displaced") > before {
+            break;
+        }
+    }
     assert!(metrics::refused("displaced") > before);
-    // Two jobs of the flood at most go first; a thousand would take minutes.
-    assert!(waited < Duration::from_secs(10), "{waited:?}");
-    drop(flood);
 }
 
 #[tokio::test]
