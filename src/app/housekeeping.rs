@@ -46,11 +46,8 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         drop(tokio::task::spawn_blocking(move || app.gateway.evict()).await);
     });
     tasks.every(REVALIDATE_STREAMS_INTERVAL, |app| async move { app.gateway.revalidate_streams().await });
-    tasks.every(NOTIFY_CLIENTS_INTERVAL, |app| async move {
-        if let Err(error) = handlers::notify_clients(&app.pool).await {
-            tracing::warn!(%error, "cannot notify app clients of ended sessions");
-        }
-    });
+    let shutdown = tasks.shutdown.clone();
+    tasks.every(NOTIFY_CLIENTS_INTERVAL, move |app| notify_clients(app, shutdown.clone()));
     tasks.every(PURGE_INTERVAL, |app| async move { purge(&app).await });
     tasks.every(MAINTAIN_USERS_INTERVAL, |app| async move { maintain_users(&app).await });
     let presence = Arc::new(NodeRegistry::new(&app));
@@ -114,6 +111,18 @@ impl Tasks {
                 }
             }
         });
+    }
+}
+
+/// Notifies app clients of ended sessions, until no notice is due or the process shuts down.
+///
+/// Sign-outs may come without a pause. A notice that is not sent is due again after its lease.
+async fn notify_clients(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
+    tokio::select! {
+        sent = handlers::notify_clients(&app.pool) => if let Err(error) = sent {
+            tracing::warn!(%error, "cannot notify app clients of ended sessions");
+        },
+        _ = shutdown.changed() => {}
     }
 }
 
