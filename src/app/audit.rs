@@ -132,7 +132,7 @@ const EVENTS: [Event; 35] = [
     },
     Event {
         name: "account_changed",
-        fields: &["change", "client_id", "pool", "sub"],
+        fields: &["change", "client_id", "factor", "pool", "sub"],
         about: "An account of a user pool changed; `change` says how. Without `client_id` an administrator did it.",
     },
     Event {
@@ -195,7 +195,7 @@ const EVENTS: [Event; 35] = [
 
 /// The reasons of `login_failed`. Any other reason is the name of the failed check of the
 /// provider's response.
-const REASONS: [(&str, &str); 20] = [
+const REASONS: [(&str, &str); 21] = [
     ("attempt_used", "The sign-in attempt was completed before."),
     ("challenge_expired", "The next step of a sign-in with a password came too late, or its state is void."),
     ("idp_init_off", "A SAML provider sent a response without a request, and `idp_init` is not set."),
@@ -205,6 +205,7 @@ const REASONS: [(&str, &str); 20] = [
         "A new password does not meet the pool's rules, or a required value is missing.",
     ),
     ("no_attempt", "The browser has no cookie of this sign-in attempt, or the attempt expired."),
+    ("no_second_factor", "A second factor is required, and the user can have none."),
     ("no_such_provider", "No provider has this name."),
     ("not_allowed", "The account is not in the provider's `allow`."),
     ("other_provider", "The attempt was started at another provider."),

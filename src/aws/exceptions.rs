@@ -25,10 +25,12 @@ const NOT_AUTHORIZED: &str = "NotAuthorizedException";
 ///
 /// A name that is taken: `AdminCreateUser` answers `UsernameExistsException` for an alias, as AWS
 /// does (boto3, issue 3213).
-const SUBSTITUTES: [(&str, &[&str]); 9] = [
+const SUBSTITUTES: [(&str, &[&str]); 11] = [
     ("AliasExistsException", &["UsernameExistsException", INVALID_PARAMETER]),
     ("CodeDeliveryFailureException", &[INVALID_PARAMETER]),
     ("LimitExceededException", &[INVALID_PARAMETER]),
+    ("EnableSoftwareTokenMFAException", &[NOT_AUTHORIZED]),
+    ("MFAMethodNotFoundException", &[NOT_AUTHORIZED]),
     (NOT_AUTHORIZED, &["UnauthorizedException", INVALID_PARAMETER]),
     ("OperationNotEnabledException", &[NOT_AUTHORIZED, INVALID_PARAMETER]),
     ("PasswordHistoryPolicyViolationException", &["InvalidPasswordException", INVALID_PARAMETER]),
@@ -84,6 +86,7 @@ mod tests {
             ("RevokeToken", "ResourceNotFoundException", "UnauthorizedException"),
             ("GlobalSignOut", "UserNotFoundException", NOT_AUTHORIZED),
             ("InitiateAuth", "RefreshTokenReuseException", NOT_AUTHORIZED),
+            ("InitiateAuth", "MFAMethodNotFoundException", NOT_AUTHORIZED),
             ("GetUser", "UnrecognizedClientException", "UnrecognizedClientException"),
         ] {
             assert_eq!(listed(operation, ApiError::new(exception, "x")), expected, "{operation} {exception}");

@@ -16,11 +16,8 @@ const fn limited(path: &'static [&'static str], accepted: &'static [&'static str
 }
 
 /// The members. Their names are unique among the requests of administrators.
-const LIMITED: [Limited; 19] = [
-    limited(&["MfaConfiguration"], &["OFF"]),
-    limited(&["SmsMfaConfiguration"], &[]),
-    limited(&["SoftwareTokenMfaConfiguration", "Enabled"], &[]),
-    limited(&["EmailMfaConfiguration"], &[]),
+const LIMITED: [Limited; 16] = [
+    limited(&["WebAuthnMfaSettings", "Enabled"], &[]),
     limited(&["WebAuthnConfiguration"], &[]),
     limited(&["Policies", "SignInPolicy", "AllowedFirstAuthFactors"], &["PASSWORD"]),
     limited(&["DeviceConfiguration", "ChallengeRequiredOnNewDevice"], &[]),
@@ -90,9 +87,7 @@ mod tests {
         let arn = "arn:aws:lambda:us-east-1:000000000000:function:f";
         for (request, expected) in [
             (json!({}), None),
-            (json!({ "MfaConfiguration": null, "LambdaConfig": {}, "AcrConfiguration": {} }), None),
-            (json!({ "MfaConfiguration": "OFF" }), None),
-            (json!({ "MfaConfiguration": "OPTIONAL" }), invalid),
+            (json!({ "LambdaConfig": {}, "AcrConfiguration": {} }), None),
             (json!({ "LambdaConfig": { "PreSignUp": null } }), None),
             (json!({ "LambdaConfig": { "PreSignUp": arn } }), invalid),
             (json!({ "LambdaConfig": { "CustomSMSSender": { "LambdaArn": arn } } }), invalid),
@@ -112,11 +107,12 @@ mod tests {
             (json!({ "KeyConfiguration": { "KeyType": "CUSTOMER_MANAGED_KEY" } }), invalid),
             (json!({ "AcrMapping": { "Level1": "x" } }), invalid),
             (json!({ "PublishSecretsInAWSSecretsManager": true }), invalid),
-            (json!({ "SoftwareTokenMfaConfiguration": { "Enabled": true } }), invalid),
+            (json!({ "WebAuthnMfaSettings": { "Enabled": true } }), invalid),
         ] {
             assert_eq!(exception(request.clone()), expected, "{request}");
         }
-        let text = refuse_unsupported(&json!({ "MfaConfiguration": "ON" })).unwrap_err().to_string();
-        assert!(text.contains("MfaConfiguration") && text.contains("OFF"), "{text}");
+        let text =
+            refuse_unsupported(&json!({ "KeyConfiguration": { "KeyType": "x" } })).unwrap_err().to_string();
+        assert!(text.contains("KeyType") && text.contains("AWS_OWNED_KEY"), "{text}");
     }
 }

@@ -102,7 +102,7 @@ pub use oidc::{Issuer, Oidc, Tenants};
 pub use password_policy::PasswordRules;
 pub use pool_attribute::{AttributeKind, PoolAttribute};
 pub use pool_issuer::PoolIssuer;
-pub use pool_rules::{ContactAttribute, PoolRules, RecoveryRule};
+pub use pool_rules::{ContactAttribute, FactorRule, MfaRule, PoolRules, RecoveryRule};
 pub use preset::{
     ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Protocol, Quirks, SELECT_ACCOUNT, STANDARD,
     Verified,

@@ -77,6 +77,24 @@ pub(super) const TEMPORARY_PASSWORD_RECOVERY: Key<bool> = Key::new(
     "Whether a user whose temporary password was never replaced can set a new one with a code.",
 )
 .default("false");
+const MFA_CHOICES: &[(&str, MfaRule)] =
+    &[("off", MfaRule::Off), ("optional", MfaRule::Optional), ("required", MfaRule::Required)];
+const FACTOR_CHOICES: &[(&str, FactorRule)] =
+    &[("software_token", FactorRule::SoftwareToken), ("email", FactorRule::Email), ("sms", FactorRule::Sms)];
+pub(super) const MFA: Key<MfaRule> = Key::new(
+    "mfa",
+    Type::Read(Shape::Words(&["off", "optional", "required"]), |item| item.choice(MFA_CHOICES)),
+    "Whether users with a password sign in with a second factor: nobody, those who have set one up, or all.",
+)
+.default("\"off\"");
+pub(super) const MFA_FACTORS: Key<Vec<FactorRule>> = Key::new(
+    "mfa_factors",
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["software_token", "email", "sms"])), |item| {
+        Some(distinct(item, |item| item.choice(FACTOR_CHOICES)))
+    }),
+    "The second factors that users can have: an authenticator app, codes in e-mails, codes in text messages.",
+)
+.default("[\"software_token\"]");
 pub(super) const DELETION_PROTECTION: Key<bool> =
     Key::new("deletion_protection", FLAG, "Whether the pool cannot be deleted.").default("false");
 pub(super) const PASSWORD_POLICY: Key<Nested> = Key::table("password_policy", &password_policy::SECTION);
@@ -102,6 +120,28 @@ pub enum RecoveryRule {
     Administrator,
 }
 
+/// Whether users sign in with a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MfaRule {
+    /// Nobody does.
+    Off,
+    /// Those who have set one up.
+    Optional,
+    /// All users.
+    Required,
+}
+
+/// A second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactorRule {
+    /// An authenticator app.
+    SoftwareToken,
+    /// A code in an e-mail.
+    Email,
+    /// A code in a text message.
+    Sms,
+}
+
 /// The rules of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolRules {
@@ -125,6 +165,10 @@ pub struct PoolRules {
     pub deletion_protection: bool,
     /// Whether a user can use a code instead of a temporary password that was never replaced.
     pub temporary_password_recovery: bool,
+    /// Whether users sign in with a second factor.
+    pub mfa: MfaRule,
+    /// The second factors that users can have.
+    pub mfa_factors: Vec<FactorRule>,
     /// The rules for new passwords.
     pub password_policy: PasswordRules,
     /// The declared attributes.
@@ -142,6 +186,8 @@ impl PoolRules {
         let verify_before_update = table.read(&VERIFY_BEFORE_UPDATE);
         let recovery = table.read(&RECOVERY);
         let deletion_protection = table.read(&DELETION_PROTECTION);
+        let mfa = table.read(&MFA);
+        let mfa_factors = table.read(&MFA_FACTORS);
         let temporary_password_recovery = table.read(&TEMPORARY_PASSWORD_RECOVERY);
         let password_policy = table.table(&PASSWORD_POLICY).and_then(|table| PasswordRules::read(&table));
         let attributes = table.distinct(&ATTRIBUTES, PoolAttribute::read, |attribute| {
@@ -170,6 +216,8 @@ impl PoolRules {
             recovery: recovery?,
             deletion_protection: deletion_protection?,
             temporary_password_recovery: temporary_password_recovery?,
+            mfa: mfa?,
+            mfa_factors: mfa_factors?,
             password_policy: password_policy?,
             attributes,
         })

@@ -27,6 +27,8 @@ pub(super) const SECTION: Section = Section {
         &pool_rules::AUTO_VERIFIED,
         &pool_rules::VERIFY_BEFORE_UPDATE,
         &pool_rules::RECOVERY,
+        &pool_rules::MFA,
+        &pool_rules::MFA_FACTORS,
         &pool_rules::TEMPORARY_PASSWORD_RECOVERY,
         &pool_rules::DELETION_PROTECTION,
         &pool_rules::PASSWORD_POLICY,

@@ -4,7 +4,7 @@ use super::error::{DirectoryError, ErrorKind, Outcome, TOO_MANY_ATTEMPTS};
 use super::password_attempts::{Attempts, negative_no};
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp, sha256};
 use crate::message::count_used_code;
-use crate::model::is_phone_number;
+use crate::model::{Factor, is_phone_number};
 use crate::store::{AccountCode, CodeCheck, Store, Tx};
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub enum CodePurpose {
     ForgotPassword,
     /// Verifies the attribute of this name.
     Attribute(&'static str),
+    /// Is the second factor of a sign-in, with its lifetime.
+    SecondFactor(Factor, Duration),
 }
 
 /// The lifetime of a code of sign-up and of an attribute: Cognito's.
@@ -37,6 +39,9 @@ impl CodePurpose {
             Self::SignUp => ("sign_up", "account", LONG),
             Self::ForgotPassword => ("forgot_password", "account", SHORT),
             Self::Attribute(name) => ("attribute", name, LONG),
+            Self::SecondFactor(factor, lifetime) => {
+                ("second_factor", factor.address().map_or("", |address| address.name()), lifetime)
+            }
         }
     }
 

@@ -40,6 +40,10 @@ pub enum ErrorKind {
     InvalidPassword,
     /// The password is one of the user's earlier ones.
     ReusedPassword,
+    /// The pool does not allow software tokens, or the user has none.
+    SoftwareTokenNotFound,
+    /// The first code of a software token is wrong.
+    TokenCodeMismatch,
     /// The operation does not fit the user's status.
     UnsupportedUserState,
     /// The user has not confirmed the sign-up.
@@ -69,7 +73,7 @@ pub enum ErrorKind {
 }
 
 /// Every kind with the name of its exception and the default message.
-const KINDS: [(ErrorKind, &str, &str); 27] = [
+const KINDS: [(ErrorKind, &str, &str); 29] = [
     (ErrorKind::UserNotFound, "UserNotFoundException", "User does not exist."),
     (ErrorKind::UsernameExists, "UsernameExistsException", "User already exists"),
     (ErrorKind::AliasExists, "AliasExistsException", "An account with the given email already exists."),
@@ -92,6 +96,12 @@ const KINDS: [(ErrorKind, &str, &str); 27] = [
         "PasswordHistoryPolicyViolationException",
         "Password has previously been used.",
     ),
+    (
+        ErrorKind::SoftwareTokenNotFound,
+        "SoftwareTokenMFANotFoundException",
+        "Software Token MFA has not been enabled for the user pool.",
+    ),
+    (ErrorKind::TokenCodeMismatch, "EnableSoftwareTokenMFAException", "Code mismatch"),
     (ErrorKind::UnsupportedUserState, "UnsupportedUserStateException", "User is in an unsupported state."),
     (ErrorKind::UserNotConfirmed, "UserNotConfirmedException", "User is not confirmed."),
     (

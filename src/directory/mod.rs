@@ -10,6 +10,7 @@ mod create;
 mod credential_events;
 mod error;
 mod export;
+mod factors;
 mod federated;
 mod filter;
 mod groups;
@@ -47,6 +48,7 @@ pub use credential_events::{
 };
 pub use error::{DirectoryError, ErrorKind};
 pub use export::{ExportCounts, ExportError, export_users};
+pub use factors::{FactorChange, FactorService, NewToken};
 pub use federated::{FederatedAccount, new_user, upsert};
 pub use filter::Filter;
 pub use groups::{

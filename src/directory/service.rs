@@ -2,6 +2,7 @@
 
 use super::account_code::{CodeSource, RandomCodes};
 use super::accounts::AccountService;
+use super::factors::FactorService;
 use super::new_password::NewPasswords;
 use super::password::{Hasher, HasherSettings};
 use super::pool_cache::PoolCache;
@@ -23,7 +24,9 @@ pub struct Directory {
     /// Sign-ins.
     pub sign_in: SignInService,
     /// Accounts: sign-up, codes, passwords, addresses.
-    pub accounts: AccountService,
+    pub accounts: Arc<AccountService>,
+    /// Second factors.
+    pub factors: FactorService,
     /// The tokens of users.
     pub tokens: TokenService,
 }
@@ -66,16 +69,19 @@ impl Directory {
         let DirectoryDeps { store, ring, clock, entropy, catalogue } = deps.clone();
         let passwords = Arc::new(NewPasswords::new(store.clone(), hasher, catalogue));
         let keys = PoolKeys::new(store.clone(), clock.clone(), entropy.clone());
+        let accounts = Arc::new(AccountService::new(deps.clone(), passwords.clone(), codes));
         Ok(Self {
             pools: PoolCache::new(store.clone(), clock.clone()),
             sign_in: SignInService::new(
                 store.clone(),
-                passwords.clone(),
+                passwords,
+                accounts.clone(),
                 ring.clone(),
                 clock.clone(),
                 entropy.clone(),
             ),
-            accounts: AccountService::new(deps.clone(), passwords, codes),
+            accounts,
+            factors: FactorService::new(deps.clone()),
             tokens: TokenService::new(store, ring, keys, clock, entropy),
             deps,
         })

@@ -4,7 +4,7 @@ use super::error::{DirectoryError, ErrorKind};
 use super::service::DirectoryDeps;
 use crate::base::{Entropy, RandomToken, Timestamp, uuid};
 use crate::config::{LOCAL_PROVIDER, SessionLimits};
-use crate::model::{CookieScope, Session, SessionCookie, User, UserStatus};
+use crate::model::{CookieScope, Factor, Session, SessionCookie, User, UserStatus};
 use crate::store::{Change, CheckedWork, Result, Tx};
 
 /// The result of an authentication.
@@ -44,6 +44,8 @@ pub struct PasswordSignIn<'a> {
     pub begun_at: Timestamp,
     /// When the password was set with which the user signed in.
     pub password_set_at: Timestamp,
+    /// The second factor, if there was one.
+    pub factor: Option<Factor>,
     /// The browser.
     pub browser: &'a Browser,
     /// The id of the browser's existing session.
@@ -78,8 +80,7 @@ impl DirectoryDeps {
                     provider: LOCAL_PROVIDER.to_owned(),
                     provider_sid: String::new(),
                     browser: sign_in.browser.clone(),
-                    // RFC 8176, section 2: "pwd": "Password-based authentication".
-                    amr: vec!["pwd".to_owned()],
+                    amr: methods(sign_in.factor),
                     auth_time: Some(now),
                     ends_at: None,
                     begun_at: sign_in.begun_at,
@@ -95,6 +96,18 @@ impl DirectoryDeps {
         let (user, session) = made.await?;
         Ok((user, session, token))
     }
+}
+
+/// Returns the authentication methods of a sign-in with a password. RFC 8176, section 2: "pwd":
+/// "Password-based authentication", "otp": "One-time password", "sms": "Confirmation using SMS text
+/// message to the user at a registered number", "mfa": "Multiple-factor authentication".
+fn methods(factor: Option<Factor>) -> Vec<String> {
+    let second = match factor {
+        None => &[][..],
+        Some(Factor::SoftwareToken | Factor::Email) => &["otp", "mfa"],
+        Some(Factor::Sms) => &["sms", "mfa"],
+    };
+    std::iter::once("pwd").chain(second.iter().copied()).map(str::to_owned).collect()
 }
 
 /// Creates the session of a browser in which `user` was just authenticated.

@@ -4,6 +4,7 @@
 mod app_client;
 mod attributes;
 mod claim;
+mod factors;
 mod grant;
 mod identity_provider;
 mod key_schedule;
@@ -23,6 +24,7 @@ mod user_status;
 pub use app_client::{AppClient, AppClientSettings, ClientSecret, RefreshRotation};
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
+pub use factors::{FACTORS, Factor, MfaMode, MfaSettings, UserFactors};
 pub use grant::{
     AuthorizationCode, AuthorizationRequest, Consent, DeviceRequest, DeviceState, PushedRequest, ResponseType,
 };

@@ -1,6 +1,6 @@
 //! User pools, with their settings and groups.
 
-use super::{PasswordPolicy, Schema};
+use super::{MfaSettings, PasswordPolicy, Schema};
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,6 +72,8 @@ pub struct PoolSettings {
     pub recovery: Recovery,
     /// Whether a user whose temporary password was never replaced can set a new one with a code.
     pub temporary_password_recovery: bool,
+    /// The second factors.
+    pub mfa: MfaSettings,
     /// Whether the pool cannot be deleted.
     pub deletion_protection: bool,
     /// The JOSE name of the signature algorithm of new signing keys.
@@ -97,6 +99,7 @@ impl Default for PoolSettings {
             verify_before_update: Vec::new(),
             recovery: Recovery::default(),
             temporary_password_recovery: false,
+            mfa: MfaSettings::default(),
             deletion_protection: false,
             signing_algorithm: "RS256".to_owned(),
             tags: BTreeMap::new(),

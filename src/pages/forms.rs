@@ -1,6 +1,7 @@
 //! Pages with a form: fields with the typed values and their problems.
 
 use super::brand::Brand;
+use super::qr::Qr;
 use super::templates::{Page, page, pages};
 use super::texts::Texts;
 use super::{ErrorResponse, HttpResponse};
@@ -140,8 +141,12 @@ pub struct FormPage {
     pub form: Option<Form>,
     /// The link that leads on, shown as a button.
     pub onward: Option<Link>,
-    /// A second form of one button.
-    pub second_form: Option<Form>,
+    /// A QR code above the form.
+    pub qr: Option<Qr>,
+    /// Codes for the user to keep.
+    pub codes: Vec<String>,
+    /// Further forms of one button each.
+    pub other_forms: Vec<Form>,
     /// Links below.
     pub links: Vec<Link>,
 }
@@ -201,7 +206,9 @@ impl FormPage {
             problem: String::new(),
             form: None,
             onward: None,
-            second_form: None,
+            qr: None,
+            codes: Vec::new(),
+            other_forms: Vec::new(),
             links: Vec::new(),
         }
     }

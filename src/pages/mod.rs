@@ -6,6 +6,7 @@ mod failure;
 mod forms;
 mod grpc;
 mod logos;
+mod qr;
 mod site;
 mod templates;
 mod texts;
@@ -15,6 +16,7 @@ pub use device::Device;
 pub use failure::{Action, ErrorResponse};
 pub use forms::{AccountPage, Field, Form, FormPage, Link, Section};
 pub use logos::logo;
+pub use qr::Qr;
 pub use site::Site;
 pub use templates::{
     AllowedApp, App, AppIcon, ConsentPage, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage,

@@ -21,11 +21,12 @@ macro_rules! user_columns {
 pub(super) use user_columns;
 
 /// The files whose statements are listed.
-const FILES: [(&str, &[(&str, &str)]); 16] = [
+const FILES: [(&str, &[(&str, &str)]); 17] = [
     ("account_codes", super::account_codes::STATEMENTS),
     ("accounts", super::accounts::STATEMENTS),
     ("app_clients", super::app_clients::STATEMENTS),
     ("client_secrets", super::client_secrets::STATEMENTS),
+    ("factors", super::factors::STATEMENTS),
     ("groups", super::groups::STATEMENTS),
     ("identity_providers", super::identity_providers::STATEMENTS),
     ("passwords", super::passwords::STATEMENTS),

@@ -26,13 +26,15 @@ statements! {
     REMOVE_CODES = "DELETE FROM account_codes WHERE user_no = $1";
     REMOVE_FAMILIES = "DELETE FROM refresh_families WHERE user_no = $1";
     REMOVE_MESSAGES = "DELETE FROM outbox WHERE user_no = $1";
+    REMOVE_FACTORS = "DELETE FROM user_factors WHERE user_no = $1";
+    REMOVE_RECOVERY_CODES = "DELETE FROM recovery_codes WHERE user_no = $1";
     UNLINK_POOL_IDENTITIES = "UPDATE identities SET user_id = NULL WHERE user_id = $1";
     REMOVE_USER = "DELETE FROM users WHERE id = $1";
 }
 
 /// The deletions for a user, apart from the user's row. Sessions and provider accounts are deleted
 /// with that row.
-const OF_USER: [&str; 10] = [
+const OF_USER: [&str; 12] = [
     REMOVE_KEYS,
     REMOVE_NAMES,
     REMOVE_MEMBERSHIPS,
@@ -43,6 +45,8 @@ const OF_USER: [&str; 10] = [
     REMOVE_CODES,
     REMOVE_FAMILIES,
     REMOVE_MESSAGES,
+    REMOVE_FACTORS,
+    REMOVE_RECOVERY_CODES,
 ];
 
 impl Store {

@@ -25,12 +25,12 @@ struct Life {
 /// Fills in the form at `css` and sends it.
 async fn send(browser: &Client, css: &str, values: &[(&str, &str)]) {
     for (name, value) in values {
-        let field = browser.find(Locator::Css(&format!("{css} input[name='{name}']"))).await;
+        let field = browser.wait().for_element(Locator::Css(&format!("{css} input[name='{name}']"))).await;
         let field = field.unwrap_or_else(|error| panic!("{css} {name}: {error}"));
         field.clear().await.unwrap();
         field.send_keys(value).await.unwrap();
     }
-    browser.find(Locator::Css(&format!("{css} button"))).await.unwrap().click().await.unwrap();
+    browser.wait().for_element(Locator::Css(&format!("{css} button"))).await.unwrap().click().await.unwrap();
 }
 
 /// The main form of a page.
@@ -85,7 +85,7 @@ impl Life {
     /// The app's own request is as old as the first page: it begins again, without a question.
     async fn arrived_late(&self) {
         self.shows(&self.t.try_again).await;
-        self.browser.find(Locator::Css("a.button")).await.unwrap().click().await.unwrap();
+        self.browser.wait().for_element(Locator::Css("a.button")).await.unwrap().click().await.unwrap();
         self.arrived().await;
     }
 
@@ -96,7 +96,14 @@ impl Life {
 
     async fn sign_up(&mut self) {
         self.browser.goto(&self.scene.app).await.unwrap();
-        self.browser.find(Locator::LinkText(&self.t.create_account)).await.unwrap().click().await.unwrap();
+        self.browser
+            .wait()
+            .for_element(Locator::LinkText(&self.t.create_account))
+            .await
+            .unwrap()
+            .click()
+            .await
+            .unwrap();
         let person = [("attribute.email", EMAIL), ("username", "ada")];
         self.send(FORM, &[&person[..], &[("password", "short")]].concat()).await;
         self.shows(&self.t.weak_password).await;
@@ -131,7 +138,14 @@ impl Life {
     async fn recover(&mut self) {
         self.sign_in(OTHER).await;
         self.shows(&self.t.wrong_password).await;
-        self.browser.find(Locator::LinkText(&self.t.forgot_password)).await.unwrap().click().await.unwrap();
+        self.browser
+            .wait()
+            .for_element(Locator::LinkText(&self.t.forgot_password))
+            .await
+            .unwrap()
+            .click()
+            .await
+            .unwrap();
         self.send(FORM, &[("username", EMAIL)]).await;
         self.shows(&self.t.reset_code_sent).await;
         let first = self.code();

@@ -52,7 +52,7 @@ impl Drop for Demo {
 }
 
 async fn click(browser: &Client, css: &str) {
-    browser.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
+    browser.wait().for_element(Locator::Css(css)).await.unwrap().click().await.unwrap();
 }
 
 /// Opens the demo's app and signs in at the stand-in provider.
@@ -60,7 +60,7 @@ async fn sign_in(browser: &Client, demo: &Demo, email: &str) {
     browser.goto(&demo.url("app", "/some/page?x=1")).await.unwrap();
     click(browser, ".choices a").await;
     wait_for_text(browser, "Who are you?").await;
-    let field = browser.find(Locator::Css("#email")).await.unwrap();
+    let field = browser.wait().for_element(Locator::Css("#email")).await.unwrap();
     field.clear().await.unwrap();
     field.send_keys(email).await.unwrap();
     click(browser, "button").await;
@@ -72,7 +72,7 @@ async fn demo_from_door_to_door(look: Look) {
     sign_in(&browser, &demo, "zoe@example.com").await;
     wait_for_text(&browser, "Hello, ").await;
     assert_eq!(browser.current_url().await.unwrap().as_str(), demo.url("app", "/some/page?x=1"));
-    let claims = browser.find(Locator::Css("#claims")).await.unwrap().text().await.unwrap();
+    let claims = browser.wait().for_element(Locator::Css("#claims")).await.unwrap().text().await.unwrap();
     let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
     assert_eq!(claims["iss"], demo.url("auth", ""));
     assert_eq!(claims["email"], "zoe@example.com");
@@ -89,7 +89,7 @@ async fn demo_from_door_to_door(look: Look) {
 
 async fn fill_in(browser: &Client, values: &[(&str, &str)]) {
     for (name, value) in values {
-        let field = browser.find(Locator::Css(&format!("input[name='{name}']"))).await.unwrap();
+        let field = browser.wait().for_element(Locator::Css(&format!("input[name='{name}']"))).await.unwrap();
         field.clear().await.unwrap();
         field.send_keys(value).await.unwrap();
     }
@@ -97,7 +97,7 @@ async fn fill_in(browser: &Client, values: &[(&str, &str)]) {
 }
 
 async fn follow(browser: &Client, label: &str) {
-    browser.find(Locator::LinkText(label)).await.unwrap().click().await.unwrap();
+    browser.wait().for_element(Locator::LinkText(label)).await.unwrap().click().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,11 +209,11 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         let marks = "return document.querySelectorAll('.choices svg.mark').length";
         assert_eq!(browser.execute(marks, vec![]).await.unwrap(), narthex::config::PRESETS.len());
         browser.goto(&narthex.origin("app")).await.unwrap();
-        let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
+        let address = browser.wait().for_element(Locator::Css("#login_hint")).await.unwrap();
         address.send_keys("ann@elsewhere.example\n").await.unwrap();
         wait_for_text(&browser, "No sign-in provider is known").await;
         keep("no-provider").await;
-        let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
+        let address = browser.wait().for_element(Locator::Css("#login_hint")).await.unwrap();
         address.clear().await.unwrap();
         address.send_keys("ann@corp.example\n").await.unwrap();
         wait_for_text(&browser, "One more step").await;
@@ -252,7 +252,7 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
 async fn sign_in_at_provider(browser: &Client, login: &str) {
     wait_for_text(browser, "Sign-in").await;
     for (field, text) in [("login", login), ("password", "any")] {
-        let field = browser.find(Locator::Css(&format!("input[name={field}]"))).await.unwrap();
+        let field = browser.wait().for_element(Locator::Css(&format!("input[name={field}]"))).await.unwrap();
         field.send_keys(text).await.unwrap();
     }
     click(browser, "button[type=submit]").await;

@@ -2,6 +2,7 @@
 
 use crate::support::aws::{OTHER, PASSWORD, create, ok, text};
 use crate::support::exceptions::{Scene, attribute_list, password_flow};
+use crate::support::totp::Authenticator;
 use serde_json::{Value, json};
 
 const POOL: &str = r#"
@@ -21,7 +22,7 @@ scopes = ["read"]
 /// A third password.
 const THIRD: &str = "Third-Horse-9-Paperclip";
 /// The exceptions of each family of operations, without `Exception`.
-const FAMILIES: [(&str, &str); 14] = [
+const FAMILIES: [(&str, &str); 15] = [
     (
         "sign-up",
         "AliasExists CodeDeliveryFailure CodeMismatch ExpiredCode InvalidParameter InvalidPassword LimitExceeded \
@@ -53,6 +54,11 @@ const FAMILIES: [(&str, &str); 14] = [
     ("resource servers", "InvalidParameter LimitExceeded OperationNotEnabled ResourceNotFound"),
     ("identity providers", "DuplicateProvider InvalidParameter ResourceNotFound"),
     ("provider links", "InvalidParameter LimitExceeded ResourceNotFound UserNotFound"),
+    (
+        "second factors",
+        "CodeMismatch EnableSoftwareTokenMFA ExpiredCode InvalidParameter MFAMethodNotFound NotAuthorized \
+         SoftwareTokenMFANotFound UserNotFound",
+    ),
     ("tags", "InvalidParameter OperationNotEnabled ResourceNotFound"),
     ("look of pages", "InvalidParameter OperationNotEnabled ResourceNotFound"),
 ];
@@ -361,6 +367,47 @@ fn look_of_pages(scene: &mut Scene) {
     scene.raise("OperationNotEnabled", set, of_file);
 }
 
+fn second_factors(scene: &mut Scene) {
+    scene.family = "second factors";
+    let client = &scene.client.clone();
+    scene.done("AdminCreateUser", json!({ "Username": "tess", "MessageAction": "SUPPRESS" }));
+    let set = json!({ "Username": "tess", "Password": PASSWORD, "Permanent": true });
+    scene.done("AdminSetUserPassword", set);
+    let access = scene.sign_in(client, "tess", PASSWORD)["AuthenticationResult"]["AccessToken"].clone();
+    let token = json!({ "AccessToken": access });
+    scene.raise("SoftwareTokenMFANotFound", "AssociateSoftwareToken", token.clone());
+    let on = json!({ "Enabled": true });
+    scene.raise("InvalidParameter", "SetUserPoolMfaConfig", json!({ "MfaConfiguration": "ON" }));
+    let optional = json!({ "MfaConfiguration": "OPTIONAL", "SoftwareTokenMfaConfiguration": on });
+    scene.done("SetUserPoolMfaConfig", optional);
+    scene.raise("NotAuthorized", "AssociateSoftwareToken", json!({ "Session": "x".repeat(20) }));
+    scene.raise("InvalidParameter", "AssociateSoftwareToken", json!({}));
+    let sms = json!({ "Username": "tess", "SMSMfaSettings": on });
+    scene.raise("InvalidParameter", "AdminSetUserMFAPreference", sms);
+    scene.raise("UserNotFound", "AdminGetUserAuthFactors", json!({ "Username": "nobody" }));
+    let app = Authenticator::new(&text(&scene.done("AssociateSoftwareToken", token)["SecretCode"]));
+    let verify = |code: &str| json!({ "AccessToken": access, "UserCode": code });
+    scene.raise("EnableSoftwareTokenMFA", "VerifySoftwareToken", verify("000000"));
+    let used = app.code(0);
+    scene.done("VerifySoftwareToken", verify(&used));
+    scene.done("SetUserMFAPreference", json!({ "AccessToken": access, "SoftwareTokenMfaSettings": on }));
+    let session = scene.sign_in(client, "tess", PASSWORD)["Session"].clone();
+    for (exception, code) in [("CodeMismatch", "000000"), ("ExpiredCode", &used)] {
+        let responses = json!({ "USERNAME": "tess", "SOFTWARE_TOKEN_MFA_CODE": code });
+        let answer = json!({ "ChallengeName": "SOFTWARE_TOKEN_MFA", "Session": session,
+            "ChallengeResponses": responses });
+        scene.raise(exception, "RespondToAuthChallenge", answer);
+    }
+    // A second factor is required, and the user has no address for it.
+    let mail = json!({ "Message": "{####}", "Subject": "Code" });
+    scene.done("SetUserPoolMfaConfig", json!({ "MfaConfiguration": "ON", "EmailMfaConfiguration": mail }));
+    scene.raise("NotAuthorized", "InitiateAuth", password_flow(client, "tess", PASSWORD));
+    let mut by_administrator = password_flow(client, "tess", PASSWORD);
+    by_administrator["AuthFlow"] = json!("ADMIN_USER_PASSWORD_AUTH");
+    scene.raise("MFAMethodNotFound", "AdminInitiateAuth", by_administrator);
+    scene.done("SetUserPoolMfaConfig", json!({ "MfaConfiguration": "OFF" }));
+}
+
 #[test]
 fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() {
     let mut scene = Scene::start(POOL);
@@ -375,6 +422,7 @@ fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() 
     domains_servers_and_providers(&mut scene);
     provider_links(&mut scene);
     look_of_pages(&mut scene);
+    second_factors(&mut scene);
     // An address has a limited number of wrong guesses.
     scene.family = "sign-in";
     let wrong = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": { "USERNAME": "nobody", "PASSWORD": "x" } });

@@ -1,6 +1,7 @@
 //! Every operation of Cognito's API with boto3, whose model each answer must fit.
 
 use crate::support::aws::{Api, Boto, KEY, OTHER, PASSWORD, text};
+use crate::support::totp::Authenticator;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -233,6 +234,40 @@ impl Scene {
         self.of_pool("DeleteGroup", group);
     }
 
+    /// A user turns a software token on, and off again.
+    fn second_factors(&mut self, with: &dyn Fn(Value) -> Value, parameters: &Value) {
+        let (on, off) = (json!({ "Enabled": true }), json!({ "Enabled": false }));
+        self.of_pool("SetUserPoolMfaConfig", json!({ "MfaConfiguration": "OPTIONAL",
+            "SoftwareTokenMfaConfiguration": on, "EmailMfaConfiguration": { "Message": "{####}", "Subject": "S" },
+            "SmsMfaConfiguration": { "SmsAuthenticationMessage": "{####}" } }));
+        self.of_pool("GetUserPoolMfaConfig", json!({}));
+        let secret = self.done("AssociateSoftwareToken", with(json!({})))["SecretCode"].clone();
+        let app = Authenticator::new(&text(&secret));
+        self.done("VerifySoftwareToken", with(json!({ "UserCode": app.code(0) })));
+        let preferred = json!({ "Enabled": true, "PreferredMfa": true });
+        self.done("SetUserMFAPreference", with(json!({ "SoftwareTokenMfaSettings": preferred })));
+        for operation in ["GetUser", "GetUserAuthFactors"] {
+            assert_eq!(self.done(operation, with(json!({})))["PreferredMfaSetting"], "SOFTWARE_TOKEN_MFA");
+        }
+        let dan = json!({ "Username": "dan" });
+        let begin = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": parameters });
+        let challenge = self.of_client("InitiateAuth", begin);
+        let code = json!({ "USERNAME": "dan", "SOFTWARE_TOKEN_MFA_CODE": app.code(1) });
+        self.of_client(
+            "RespondToAuthChallenge",
+            json!({ "ChallengeName": challenge["ChallengeName"],
+            "Session": challenge["Session"], "ChallengeResponses": code }),
+        );
+        self.of_pool("AdminGetUserAuthFactors", dan.clone());
+        self.done("SetUserSettings", with(json!({ "MFAOptions": [] })));
+        self.of_pool("AdminSetUserSettings", json!({ "Username": "dan", "MFAOptions": [] }));
+        self.of_pool(
+            "AdminSetUserMFAPreference",
+            json!({ "Username": "dan", "SoftwareTokenMfaSettings": off }),
+        );
+        self.of_pool("AdminDeleteSoftwareToken", dan);
+    }
+
     fn sign_up(&mut self, name: &str) -> String {
         let email = format!("{name}@example.com");
         let attributes = json!([{ "Name": "email", "Value": email }, { "Name": "nickname", "Value": name }]);
@@ -256,7 +291,7 @@ impl Scene {
         let reset = json!({ "Username": "dan", "ConfirmationCode": code, "Password": OTHER });
         self.of_client("ConfirmForgotPassword", reset);
         let parameters = json!({ "USERNAME": "dan", "PASSWORD": OTHER });
-        let begin = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": parameters });
+        let begin = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": parameters.clone() });
         let tokens = self.of_client("InitiateAuth", begin)["AuthenticationResult"].clone();
         let refresh = json!({ "RefreshToken": tokens["RefreshToken"] });
         let tokens = self.of_client("GetTokensFromRefreshToken", refresh)["AuthenticationResult"].clone();
@@ -266,6 +301,7 @@ impl Scene {
             members
         };
         self.done("GetUser", with(json!({})));
+        self.second_factors(&with, &parameters);
         let passwords = json!({ "PreviousPassword": OTHER, "ProposedPassword": THIRD });
         self.done("ChangePassword", with(passwords));
         let new = json!([{ "Name": "email", "Value": "dan@new.example" }]);

@@ -201,14 +201,14 @@ async fn pain_3_a_person_confirms_in_another_browser_without_scripts() {
     let link = link(&scene, "ada@example.com", 1);
     let browser = browser::open(Look { scripts: false, ..DESK }).await;
     browser.goto(&link).await.unwrap();
-    browser.find(Locator::Css("form button.primary")).await.unwrap().click().await.unwrap();
+    browser.wait().for_element(Locator::Css("form button.primary")).await.unwrap().click().await.unwrap();
     wait_for_text(&browser, "You can sign in now.").await;
-    browser.find(Locator::LinkText("Continue")).await.unwrap().click().await.unwrap();
+    browser.wait().for_element(Locator::LinkText("Continue")).await.unwrap().click().await.unwrap();
     for (name, value) in [("username", "ada"), ("password", PASSWORD)] {
-        let field = browser.find(Locator::Css(&format!("input[name='{name}']"))).await.unwrap();
+        let field = browser.wait().for_element(Locator::Css(&format!("input[name='{name}']"))).await.unwrap();
         field.send_keys(value).await.unwrap();
     }
-    browser.find(Locator::Css("form button.primary")).await.unwrap().click().await.unwrap();
+    browser.wait().for_element(Locator::Css("form button.primary")).await.unwrap().click().await.unwrap();
     wait_for_text(&browser, "x-amzn-oidc-data").await;
     browser.goto(&link).await.unwrap();
     wait_for_text(&browser, "Your account was already confirmed.").await;

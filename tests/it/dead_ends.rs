@@ -44,7 +44,7 @@ impl Walk {
     }
 
     async fn click(&self, css: &str) {
-        self.browser.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
+        self.browser.wait().for_element(Locator::Css(css)).await.unwrap().click().await.unwrap();
     }
 
     async fn run(&self, script: &str) -> Value {

@@ -129,11 +129,24 @@ async fn forms_of_other_sites_and_pages_that_are_off_are_refused() {
     scene.create_user(&mut scene.api.boto(), "ada");
     let visitor = scene.visitor();
     let auth = scene.api.narthex.origin("auth");
-    for path in
-        ["/login", "/newPassword", "/confirmUser", "/resendCode", "/forgotPassword", "/confirmForgotPassword"]
-    {
+    for path in [
+        "/login",
+        "/newPassword",
+        "/mfa",
+        "/mfaSetup",
+        "/confirmUser",
+        "/resendCode",
+        "/forgotPassword",
+        "/confirmForgotPassword",
+    ] {
         let post = |name: &'static str, value: String| {
-            let fields = [("username", "ada"), ("password", PASSWORD), ("code", "123456"), ("session", "x")];
+            let fields = [
+                ("username", "ada"),
+                ("password", PASSWORD),
+                ("code", "123456"),
+                ("session", "x"),
+                ("factor", "SMS_MFA"),
+            ];
             visitor.client.post(format!("{auth}{path}")).header(name, value).form(&fields).send()
         };
         for (name, value) in [

@@ -11,18 +11,18 @@ const LINKS: &str =
 
 /// Clicks the link with this text.
 async fn follow(browser: &Client, label: &str) {
-    browser.find(Locator::LinkText(label)).await.unwrap().click().await.unwrap();
+    browser.wait().for_element(Locator::LinkText(label)).await.unwrap().click().await.unwrap();
 }
 
 /// Types these values, and sends the form.
 async fn fill_in(browser: &Client, values: &[(&str, &str)]) {
     for (name, value) in values {
-        let field = browser.find(Locator::Css(&format!("input[name='{name}']"))).await;
+        let field = browser.wait().for_element(Locator::Css(&format!("input[name='{name}']"))).await;
         let field = field.unwrap_or_else(|error| panic!("{name}: {error}"));
         field.clear().await.unwrap();
         field.send_keys(value).await.unwrap();
     }
-    browser.find(Locator::Css("form button.primary")).await.unwrap().click().await.unwrap();
+    browser.wait().for_element(Locator::Css("form button.primary")).await.unwrap().click().await.unwrap();
 }
 
 async fn sign_up_and_recover(look: Look) {

@@ -34,7 +34,7 @@ async fn sign_in(browser: &Client, user: &str) {
     let field = browser.wait().at_most(PATIENCE).for_element(Locator::Css("input[name=user]")).await;
     let Ok(field) = field else { panic!("no form to sign in:\n{}", browser.source().await.unwrap()) };
     field.send_keys(user).await.unwrap();
-    let password = browser.find(Locator::Css("input[name=password]")).await.unwrap();
+    let password = browser.wait().for_element(Locator::Css("input[name=password]")).await.unwrap();
     password.send_keys(&format!("{user}\n")).await.unwrap();
 }
 

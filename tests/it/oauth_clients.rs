@@ -180,7 +180,13 @@ impl App {
         self.page.leave(order).await;
         wait_for_text(&self.page.browser, "Forgot your password?").await;
         for (name, value) in [("username", "ada".to_owned()), ("password", format!("{PASSWORD}\n"))] {
-            let field = self.page.browser.find(Locator::Css(&format!("input[name={name}]"))).await.unwrap();
+            let field = self
+                .page
+                .browser
+                .wait()
+                .for_element(Locator::Css(&format!("input[name={name}]")))
+                .await
+                .unwrap();
             field.send_keys(&value).await.unwrap();
         }
         self.until_at(&format!("{}?code=", self.address)).await

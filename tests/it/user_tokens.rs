@@ -4,7 +4,7 @@
 use crate::support::accounts::{AccountScene, ISSUER, OTHER, PASSWORD, refusal};
 use crate::support::engine::Engine;
 use narthex::base::{Clock as _, Duration, Secret, SystemEntropy};
-use narthex::directory::sign_in::{Answer, Flow, Reply};
+use narthex::directory::sign_in::{Answer, AuthenticatedUser, Flow, Reply};
 use narthex::directory::{
     self, Authentication, Browser, CREDENTIAL_EVENTS, CredentialEvent, Current, DirectoryError, Extent,
     IssuedTokens, RefreshFlow, Sender, SignedIn, TokenUser,
@@ -313,7 +313,7 @@ async fn tokens_are_for_the_password_of_the_sign_in(engine: Engine) {
     let answer = Answer::Password(Secret::new(PASSWORD));
     let begin =
         async || scene.sign_in.begin(scene.sender(), Flow::UserPassword, "ada", &answer).await.unwrap();
-    let Reply::SignedIn { user, password_set_at, .. } = begin().await else { panic!() };
+    let Reply::SignedIn(AuthenticatedUser { user, password_set_at, .. }) = begin().await else { panic!() };
     let signed_in = SignedIn {
         user: &user,
         password_set_at: Some(password_set_at),

@@ -1,5 +1,6 @@
 //! Operations of a signed-in user on the own account, with an access token.
 
+use super::factors::MfaShape;
 use super::shapes::{
     Attribute, CodeDeliveryDetails, CodeSent, address_attribute, attributes_of, readable_attributes_of_user,
     secret,
@@ -35,13 +36,16 @@ struct TokenRequest {
 struct GetUserResponse {
     username: String,
     user_attributes: Vec<Attribute>,
+    #[serde(flatten)]
+    mfa: MfaShape,
 }
 
 async fn get_user(call: &Call, request: TokenRequest) -> Answer<GetUserResponse> {
     let of = call.user(&request.access_token).await?;
     let settings = &of.of.client.settings;
     let user_attributes = readable_attributes_of_user(&of.user, |name| settings.may_read(name));
-    Ok(GetUserResponse { username: of.user.username, user_attributes })
+    let mfa = call.directory().factors.of_user(&of.user).await?.into();
+    Ok(GetUserResponse { username: of.user.username, user_attributes, mfa })
 }
 
 #[derive(Deserialize)]

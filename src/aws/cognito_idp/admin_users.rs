@@ -1,5 +1,6 @@
 //! Users, for administrators.
 
+use super::factors::MfaShape;
 use super::shapes::{Attribute, UserShape, attributes_of, attributes_of_user, optional_secret, secret};
 use crate::aws::call::AdminCall;
 use crate::aws::error::ApiError;
@@ -104,10 +105,19 @@ struct UserRequest {
     username: String,
 }
 
-async fn get_user(call: &AdminCall, request: UserRequest) -> Answer<UserShape> {
+#[derive(Serialize)]
+struct GetUserResponse {
+    #[serde(flatten)]
+    user: UserShape,
+    #[serde(flatten)]
+    mfa: MfaShape,
+}
+
+async fn get_user(call: &AdminCall, request: UserRequest) -> Answer<GetUserResponse> {
     let (pool, _) = call.pool(&request.user_pool_id).await?;
     let user = call.directory().accounts.admin_user(&pool, &request.username).await?;
-    Ok(UserShape::with_user_attributes(&user, attributes_of_user(&user)))
+    let mfa = call.directory().factors.of_user(&user).await?.into();
+    Ok(GetUserResponse { user: UserShape::with_user_attributes(&user, attributes_of_user(&user)), mfa })
 }
 
 async fn confirm_sign_up(call: &AdminCall, request: UserRequest) -> Answer<Empty> {

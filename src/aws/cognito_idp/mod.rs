@@ -7,6 +7,7 @@ mod client_request;
 mod client_secrets;
 mod clients;
 mod domains;
+mod factors;
 mod groups;
 mod identity_providers;
 mod list_users;
@@ -27,7 +28,7 @@ mod ui_customization;
 use super::operation::{Handler, Operation, OperationSummary};
 
 /// The operations of each family.
-const FAMILIES: [&[Operation]; 17] = [
+const FAMILIES: [&[Operation]; 18] = [
     sign_up::OPERATIONS,
     sign_in::OPERATIONS,
     account::OPERATIONS,
@@ -44,6 +45,7 @@ const FAMILIES: [&[Operation]; 17] = [
     provider_links::OPERATIONS,
     tags::OPERATIONS,
     mfa_config::OPERATIONS,
+    factors::OPERATIONS,
     ui_customization::OPERATIONS,
 ];
 

@@ -1,10 +1,13 @@
 //! The members of requests that create and change user pools.
 
+use super::mfa_config::mode;
 use super::schema::SchemaAttributeShape;
 use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, decode};
+use crate::directory::pools::with_mode;
 use crate::model::{
-    Members, PasswordPolicy, PoolSettings, Recovery, Schema, SignInAttribute, SignInSettings,
+    Factor, Members, MfaMode, MfaSettings, PasswordPolicy, PoolSettings, Recovery, Schema, SignInAttribute,
+    SignInSettings,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -54,6 +57,8 @@ struct PoolRequest {
     schema: Option<Vec<SchemaAttributeShape>>,
     username_configuration: Option<UsernameConfiguration>,
     account_recovery_setting: Option<AccountRecoverySetting>,
+    mfa_configuration: Option<String>,
+    sms_configuration: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +118,8 @@ pub struct RequestedPool {
     pub settings: PoolSettings,
     /// The addresses that are verified before an update, if the request names them.
     pub verify_before_update: Option<Vec<SignInAttribute>>,
+    /// Who signs in with a second factor, if the request says so.
+    pub mfa_mode: Option<MfaMode>,
 }
 
 impl RequestedPool {
@@ -132,7 +139,12 @@ impl RequestedPool {
             .map(|of| of.attributes_require_verification_before_update.unwrap_or_default());
         let schema = request.schema.unwrap_or_default().into_iter();
         let unused_days = admin.as_ref().and_then(|of| of.unused_account_validity_days);
+        let mfa_mode = request.mfa_configuration.as_deref().map(mode);
+        // A new pool with `SmsConfiguration` also sends codes in text messages, as in AWS.
+        let sms = request.sms_configuration.map(|_| vec![Factor::SoftwareToken, Factor::Sms]);
+        let factors = MfaSettings { mode: MfaMode::Off, factors: sms.unwrap_or_default() };
         let settings = PoolSettings {
+            mfa: with_mode(&factors, mfa_mode.unwrap_or_default()),
             name: request.pool_name.unwrap_or_default(),
             schema: Schema::new(schema.map(SchemaAttributeShape::declaration).collect::<Answer<_>>()?),
             sign_in: SignInSettings {
@@ -154,7 +166,7 @@ impl RequestedPool {
             kept,
             ..PoolSettings::default()
         };
-        Ok(Self { settings, verify_before_update })
+        Ok(Self { settings, verify_before_update, mfa_mode })
     }
 }
 

@@ -111,7 +111,7 @@ pub fn describe(pool: &Pool, facts: PoolFacts) -> Answer<Value> {
         verification_message_template: json!({ "DefaultEmailOption": "CONFIRM_WITH_CODE" }),
         user_attribute_update_settings: (!before.is_empty())
             .then(|| json!({ "AttributesRequireVerificationBeforeUpdate": before })),
-        mfa_configuration: "OFF",
+        mfa_configuration: settings.mfa.mode.name(),
         estimated_number_of_users: users,
         email_configuration: json!({ "EmailSendingAccount": "COGNITO_DEFAULT" }),
         user_pool_tags: &settings.tags,

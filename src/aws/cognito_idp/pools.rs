@@ -61,8 +61,8 @@ async fn description(call: &AdminCall, pool: &Pool) -> Answer<UserPoolResponse> 
 
 async fn update_user_pool(call: &AdminCall, request: Value) -> Answer<Empty> {
     let PoolIdRequest { user_pool_id } = decode(request.clone())?;
-    let RequestedPool { settings, verify_before_update } = RequestedPool::read(request)?;
-    let changes = &PoolChanges::replacing(settings, verify_before_update);
+    let RequestedPool { settings, verify_before_update, mfa_mode } = RequestedPool::read(request)?;
+    let changes = &PoolChanges::replacing(settings, verify_before_update, mfa_mode);
     let (id, now, entropy) = (&*user_pool_id, call.now(), call.entropy());
     call.change(id, |tx| Box::pin(pools::update_pool(tx, id, changes, now, entropy))).await?;
     Ok(Empty {})

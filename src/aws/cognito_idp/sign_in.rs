@@ -5,10 +5,13 @@ use crate::aws::call::{AdminCall, Call, no_client};
 use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, Operation, operations};
 use crate::base::Secret;
+use crate::config::Channel;
 use crate::directory::sign_in::{
-    Answer as ChallengeAnswer, Challenge, ChallengeId, ChallengeReply, Flow, Reply, SignInError,
+    Answer as ChallengeAnswer, AuthenticatedUser, Challenge, ChallengeId, ChallengeReply, Flow, Reply,
+    SignInError,
 };
 use crate::directory::{IssuedTokens, PoolOfClient, RefreshFlow, SignedIn};
+use crate::model::Factor;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -200,6 +203,13 @@ fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<Challenge
             timestamp: text("TIMESTAMP")?.to_owned(),
             signature: text("PASSWORD_CLAIM_SIGNATURE")?.to_owned(),
         },
+        "SOFTWARE_TOKEN_MFA" => ChallengeAnswer::Code(Secret::new(text("SOFTWARE_TOKEN_MFA_CODE")?)),
+        "EMAIL_OTP" => ChallengeAnswer::Code(Secret::new(text("EMAIL_OTP_CODE")?)),
+        "SMS_MFA" => ChallengeAnswer::Code(Secret::new(text("SMS_MFA_CODE")?)),
+        "SELECT_MFA_TYPE" => {
+            ChallengeAnswer::Factor(Factor::parse(text("ANSWER")?).ok_or_else(not_available)?)
+        }
+        "MFA_SETUP" => ChallengeAnswer::FactorSetUp,
         "NEW_PASSWORD_REQUIRED" => ChallengeAnswer::NewPassword {
             password: Secret::new(text("NEW_PASSWORD")?),
             attributes: responses
@@ -212,12 +222,12 @@ fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<Challenge
         "SELECT_CHALLENGE" => match text("ANSWER")? {
             "PASSWORD" => ChallengeAnswer::Password(Secret::new(text("PASSWORD")?)),
             "PASSWORD_SRP" => ChallengeAnswer::SrpA(text("SRP_A")?.to_owned()),
-            _ => return Err(ApiError::invalid_parameter("The challenge is not available.")),
+            _ => return Err(not_available()),
         },
         // The short form of a choice, which some clients send.
         "PASSWORD" => ChallengeAnswer::Password(Secret::new(text("PASSWORD")?)),
         "PASSWORD_SRP" => ChallengeAnswer::SrpA(text("SRP_A")?.to_owned()),
-        _ => return Err(ApiError::invalid_parameter("The challenge is not available.")),
+        _ => return Err(not_available()),
     })
 }
 
@@ -237,7 +247,7 @@ async fn refresh(call: &Call, of: &PoolOfClient, parameters: &Parameters) -> Ans
 /// Returns the response to a step: tokens for a completed sign-in.
 async fn reply_of(call: &Call, of: &PoolOfClient, reply: Result<Reply, SignInError>) -> Answer<AuthResponse> {
     match reply.map_err(failed)? {
-        Reply::SignedIn { user, password_set_at, .. } => {
+        Reply::SignedIn(AuthenticatedUser { user, password_set_at, .. }) => {
             let signed_in = SignedIn {
                 user: &user,
                 password_set_at: Some(password_set_at),
@@ -272,6 +282,18 @@ fn challenge_response(reply: ChallengeReply) -> AuthResponse {
         set("userAttributes", attribute_object(&new.attributes));
         set("requiredAttributes", serde_json::json!(missing).to_string());
     }
+    let factors =
+        |of: &[Factor]| serde_json::json!(of.iter().map(|of| of.name()).collect::<Vec<_>>()).to_string();
+    match &reply.challenge {
+        Challenge::SelectFactor => set("MFAS_CAN_CHOOSE", factors(&reply.factors.choices)),
+        Challenge::SetUpFactor { .. } => set("MFAS_CAN_SETUP", factors(&[Factor::SoftwareToken])),
+        _ => {}
+    }
+    if let Some(sent) = &reply.factors.sent {
+        let medium = if sent.channel == Channel::Sms { "SMS" } else { "EMAIL" };
+        set("CODE_DELIVERY_DELIVERY_MEDIUM", medium.to_owned());
+        set("CODE_DELIVERY_DESTINATION", sent.destination.clone());
+    }
     let choices =
         matches!(reply.challenge, Challenge::SelectChallenge).then_some(["PASSWORD_SRP", "PASSWORD"]);
     AuthResponse {
@@ -283,7 +305,8 @@ fn challenge_response(reply: ChallengeReply) -> AuthResponse {
     }
 }
 
-fn failed(error: SignInError) -> ApiError {
+/// Returns the exception of a step that failed.
+pub fn failed(error: SignInError) -> ApiError {
     match error {
         SignInError::Busy { retry_after } => ApiError::too_many_requests(retry_after),
         SignInError::Refused(refusal) => ApiError::new(refusal.exception(), refusal.to_string()),
@@ -301,6 +324,10 @@ fn required<'p>(parameters: &'p Parameters, name: &str) -> Answer<&'p str> {
 
 fn missing(name: &str) -> ApiError {
     ApiError::invalid_parameter(format!("Missing required parameter {name}"))
+}
+
+fn not_available() -> ApiError {
+    ApiError::invalid_parameter("The challenge is not available.")
 }
 
 fn not_supported() -> ApiError {

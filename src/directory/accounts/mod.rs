@@ -8,6 +8,7 @@ mod admin_changes;
 mod administration;
 mod attributes;
 mod code_delivery;
+mod factor_code;
 mod link;
 mod password;
 mod pool_messages;
@@ -17,6 +18,7 @@ mod sign_up;
 
 pub use administration::{AdminNewUser, Administration, Invitation};
 pub use code_delivery::CodeDelivery;
+pub(super) use factor_code::FactorMessage;
 pub use link::{ConfirmationLink, LinkState};
 pub use sign_up::{SignUp, SignedUp};
 

@@ -3,6 +3,7 @@
 
 use crate::catalogue::Catalogue;
 use crate::config::{Channel, MessageEvent, MessageTemplate, MessageText};
+use crate::directory::pools::{EMAIL_MFA, SMS_MFA};
 use crate::message::link_templates;
 use crate::model::{Members, Pool};
 use serde_json::Value;
@@ -14,6 +15,9 @@ const VERIFICATIONS: [MessageEvent; 4] = [
     MessageEvent::ForgotPassword,
     MessageEvent::AttributeVerification,
 ];
+
+/// The text of a text message with a code of sign-in.
+const SMS_TEXT: &str = "SmsAuthenticationMessage";
 
 /// Returns the texts that replace the built-in ones.
 pub(super) fn templates(catalogue: &Catalogue, pool: &Pool) -> Vec<MessageTemplate> {
@@ -46,7 +50,9 @@ fn of_members(kept: &Members) -> Vec<MessageTemplate> {
     let event = MessageEvent::AdminCreateUser;
     templates.extend(email(event, text(invitation, "EmailSubject"), text(invitation, "EmailMessage")));
     templates.extend(sms(event, text(invitation, "SMSMessage")));
-    let authentication = kept.get("SmsAuthenticationMessage").and_then(Value::as_str);
+    let (by_email, by_sms) = (kept.get(EMAIL_MFA), text(kept.get(SMS_MFA), SMS_TEXT));
+    templates.extend(email(MessageEvent::Mfa, text(by_email, "Subject"), text(by_email, "Message")));
+    let authentication = by_sms.or_else(|| kept.get(SMS_TEXT).and_then(Value::as_str));
     templates.extend(sms(MessageEvent::Mfa, authentication));
     templates
 }

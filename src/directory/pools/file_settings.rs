@@ -1,9 +1,10 @@
 //! The configuration file's user pool, in the form in which pools are stored.
 
-use crate::config::{self, AttributeKind, ContactAttribute, RecoveryRule};
+use crate::config::{self, AttributeKind, ContactAttribute, FactorRule, MfaRule, RecoveryRule};
 use crate::model::{
-    AppClientSettings, AttributeType, PasswordPolicy, PoolSettings, Quotas, Recovery, RefreshRotation,
-    ResourceScope, ResourceServerSettings, Schema, SchemaAttribute, SignInAttribute, SignInSettings,
+    AppClientSettings, AttributeType, Factor, MfaMode, MfaSettings, PasswordPolicy, PoolSettings, Quotas,
+    Recovery, RefreshRotation, ResourceScope, ResourceServerSettings, Schema, SchemaAttribute,
+    SignInAttribute, SignInSettings,
 };
 
 /// Returns the settings of the pool.
@@ -27,6 +28,7 @@ pub(super) fn pool_settings(pool: &config::UserPool) -> PoolSettings {
             RecoveryRule::Administrator => Recovery::Administrator,
         },
         temporary_password_recovery: rules.temporary_password_recovery,
+        mfa: mfa(rules.mfa, &rules.mfa_factors),
         deletion_protection: rules.deletion_protection,
         signing_algorithm: pool.signing_algorithm.to_owned(),
         ..PoolSettings::default()
@@ -75,6 +77,21 @@ fn oauth_flow(flow: config::OAuthFlow) -> String {
         config::OAuthFlow::Implicit => "implicit".to_owned(),
         config::OAuthFlow::ClientCredentials => "client_credentials".to_owned(),
     }
+}
+
+fn mfa(rule: MfaRule, factors: &[FactorRule]) -> MfaSettings {
+    let mode = match rule {
+        // As in Cognito's API, a pool without second factors lists none.
+        MfaRule::Off => return MfaSettings::default(),
+        MfaRule::Optional => MfaMode::Optional,
+        MfaRule::Required => MfaMode::Required,
+    };
+    let factor = |of: &FactorRule| match of {
+        FactorRule::SoftwareToken => Factor::SoftwareToken,
+        FactorRule::Email => Factor::Email,
+        FactorRule::Sms => Factor::Sms,
+    };
+    MfaSettings { mode, factors: factors.iter().map(factor).collect() }
 }
 
 fn addresses(of: &[ContactAttribute]) -> Vec<SignInAttribute> {

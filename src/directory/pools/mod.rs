@@ -25,7 +25,10 @@ pub use client::{
 };
 pub use domain::{create_domain, delete_domain, find_domain, list_domains, update_domain};
 pub use file::{FileClient, FilePool, write_file_pools};
-pub use pool::{PoolChanges, create_pool, delete_pool, find_pool, list_pools, update_pool};
+pub use pool::{
+    EMAIL_MFA, MfaChange, PoolChanges, SMS_MFA, create_pool, delete_pool, find_pool, list_pools, update_pool,
+    with_mode,
+};
 pub use provider::{
     NewProvider, ProviderChanges, create_provider, delete_provider, describe_provider, find_provider,
     list_providers, update_provider,

@@ -9,8 +9,8 @@ use crate::base::{Entropy, KeyRing, Timestamp, pool_id, time_ordered_number};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{
-    Members, PasswordPolicy, Pool, PoolSettings, PoolSource, PoolState, Recovery, SignInAttribute,
-    SignInSettings,
+    Factor, Members, MfaMode, MfaSettings, PasswordPolicy, Pool, PoolSettings, PoolSource, PoolState,
+    Recovery, SignInAttribute, SignInSettings,
 };
 use crate::store::{Store, Tx};
 use std::collections::BTreeMap;
@@ -36,6 +36,10 @@ pub struct PoolChanges {
     pub verify_before_update: Option<Vec<SignInAttribute>>,
     /// Where the code for a forgotten password is sent.
     pub recovery: Option<Recovery>,
+    /// Who signs in with a second factor. A pool without factors gets software tokens.
+    pub mfa_mode: Option<MfaMode>,
+    /// The second factors.
+    pub mfa: Option<MfaChange>,
     /// Whether the pool cannot be deleted.
     pub deletion_protection: Option<bool>,
     /// The tags.
@@ -44,13 +48,33 @@ pub struct PoolChanges {
     pub kept: Option<Members>,
 }
 
-/// The members of Cognito's API among the kept ones that no change affects.
-const FIXED_MEMBERS: [&str; 1] = ["UsernameConfiguration"];
+/// A change of a pool's second factors (`SetUserPoolMfaConfig`), which replaces all of them.
+#[derive(Clone, Debug, Default)]
+pub struct MfaChange {
+    /// Who signs in with one; `None` leaves that as it is.
+    pub mode: Option<MfaMode>,
+    /// The factors.
+    pub factors: Vec<Factor>,
+    /// The texts of messages: `EmailMfaConfiguration` and `SmsMfaConfiguration`.
+    pub texts: Members,
+}
+
+/// The members of Cognito's API among the kept ones that `UpdateUserPool` does not affect.
+const FIXED_MEMBERS: [&str; 3] = ["UsernameConfiguration", EMAIL_MFA, SMS_MFA];
+/// The texts of e-mails with codes of second factors.
+pub const EMAIL_MFA: &str = "EmailMfaConfiguration";
+/// The texts of text messages with such codes.
+pub const SMS_MFA: &str = "SmsMfaConfiguration";
 
 impl PoolChanges {
     /// Returns the changes by which a pool gets the settings of `new`. The rules for addresses that
-    /// are verified before an update stay where `verify_before_update` is absent.
-    pub fn replacing(new: PoolSettings, verify_before_update: Option<Vec<SignInAttribute>>) -> Self {
+    /// are verified before an update stay where `verify_before_update` is absent, and so does the
+    /// second factor: a request about something else must not turn it off.
+    pub fn replacing(
+        new: PoolSettings,
+        verify_before_update: Option<Vec<SignInAttribute>>,
+        mfa_mode: Option<MfaMode>,
+    ) -> Self {
         Self {
             // A pool has a name.
             name: Some(new.name).filter(|name| !name.is_empty()),
@@ -59,6 +83,8 @@ impl PoolChanges {
             auto_verified: Some(new.auto_verified),
             verify_before_update,
             recovery: Some(new.recovery),
+            mfa_mode,
+            mfa: None,
             deletion_protection: Some(new.deletion_protection),
             tags: Some(new.tags),
             kept: Some(new.kept),
@@ -127,12 +153,45 @@ pub async fn update_pool(
     }
     apply! { name password_policy only_administrators_create auto_verified verify_before_update recovery }
     apply! { deletion_protection tags kept }
+    if let Some(mode) = changes.mfa_mode {
+        settings.mfa = with_mode(&settings.mfa, mode);
+    }
+    if let Some(change) = changes.mfa {
+        let mode = change.mode.unwrap_or(settings.mfa.mode);
+        settings.mfa = MfaSettings { mode, factors: change.factors };
+        [EMAIL_MFA, SMS_MFA].iter().for_each(|name| drop(settings.kept.remove(*name)));
+        settings.kept.extend(change.texts);
+    }
     check_settings(settings)?;
     pool.version += 1;
     pool.updated_at = now;
     tx.save_pool(&pool).await?;
     publish(tx, &pool, entropy).await?;
     Ok(pool)
+}
+
+/// Returns second factors with another mode. One without factors gets software tokens, which need
+/// no further settings; a pool without second factors lists none.
+pub fn with_mode(of: &MfaSettings, mode: MfaMode) -> MfaSettings {
+    let factors = match mode {
+        MfaMode::Off => Vec::new(),
+        _ if of.factors.is_empty() => vec![Factor::SoftwareToken],
+        _ => of.factors.clone(),
+    };
+    MfaSettings { mode, factors }
+}
+
+/// Checks that a mode with second factors has some, and the other one has none.
+fn check_mfa(of: &MfaSettings) -> Outcome<()> {
+    match (of.mode, of.factors.is_empty()) {
+        (MfaMode::Off, false) => Err(DirectoryError::invalid(
+            "Invalid MFA configuration given, can't turn off MFA and configure an MFA together.",
+        )),
+        (MfaMode::Optional | MfaMode::Required, true) => {
+            Err(DirectoryError::invalid("At least one MFA method must be configured."))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Deletes a pool. It is gone at once, with its app clients and domains; its users and the rest are
@@ -207,6 +266,7 @@ fn check_settings(settings: &PoolSettings) -> Outcome<()> {
     check_declared(settings.schema.declared())?;
     check_sign_in(&settings.sign_in)?;
     check_tags(&settings.tags)?;
+    check_mfa(&settings.mfa)?;
     for (what, attributes) in [
         ("auto verified attributes", &settings.auto_verified),
         ("attributes that require verification before update", &settings.verify_before_update),

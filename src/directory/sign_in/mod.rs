@@ -7,12 +7,17 @@
 //! The state between two steps is encrypted into the `Session` string that the client returns
 //! ([`SessionSealer`]), so that anonymous calls write nothing.
 
+mod effects;
+#[cfg(test)]
+mod factor_tests;
+mod facts;
 mod refusal;
 mod reply;
 mod service;
 #[cfg(test)]
 mod service_tests;
 mod session;
+mod set_up;
 mod state;
 mod step;
 #[cfg(test)]
@@ -20,9 +25,11 @@ mod table_tests;
 mod work;
 
 pub use refusal::Refusal;
-pub use reply::{ChallengeReply, Exchange, NewPasswordParameters, Reply, SignInError};
+pub use reply::{
+    AuthenticatedUser, ChallengeReply, Exchange, FactorParameters, NewPasswordParameters, Reply, SignInError,
+};
 pub use service::{ChallengeId, ChallengeNames, SignInService};
-pub use session::{Attempt, SessionError, SessionSealer};
+pub use session::{Attempt, SessionError, SessionSealer, client_of_session};
 pub use state::{
     Answer, Challenge, ExchangeState, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult,
 };

@@ -41,6 +41,12 @@ pub enum Refusal {
     CodeMismatch,
     /// The code has expired, or none was sent.
     CodeExpired,
+    /// The code of the software token was used before.
+    TokenCodeUsed,
+    /// A second factor is required, and the user has none that the pool allows.
+    FactorNotFound,
+    /// The software token is not set up yet.
+    FactorNotSetUp,
 }
 
 impl Refusal {
@@ -57,14 +63,16 @@ impl Refusal {
             | Self::UnexpectedAnswer
             | Self::InvalidSrpA
             | Self::AttributeMissing(_)
-            | Self::AttributePresent(_) => "InvalidParameterException",
+            | Self::AttributePresent(_)
+            | Self::FactorNotSetUp => "InvalidParameterException",
             Self::UserNotFound => "UserNotFoundException",
             Self::UserNotConfirmed => "UserNotConfirmedException",
             Self::PasswordResetRequired => "PasswordResetRequiredException",
             Self::InvalidPassword(_) => "InvalidPasswordException",
             Self::ReusedPassword => "PasswordHistoryPolicyViolationException",
             Self::CodeMismatch => "CodeMismatchException",
-            Self::CodeExpired => "ExpiredCodeException",
+            Self::CodeExpired | Self::TokenCodeUsed => "ExpiredCodeException",
+            Self::FactorNotFound => "MFAMethodNotFoundException",
         }
     }
 }
@@ -94,6 +102,9 @@ impl std::fmt::Display for Refusal {
             }
             Self::CodeMismatch => f.write_str("Invalid verification code provided, please try again."),
             Self::CodeExpired => f.write_str("Invalid code provided, please request a code again."),
+            Self::TokenCodeUsed => f.write_str("Your software token has already been used once."),
+            Self::FactorNotFound => f.write_str("The user has no second factor, and can set up none."),
+            Self::FactorNotSetUp => f.write_str("The software token is not verified."),
         }
     }
 }

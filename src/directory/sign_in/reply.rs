@@ -1,9 +1,9 @@
 //! Results of a step, for pages and APIs.
 
-use super::{Challenge, Refusal, SessionError};
+use super::{Challenge, Facts, Refusal, SessionError};
 use crate::base::{Duration, Timestamp};
-use crate::directory::{DirectoryError, HashError, NewPasswordError, Sender, srp};
-use crate::model::{Attributes, User};
+use crate::directory::{CodeDelivery, DirectoryError, HashError, NewPasswordError, Sender, srp};
+use crate::model::{Attributes, Factor, User};
 use crate::store::{StoreError, WorkError};
 
 /// The result of a step.
@@ -12,19 +12,25 @@ pub enum Reply {
     /// The client has to answer a challenge.
     Challenge(Box<ChallengeReply>),
     /// The user is authenticated.
-    SignedIn {
-        /// The user.
-        user: Box<User>,
-        /// When the sign-in began.
-        begun_at: Timestamp,
-        /// When the password was set with which the user signed in: tokens and sessions are for it
-        /// alone.
-        password_set_at: Timestamp,
-    },
+    SignedIn(AuthenticatedUser),
     /// The sign-up is confirmed, and the user has to sign in.
     Confirmed,
     /// The step failed.
     Refused(Refusal),
+}
+
+/// A user who has signed in with a password.
+#[derive(Debug)]
+pub struct AuthenticatedUser {
+    /// The user.
+    pub user: Box<User>,
+    /// When the sign-in began.
+    pub begun_at: Timestamp,
+    /// When the password was set with which the user signed in: tokens and sessions are for it
+    /// alone.
+    pub password_set_at: Timestamp,
+    /// The second factor, if there was one.
+    pub factor: Option<Factor>,
 }
 
 /// A challenge, with what the client needs to answer it.
@@ -37,6 +43,23 @@ pub struct ChallengeReply {
     pub exchange: Option<Exchange>,
     /// The values of `NEW_PASSWORD_REQUIRED`.
     pub new_password: Option<NewPasswordParameters>,
+    /// The values of the challenges of second factors.
+    pub factors: FactorParameters,
+}
+
+/// The values of the challenges of second factors.
+#[derive(Debug, Default)]
+pub struct FactorParameters {
+    /// The factors of which the user can choose one.
+    pub choices: Vec<Factor>,
+    /// Where the code was sent.
+    pub sent: Option<CodeDelivery>,
+}
+
+impl FactorParameters {
+    pub(super) fn of(facts: &Facts, sent: Option<CodeDelivery>) -> Self {
+        Self { choices: facts.user.as_ref().map_or_else(Vec::new, |user| user.factors.clone()), sent }
+    }
 }
 
 /// The values of `NEW_PASSWORD_REQUIRED`.
@@ -89,13 +112,19 @@ pub(super) struct BegunExchange {
 
 impl ChallengeReply {
     pub(super) fn with_session(challenge: Challenge, session: String) -> Self {
-        Self { challenge, session, exchange: None, new_password: None }
+        Self { challenge, session, exchange: None, new_password: None, factors: FactorParameters::default() }
     }
 
     pub(super) fn with_exchange(challenge: Challenge, begun: BegunExchange, secret_block: Vec<u8>) -> Self {
         let srp::Challenge { salt, server_public, .. } = begun.challenge;
         let exchange = Exchange { salt, server_public, secret_block, user_id: begun.user_id };
-        Self { challenge, session: String::new(), exchange: Some(exchange), new_password: None }
+        Self {
+            challenge,
+            session: String::new(),
+            exchange: Some(exchange),
+            new_password: None,
+            factors: FactorParameters::default(),
+        }
     }
 }
 

@@ -1,21 +1,25 @@
 //! Drives a sign-in: reads the facts, does the work that the state machine asks for, applies the
 //! effects.
 
-use super::reply::{BegunExchange, ChallengeReply, NewPasswordParameters, Reply, SignInError};
-use super::state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult};
+use super::effects::Applied;
+use super::reply::{
+    AuthenticatedUser, BegunExchange, ChallengeReply, FactorParameters, NewPasswordParameters, Reply,
+    SignInError,
+};
+use super::state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, advance};
 use super::work::{NewCredentials, Workers};
 use super::{Attempt, ExchangeState, Refusal, SessionSealer};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
 use crate::directory::account_code::RightCode;
+use crate::directory::accounts::FactorMessage;
 use crate::directory::answer_time::in_whole_intervals;
-use crate::directory::lifecycle::confirm;
 use crate::directory::new_password::{NewPasswords, PreparedPassword};
 use crate::directory::password_attempts::{Attempts, account_no};
 use crate::directory::turns::Turns;
-use crate::directory::{Actor, Sender, Takeover, set_status, update_attributes};
-use crate::model::{Attributes, User};
-use crate::store::{CheckedWork, Lookup, ReplayKey, Store, StoredPassword, Tx};
+use crate::directory::{AccountService, Sender};
+use crate::model::User;
+use crate::store::{Lookup, Store, StoredPassword};
 use std::sync::Arc;
 
 /// Passwords of one account that are compared at the same time on a node; fewer than lock it.
@@ -23,13 +27,15 @@ const MAX_CONCURRENT_CHECKS: usize = 4;
 
 /// Signs users in with the passwords of their pool.
 pub struct SignInService {
-    store: Store,
+    pub(super) store: Store,
     workers: Workers,
     turns: Turns<i64>,
     ring: Arc<KeyRing>,
-    sealer: SessionSealer,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    pub(super) sealer: SessionSealer,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    /// Sends the codes of second factors.
+    pub(super) accounts: Arc<AccountService>,
 }
 
 /// What identifies a challenge that a client answers.
@@ -63,20 +69,21 @@ pub(super) struct StepInput<'a> {
     pub(super) account_no: i64,
     pub(super) user: Option<User>,
     pub(super) password: Option<StoredPassword>,
-    attempt: Option<Attempt>,
+    pub(super) attempt: Option<Attempt>,
 }
 
 /// What the work of a step produced, for its effects and its reply.
 #[derive(Default)]
-struct Products {
-    password: Option<PreparedPassword>,
-    credentials: Option<NewCredentials>,
+pub(super) struct Products {
+    pub(super) password: Option<PreparedPassword>,
+    pub(super) credentials: Option<NewCredentials>,
     exchange: Option<BegunExchange>,
-    code: Option<RightCode>,
+    pub(super) code: Option<RightCode>,
+    pub(super) message: Option<FactorMessage>,
 }
 
 impl StepInput<'_> {
-    fn attempts<'s>(&self, store: &'s Store) -> Attempts<'s> {
+    pub(super) fn attempts<'s>(&self, store: &'s Store) -> Attempts<'s> {
         Attempts { store, account_no: self.account_no }
     }
 }
@@ -86,6 +93,7 @@ impl SignInService {
     pub fn new(
         store: Store,
         passwords: Arc<NewPasswords>,
+        accounts: Arc<AccountService>,
         ring: Arc<KeyRing>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
@@ -98,6 +106,7 @@ impl SignInService {
             ring,
             clock,
             entropy,
+            accounts,
         }
     }
 
@@ -245,7 +254,8 @@ impl SignInService {
             StepInput { sender, state, answer, secret_block, name, account_no, user, password, attempt };
         let now = self.clock.now();
         let on_page = input.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
-        let rules = Rules { on_page, ..Rules::of(&sender.client.settings) };
+        let on_page = on_page || matches!(input.state, State::Begin(Flow::Page));
+        let rules = Rules { on_page, ..Rules::of(&sender.client.settings, &sender.pool.settings.mfa) };
         let mut facts = self.facts(&input, now).await?;
         let mut products = Products::default();
         let (outcome, effects) = loop {
@@ -261,16 +271,17 @@ impl SignInService {
         if effects.contains(&Effect::UpdateCredentials) {
             products.credentials = self.workers.credentials(&self.entropy, &input).await?;
         }
+        products.message = self.factor_message(&input, &effects)?;
         let signs_in = !matches!(outcome, Outcome::Refused(_) | Outcome::Confirmed);
-        let user = match effects.is_empty() {
-            true => input.user.clone(),
+        let applied = match effects.is_empty() {
+            true => Applied { user: input.user.clone(), sent: None },
             false => match self.apply(&input, &effects, signs_in, &products, now).await {
-                Ok(user) => user,
+                Ok(applied) => applied,
                 Err(SignInError::Refused(refusal)) => return Ok(Reply::Refused(refusal)),
                 Err(error) => return Err(error),
             },
         };
-        self.reply(&input, outcome, user, products, now)
+        self.reply(&input, outcome, applied, products, (now, &facts))
     }
 
     /// Does `work`. Returns `None` if the name is locked.
@@ -339,61 +350,37 @@ impl SignInService {
                 };
                 Ok(Some(WorkResult::Code(result)))
             }
-        }
-    }
-
-    /// Applies the effects of a step in one transaction. Returns the user after them.
-    async fn apply(
-        &self,
-        input: &StepInput<'_>,
-        effects: &[Effect],
-        signs_in: bool,
-        products: &Products,
-        now: Timestamp,
-    ) -> Result<Option<User>, SignInError> {
-        let Some(before) = &input.user else { return Ok(None) };
-        let entropy = &*self.entropy;
-        let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
-            Box::pin(async move {
-                // The facts are of before the work, which took its time.
-                let mut user = match tx.user_by_number(before.no).await? {
-                    Some(current) if current.status != before.status => {
-                        return Err(Refusal::InvalidSession.into());
+            Work::CheckFactor(factor) => {
+                let result = match self.workers.check_factor(&self.store, input, factor, now).await? {
+                    Ok(right) => {
+                        products.code = right;
+                        Ok(())
                     }
-                    Some(current) if current.enabled || !signs_in => current,
-                    Some(_) => return Err(Refusal::UserDisabled.into()),
-                    None => return Err(Refusal::InvalidSession.into()),
+                    Err(refusal) => Err(Box::new(refusal)),
                 };
-                let set_at = tx.password(user.no).await?.map(|password| password.set_at);
-                if set_at != input.password.as_ref().map(|password| password.set_at) {
-                    return Err(Refusal::InvalidSession.into());
-                }
-                for effect in effects {
-                    user = apply_one(tx, (input, user), effect, products, (now, entropy)).await?;
-                }
-                Ok(Some(user))
-            })
-        });
-        changed.await
+                Ok(Some(WorkResult::Factor(result)))
+            }
+        }
     }
 
     fn reply(
         &self,
         input: &StepInput<'_>,
         outcome: Outcome,
-        user: Option<User>,
+        Applied { user, sent }: Applied,
         products: Products,
-        now: Timestamp,
+        (now, facts): (Timestamp, &Facts),
     ) -> Result<Reply, SignInError> {
+        let password_set_at = match &products.password {
+            Some(_) => now,
+            None => input.password.as_ref().map_or(now, |password| password.set_at),
+        };
         let (challenge, user) = match (outcome, user) {
             (Outcome::Challenge(challenge), user) => (challenge, user),
             (Outcome::SignedIn, Some(user)) => {
                 let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
-                let password_set_at = match &products.password {
-                    Some(_) => now,
-                    None => input.password.as_ref().map_or(now, |password| password.set_at),
-                };
-                return Ok(Reply::SignedIn { user: Box::new(user), begun_at, password_set_at });
+                let (user, factor) = (Box::new(user), input.state.factor());
+                return Ok(Reply::SignedIn(AuthenticatedUser { user, begun_at, password_set_at, factor }));
             }
             (Outcome::SignedIn, None) => return Ok(Reply::Refused(Refusal::IncorrectPassword)),
             (Outcome::Confirmed, _) => return Ok(Reply::Confirmed),
@@ -408,7 +395,7 @@ impl SignInService {
             _ => None,
         };
         let entropy = &*self.entropy;
-        let attempt = match &input.attempt {
+        let mut attempt = match &input.attempt {
             Some(attempt) => attempt.next(challenge.clone(), times, entropy),
             None => {
                 let on_page = matches!(input.state, State::Begin(Flow::Page));
@@ -416,6 +403,9 @@ impl SignInService {
                 Attempt { on_page, ..begun }
             }
         };
+        if challenge.follows_password() {
+            attempt.proved_password_of = Some(password_set_at.millis());
+        }
         let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.id.as_str());
         Ok(Reply::Challenge(Box::new(match (&challenge, products.exchange) {
             (Challenge::PasswordVerifier { .. }, Some(begun)) => {
@@ -424,90 +414,9 @@ impl SignInService {
             }
             _ => {
                 let session = self.sealer.seal(pool, client, &attempt, entropy);
-                ChallengeReply { new_password, ..ChallengeReply::with_session(challenge, session) }
+                let factors = FactorParameters::of(facts, sent);
+                ChallengeReply { new_password, factors, ..ChallengeReply::with_session(challenge, session) }
             }
         })))
     }
-
-    /// Returns what the step depends on.
-    async fn facts(&self, input: &StepInput<'_>, now: Timestamp) -> Result<Facts, SignInError> {
-        let locked = input.attempts(&self.store).is_locked(now).await?;
-        // Also for nobody: the time must not depend on it.
-        let nobody = User::default();
-        let facts_of = |user: &User| {
-            let required = input.sender.pool.settings.schema.iter();
-            let required = required.filter(|attribute| attribute.required && attribute.name != "sub");
-            let (present_attributes, missing_attributes) = required
-                .map(|attribute| attribute.name.to_string())
-                .partition(|name| user.attributes.contains(name));
-            let password = input.password.as_ref();
-            UserFacts {
-                status: user.status,
-                enabled: user.enabled,
-                password_set_at: password.map_or(0, |password| password.set_at.millis()),
-                temporary_password_expired: password
-                    .and_then(|password| password.expires_at)
-                    .is_some_and(|end| end <= now),
-                missing_attributes,
-                present_attributes,
-            }
-        };
-        let facts = facts_of(input.user.as_ref().unwrap_or(&nobody));
-        let user = input.user.is_some().then_some(facts);
-        Ok(Facts { user, locked, result: None })
-    }
-}
-
-/// Applies one effect. Returns the user after it.
-async fn apply_one(
-    tx: &mut Tx<'_>,
-    (input, user): (&StepInput<'_>, User),
-    effect: &Effect,
-    products: &Products,
-    (now, entropy): (Timestamp, &dyn Entropy),
-) -> Result<User, SignInError> {
-    let pool = input.sender.pool;
-    let policy = &pool.settings.password_policy;
-    match effect {
-        Effect::ResetFailures => tx.clear_password_failures(user.no).await?,
-        Effect::UpdateCredentials => {
-            if let Some(credentials) = &products.credentials {
-                credentials.save(tx, user.no, entropy).await?;
-            }
-        }
-        Effect::SetPassword => {
-            let prepared = products.password.as_ref().ok_or(Refusal::InvalidSession)?;
-            prepared.set(tx, user.no, policy, (now, None), entropy).await?;
-        }
-        Effect::SetAttributes(attributes) => {
-            let changes: Attributes = attributes.iter().collect();
-            let update = update_attributes(
-                tx,
-                pool,
-                &user,
-                &changes,
-                Actor::User(&input.sender.client.settings),
-                now,
-                entropy,
-            )
-            .await?;
-            return Ok(update.user);
-        }
-        Effect::SetStatus(status) => {
-            return Ok(set_status(tx, pool, &user, *status, Takeover::LastVerifier, now, entropy).await?);
-        }
-        Effect::ConfirmSignUp => {
-            let code = products.code.as_ref().ok_or(Refusal::InvalidSession)?;
-            // A sign-up takes no alias from another user.
-            return Ok(confirm(tx, pool, &user, Some(code), Takeover::Refuse, now, entropy).await?);
-        }
-        Effect::SpendChallenge => {
-            let attempt = input.attempt.as_ref().ok_or(Refusal::InvalidSession)?;
-            let expires_at = Timestamp::from_millis(attempt.expires_at);
-            if !tx.use_once(ReplayKey::LoginAttempt, &attempt.id, expires_at).await? {
-                return Err(Refusal::InvalidSession.into());
-            }
-        }
-    }
-    Ok(user)
 }

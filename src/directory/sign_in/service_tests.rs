@@ -6,12 +6,12 @@ use crate::catalogue::{Catalogue, CatalogueCell, Ids};
 use crate::config::{Config, StoreUrl};
 use crate::directory::srp::tests::{Client, NOW, POOL, TIMESTAMP, series};
 use crate::directory::{
-    Argon2Params, CodePurpose, Hasher, HasherSettings, NewPassword, NewPasswords, NewUser, Origin, Sender,
-    Takeover, create_user, set_enabled,
+    AccountService, Argon2Params, CodePurpose, CodeSource, DirectoryDeps, FactorService, Hasher,
+    HasherSettings, NewPassword, NewPasswords, NewUser, Origin, Sender, Takeover, create_user, set_enabled,
 };
 use crate::model::{
-    AppClient, AppClientSettings, Attributes, PasswordPolicy, Pool, PoolSettings, SignInAttribute,
-    SignInSettings, User, UserStatus,
+    AppClient, AppClientSettings, Attributes, Factor, MfaMode, MfaSettings, PasswordPolicy, Pool,
+    PoolSettings, SignInAttribute, SignInSettings, User, UserStatus,
 };
 use crate::store::{CheckedWork, Store};
 use std::collections::BTreeMap;
@@ -22,11 +22,21 @@ use std::sync::Arc;
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 const OTHER: &str = "Another-Horse-8-Staple";
 
+/// A source of one code.
+struct FixedCode;
+
+impl CodeSource for FixedCode {
+    fn new_code(&self) -> Secret {
+        Secret::new("424242")
+    }
+}
+
 struct Scene {
     store: Store,
     passwords: Arc<NewPasswords>,
     ring: Arc<KeyRing>,
     service: SignInService,
+    factors: FactorService,
     clock: Arc<ManualClock>,
     pool: Pool,
     client: AppClient,
@@ -52,9 +62,24 @@ impl Scene {
         let config = config.unwrap();
         let ids = Ids::unknown(&config);
         let catalogue = Arc::new(CatalogueCell::new(Catalogue::of(config, ids, 1).unwrap()));
-        let passwords = Arc::new(NewPasswords::new(store.clone(), hasher, catalogue));
-        let service =
-            SignInService::new(store.clone(), passwords.clone(), ring.clone(), clock.clone(), entropy);
+        let passwords = Arc::new(NewPasswords::new(store.clone(), hasher, catalogue.clone()));
+        let deps = DirectoryDeps {
+            store: store.clone(),
+            ring: ring.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            catalogue,
+        };
+        let factors = FactorService::new(deps.clone());
+        let accounts = Arc::new(AccountService::new(deps, passwords.clone(), Arc::new(FixedCode)));
+        let service = SignInService::new(
+            store.clone(),
+            passwords.clone(),
+            accounts,
+            ring.clone(),
+            clock.clone(),
+            entropy,
+        );
         let aliases = SignInSettings { alias_attributes: vec![SignInAttribute::Email], ..Default::default() };
         let settings = PoolSettings {
             sign_in: aliases,
@@ -76,7 +101,7 @@ impl Scene {
             settings: AppClientSettings { explicit_auth_flows: flows, ..Default::default() },
             ..Default::default()
         };
-        Self { store, passwords, ring, service, clock, pool, client, _folder: folder }
+        Self { store, passwords, ring, service, factors, clock, pool, client, _folder: folder }
     }
 
     fn sender(&self) -> Sender<'_> {
@@ -105,15 +130,20 @@ impl Scene {
             Box::pin(async move { Ok(create_user(tx, pool, new, now, &SystemEntropy).await?) })
         });
         let user = created.await.unwrap();
-        let (policy, password) = (&self.pool.settings.password_policy, Secret::new(PASSWORD));
+        self.set_password(&user, PASSWORD, expires_at).await;
+        user
+    }
+
+    async fn set_password(&self, user: &User, password: &str, expires_at: Option<Timestamp>) {
+        let now = self.clock.now();
+        let (policy, password) = (&self.pool.settings.password_policy, Secret::new(password));
         let new = NewPassword { password: &password, network: 1, verifier_entropy: None };
-        let prepared = self.passwords.prepare(policy, &user, new).await.unwrap();
+        let prepared = self.passwords.prepare(policy, user, new).await.unwrap();
         let set = self.store.transaction(|tx| {
             let prepared = &prepared;
             Box::pin(prepared.set(tx, user.no, policy, (now, expires_at), &SystemEntropy))
         });
         set.await.unwrap();
-        user
     }
 
     async fn password(&self, flow: Flow, name: &str, password: &str) -> Reply {
@@ -138,7 +168,7 @@ impl Scene {
 }
 
 fn signed_in(reply: &Reply) -> &str {
-    let Reply::SignedIn { user, .. } = reply else { panic!("{reply:?}") };
+    let Reply::SignedIn(AuthenticatedUser { user, .. }) = reply else { panic!("{reply:?}") };
     &user.username
 }
 
@@ -323,4 +353,44 @@ async fn a_disabled_user_does_not_sign_in_and_a_challenge_expires() {
         refused(&scene.password(Flow::UserPassword, "frank", OTHER).await),
         &Refusal::IncorrectPassword
     );
+}
+
+/// Returns the code of a software token.
+fn token_code(secret: &Secret, now: Timestamp) -> Secret {
+    let secret = totp_rs::Secret::try_from_base32(secret.expose()).unwrap();
+    let totp = totp_rs::Builder::new().with_secret(secret).build().unwrap();
+    Secret::new(totp.generate(u64::try_from(now.millis()).unwrap() / 1000).to_string())
+}
+
+#[tokio::test]
+async fn a_challenge_of_a_second_factor_is_void_once_the_password_changes() {
+    let mut scene = Scene::new().await;
+    scene.pool.settings.mfa = MfaSettings { mode: MfaMode::Optional, factors: vec![Factor::SoftwareToken] };
+    let user = scene.user("grace", UserStatus::Confirmed, None).await;
+    let secret = scene.factors.new_token(&scene.pool, &user).await.unwrap().secret;
+    let code = token_code(&secret, scene.clock.now());
+    scene.factors.confirm_token(&scene.pool, &user, &code, true).await.unwrap();
+    let ask = async || match scene.password(Flow::UserPassword, "grace", PASSWORD).await {
+        Reply::Challenge(challenge) => challenge,
+        other => panic!("{other:?}"),
+    };
+    let answer = async |session: &str| {
+        let code = Answer::Code(token_code(&secret, scene.clock.now()));
+        scene.service.respond(scene.sender(), session, &code).await.unwrap()
+    };
+    let first = ask().await;
+    assert_eq!(first.challenge, Challenge::Factor(Factor::SoftwareToken));
+    assert_eq!(refused(&answer(&first.session).await), &Refusal::TokenCodeUsed);
+    scene.clock.advance(Duration::from_secs(30));
+    let reply = answer(&first.session).await;
+    let Reply::SignedIn(AuthenticatedUser { factor, .. }) = reply else { panic!("{reply:?}") };
+    assert_eq!(factor, Some(Factor::SoftwareToken));
+    let late = ask().await;
+    scene.clock.advance(Duration::from_secs(30));
+    scene.set_password(&user, OTHER, None).await;
+    assert_eq!(refused(&answer(&late.session).await), &Refusal::InvalidSession);
+    let expired = scene.password(Flow::UserPassword, "grace", OTHER).await;
+    let Reply::Challenge(expired) = expired else { panic!("{expired:?}") };
+    scene.clock.advance(Duration::from_mins(3));
+    assert_eq!(refused(&answer(&expired.session).await), &Refusal::SessionExpired);
 }

@@ -12,6 +12,14 @@ const PADDING_BYTES: usize = 1024;
 /// The longest `Session` of Cognito's API, in characters.
 const MAX_SESSION_LENGTH: usize = 4096;
 
+/// Separates the client's id from the encrypted state.
+const SEPARATOR: char = '.';
+
+/// Returns the id of the client to which a `Session` string was issued, which is not verified.
+pub fn client_of_session(session: &str) -> Option<&str> {
+    session.split_once(SEPARATOR).map(|(client, _)| client)
+}
+
 /// A sign-in that waits for an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -27,6 +35,10 @@ pub struct Attempt {
     /// page serves clients that may not sign users in by the API.
     #[serde(default)]
     pub on_page: bool,
+    /// When the password was set that the user proved before the challenge of a second factor, in
+    /// milliseconds.
+    #[serde(default)]
+    pub proved_password_of: Option<i64>,
     /// When the sign-in began, in milliseconds.
     pub begun_at: i64,
     /// When the challenge expires, in milliseconds.
@@ -49,6 +61,7 @@ impl Attempt {
             user_no,
             challenge,
             on_page: false,
+            proved_password_of: None,
             begun_at: now.millis(),
             expires_at: now.plus(validity).millis(),
         }
@@ -88,9 +101,11 @@ impl SessionSealer {
         Self { ring }
     }
 
-    /// Encrypts `attempt` for a client of a pool: at most 4096 characters of base64url.
+    /// Encrypts `attempt` for a client of a pool: at most 4096 characters. The client's id precedes
+    /// it in plain text, because `AssociateSoftwareToken` does not name the client.
     pub fn seal(&self, pool: &str, client: &str, attempt: &Attempt, entropy: &dyn Entropy) -> String {
-        base64url_encode(self.seal_bytes(pool, client, attempt, entropy))
+        let sealed = base64url_encode(self.seal_bytes(pool, client, attempt, entropy));
+        format!("{client}{SEPARATOR}{sealed}")
     }
 
     /// As [`SessionSealer::seal`], without an encoding: the `SECRET_BLOCK` of Secure Remote
@@ -114,8 +129,13 @@ impl SessionSealer {
         session: &str,
         now: Timestamp,
     ) -> Result<Attempt, SessionError> {
-        let sealed = Some(session).filter(|session| session.len() <= MAX_SESSION_LENGTH);
-        let sealed = sealed.and_then(base64url_decode).ok_or(SessionError::Invalid)?;
+        if session.len() > MAX_SESSION_LENGTH {
+            return Err(SessionError::Invalid);
+        }
+        // A node of an earlier version writes no client id.
+        let (id, sealed) = session.split_once(SEPARATOR).unwrap_or((client, session));
+        let sealed = Some(sealed).filter(|_| id == client).and_then(base64url_decode);
+        let sealed = sealed.ok_or(SessionError::Invalid)?;
         self.open_bytes(pool, client, &sealed, now)
     }
 

@@ -1,7 +1,7 @@
 //! States, answers and facts of a sign-in.
 
 use crate::base::Secret;
-use crate::model::{AppClientSettings, UserStatus};
+use crate::model::{AppClientSettings, Factor, MfaMode, MfaSettings, UserStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -81,6 +81,15 @@ pub enum Challenge {
         /// sign-in. `None` after a wrong password.
         password_set_at: Option<i64>,
     },
+    /// `SELECT_MFA_TYPE`: which second factor to answer with.
+    SelectFactor,
+    /// `SOFTWARE_TOKEN_MFA`, `EMAIL_OTP`, `SMS_MFA`: the code of a second factor.
+    Factor(Factor),
+    /// `MFA_SETUP`: a software token, for a user without a second factor.
+    SetUpFactor {
+        /// Whether the first code of the new token was right.
+        is_verified: bool,
+    },
 }
 
 /// The server's state of an exchange: secret, and sealed wherever it leaves the process.
@@ -102,7 +111,17 @@ impl Challenge {
             Self::PasswordVerifier { .. } => "PASSWORD_VERIFIER",
             Self::NewPasswordRequired { .. } => "NEW_PASSWORD_REQUIRED",
             Self::ConfirmSignUp { .. } => "",
+            Self::SelectFactor => "SELECT_MFA_TYPE",
+            Self::Factor(factor) => factor.name(),
+            Self::SetUpFactor { .. } => "MFA_SETUP",
         }
+    }
+}
+
+impl Challenge {
+    /// Returns whether the challenge is of a user who proved the password.
+    pub fn follows_password(&self) -> bool {
+        matches!(self, Self::SelectFactor | Self::Factor(_) | Self::SetUpFactor { .. })
     }
 }
 
@@ -113,6 +132,17 @@ pub enum State {
     Begin(Flow),
     /// A challenge was sent.
     Challenged(Challenge),
+}
+
+impl State {
+    /// Returns the second factor that a right answer to the state proves.
+    pub fn factor(&self) -> Option<Factor> {
+        match self {
+            Self::Challenged(Challenge::Factor(factor)) => Some(*factor),
+            Self::Challenged(Challenge::SetUpFactor { .. }) => Some(Factor::SoftwareToken),
+            _ => None,
+        }
+    }
 }
 
 /// A client's message: the first one, or the answer to a challenge.
@@ -138,8 +168,12 @@ pub enum Answer {
         /// `userAttributes.*`.
         attributes: BTreeMap<String, String>,
     },
-    /// A code that was sent in a message.
+    /// A code that was sent in a message, or that an authenticator app shows.
     Code(Secret),
+    /// The second factor that the user chose.
+    Factor(Factor),
+    /// The software token was set up.
+    FactorSetUp,
 }
 
 /// The settings of the pool and the app client that decide about a sign-in.
@@ -151,14 +185,26 @@ pub struct Rules {
     pub hide_unknown_users: bool,
     /// Whether the user is on the pool's own page, and fills in missing attributes alone.
     pub on_page: bool,
+    /// The second factors of the pool.
+    pub mfa: MfaSettings,
 }
 
 impl Rules {
-    /// Returns the rules of a client. An entry of `ExplicitAuthFlows` that this version does not
-    /// know allows nothing.
-    pub fn of(client: &AppClientSettings) -> Self {
+    /// Returns the rules of a client, in a pool with these second factors. An entry of
+    /// `ExplicitAuthFlows` that this version does not know allows nothing.
+    pub fn of(client: &AppClientSettings, mfa: &MfaSettings) -> Self {
         let flows = Flow::all().filter(|flow| client.allows_auth_flow(flow.setting())).collect();
-        Self { flows, hide_unknown_users: client.hide_unknown_users, on_page: false }
+        Self { flows, hide_unknown_users: client.hide_unknown_users, on_page: false, mfa: mfa.clone() }
+    }
+
+    /// Returns whether a second factor is required.
+    pub fn requires_factor(&self) -> bool {
+        self.mfa.mode == MfaMode::Required
+    }
+
+    /// Returns whether a user without a second factor can set one up while signing in.
+    pub fn can_set_up_factor(&self) -> bool {
+        self.mfa.factors.contains(&Factor::SoftwareToken)
     }
 }
 
@@ -189,6 +235,12 @@ pub struct UserFacts {
     pub missing_attributes: Vec<String>,
     /// The required attributes with a value.
     pub present_attributes: Vec<String>,
+    /// The second factors of which the sign-in asks for one.
+    pub factors: Vec<Factor>,
+    /// The one that is asked for without a choice.
+    pub preferred_factor: Option<Factor>,
+    /// Whether the user proved the present password in an earlier step of this sign-in.
+    pub proved_password: bool,
 }
 
 /// The result of work outside of the state machine.
@@ -205,6 +257,8 @@ pub enum WorkResult {
     NewPassword(Result<(), Box<super::Refusal>>),
     /// Of [`Work::CheckCode`](super::Work::CheckCode).
     Code(Result<(), Box<super::Refusal>>),
+    /// Of [`Work::CheckFactor`](super::Work::CheckFactor).
+    Factor(Result<(), Box<super::Refusal>>),
 }
 
 /// The result of a comparison of passwords.

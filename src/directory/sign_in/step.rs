@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use super::state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult};
-use crate::model::UserStatus;
+use crate::model::{Factor, UserStatus};
 use std::collections::BTreeMap;
 
 /// What follows from a state, an answer and the facts.
@@ -31,6 +31,8 @@ pub enum Work {
     PrepareNewPassword,
     /// Compare the answer's code with the one of the user's sign-up.
     CheckCode,
+    /// Check the answer's code of this second factor. Wrong codes are counted by themselves.
+    CheckFactor(Factor),
 }
 
 /// The result of a step.
@@ -61,6 +63,10 @@ pub enum Effect {
     SetStatus(UserStatus),
     /// Use the code of the sign-up, which verifies its address, and set the status.
     ConfirmSignUp,
+    /// Use the code of the second factor that was sent in a message.
+    UseCode,
+    /// Send the code of a second factor.
+    SendCode(Factor),
     /// Record that the challenge was answered, so that it is not answered again.
     SpendChallenge,
 }
@@ -89,7 +95,16 @@ pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> 
             Answer::NewPassword { attributes, .. },
         ) => new_password(*password_set_at, attributes, facts, rules),
         (State::Challenged(Challenge::ConfirmSignUp { password_set_at }), Answer::Code(_)) => {
-            code(*password_set_at, facts)
+            code(*password_set_at, facts, rules)
+        }
+        (State::Challenged(Challenge::Factor(factor)), Answer::Code(_)) => factor_code(*factor, facts),
+        (State::Challenged(Challenge::SelectFactor), Answer::Factor(chosen)) => select(*chosen, facts),
+        // A page asks for one factor, and offers the others beside it.
+        (State::Challenged(Challenge::Factor(_)), Answer::Factor(chosen)) if rules.on_page => {
+            select(*chosen, facts)
+        }
+        (State::Challenged(Challenge::SetUpFactor { is_verified }), Answer::FactorSetUp) => {
+            factor_set_up(*is_verified, facts)
         }
         _ => refuse(Refusal::UnexpectedAnswer),
     };
@@ -134,7 +149,7 @@ fn password(facts: &Facts, rules: &Rules) -> Step {
     match (&facts.user, &facts.result) {
         (_, None) => Step::Work(Work::CheckPassword),
         (Some(user), Some(WorkResult::Password(PasswordCheck::Right { outdated }))) => {
-            authenticated(user, *outdated)
+            authenticated(user, *outdated, rules)
         }
         _ => failed(),
     }
@@ -181,7 +196,7 @@ fn srp_proof(password_set_at: i64, facts: &Facts, rules: &Rules) -> Step {
     match (&facts.user, &facts.result) {
         (_, None) => Step::Work(Work::CheckSrpProof),
         (Some(user), Some(WorkResult::SrpProof(true))) if user.password_set_at == password_set_at => {
-            authenticated(user, false)
+            authenticated(user, false, rules)
         }
         _ => failed(),
     }
@@ -218,25 +233,28 @@ fn new_password(
             if !attributes.is_empty() {
                 effects.push(Effect::SetAttributes(attributes.clone()));
             }
-            Step::Done(Outcome::SignedIn, effects)
+            let (outcome, sent) = after_first_factor(user, rules);
+            effects.extend(sent);
+            Step::Done(outcome, effects)
         }
         Some(WorkResult::NewPassword(Err(refusal))) => refuse((**refusal).clone()),
         _ => refuse(Refusal::InvalidSession),
     }
 }
 
-fn code(password_set_at: Option<i64>, facts: &Facts) -> Step {
+fn code(password_set_at: Option<i64>, facts: &Facts, rules: &Rules) -> Step {
     let unconfirmed = |user: &&UserFacts| user.status == UserStatus::Unconfirmed;
     let Some(user) = facts.user.as_ref().filter(unconfirmed) else { return refuse(Refusal::CodeExpired) };
     match &facts.result {
         None => Step::Work(Work::CheckCode),
         Some(WorkResult::Code(Ok(()))) => {
             let same_password = password_set_at == Some(user.password_set_at);
-            let outcome = match user.enabled && same_password {
-                true => Outcome::SignedIn,
-                false => Outcome::Confirmed,
+            let (outcome, sent) = match user.enabled && same_password {
+                true => after_first_factor(user, rules),
+                false => (Outcome::Confirmed, None),
             };
             let mut effects = vec![Effect::ConfirmSignUp];
+            effects.extend(sent);
             if !same_password {
                 // The owner of the code did not know the password: perhaps another person signed up
                 // with this address, and waits for its owner to confirm it. That password must not
@@ -267,13 +285,18 @@ fn refused_by_name(facts: &Facts, rules: &Rules) -> Option<Refusal> {
     }
 }
 
-/// The step after the right password: the place of further factors.
-fn authenticated(user: &UserFacts, outdated: bool) -> Step {
+/// The step after the right password.
+fn authenticated(user: &UserFacts, outdated: bool, rules: &Rules) -> Step {
     if !user.enabled {
         return refuse(Refusal::UserDisabled);
     }
+    let mut sent = None;
     let outcome = match user.status {
-        UserStatus::Confirmed => Outcome::SignedIn,
+        UserStatus::Confirmed => {
+            let (outcome, effect) = after_first_factor(user, rules);
+            sent = effect;
+            outcome
+        }
         UserStatus::ForceChangePassword if user.temporary_password_expired => {
             Outcome::Refused(Refusal::TemporaryPasswordExpired)
         }
@@ -291,7 +314,80 @@ fn authenticated(user: &UserFacts, outdated: bool) -> Step {
     if outdated {
         effects.push(Effect::UpdateCredentials);
     }
+    effects.extend(sent);
     Step::Done(outcome, effects)
+}
+
+/// Returns what follows the first factor: the challenge of a second one, where the user has one or
+/// the pool demands one. On a page the user is asked for the first one, and can choose another.
+fn after_first_factor(user: &UserFacts, rules: &Rules) -> (Outcome, Option<Effect>) {
+    let preferred = user.preferred_factor.filter(|factor| user.factors.contains(factor));
+    let first = preferred.or_else(|| user.factors.first().copied());
+    match (first, &user.factors[..]) {
+        (Some(first), [_]) => ask(first),
+        (Some(first), _) if preferred.is_some() || rules.on_page => ask(first),
+        (Some(_), _) => (Outcome::Challenge(Challenge::SelectFactor), None),
+        (None, _) if !rules.requires_factor() => (Outcome::SignedIn, None),
+        (None, _) if rules.can_set_up_factor() => {
+            (Outcome::Challenge(Challenge::SetUpFactor { is_verified: false }), None)
+        }
+        (None, _) => (Outcome::Refused(Refusal::FactorNotFound), None),
+    }
+}
+
+/// Returns the challenge of a factor, and the message with its code.
+fn ask(factor: Factor) -> (Outcome, Option<Effect>) {
+    let sent = factor.address().is_some().then_some(Effect::SendCode(factor));
+    (Outcome::Challenge(Challenge::Factor(factor)), sent)
+}
+
+/// Returns the user who may answer the challenge of a second factor: the password that was proved
+/// is the present one.
+fn after_password(facts: &Facts) -> Result<&UserFacts, Step> {
+    let valid =
+        |user: &&UserFacts| user.enabled && user.status == UserStatus::Confirmed && user.proved_password;
+    facts.user.as_ref().filter(valid).ok_or_else(|| refuse(Refusal::InvalidSession))
+}
+
+/// Returns whether the user may set a software token up in this sign-in: the password was proved,
+/// and there is no second factor yet.
+pub(super) fn may_set_up(facts: &Facts) -> bool {
+    after_password(facts).is_ok_and(|user| user.factors.is_empty())
+}
+
+fn factor_code(factor: Factor, facts: &Facts) -> Step {
+    let user = match after_password(facts) {
+        Ok(user) => user,
+        Err(step) => return step,
+    };
+    match &facts.result {
+        _ if !user.factors.contains(&factor) => refuse(Refusal::InvalidSession),
+        None => Step::Work(Work::CheckFactor(factor)),
+        Some(WorkResult::Factor(Ok(()))) => Step::Done(Outcome::SignedIn, vec![Effect::UseCode]),
+        Some(WorkResult::Factor(Err(refusal))) => refuse((**refusal).clone()),
+        _ => refuse(Refusal::CodeMismatch),
+    }
+}
+
+fn select(chosen: Factor, facts: &Facts) -> Step {
+    match after_password(facts) {
+        Ok(user) if user.factors.contains(&chosen) => {
+            let (outcome, sent) = ask(chosen);
+            Step::Done(outcome, sent.into_iter().collect())
+        }
+        Ok(_) => refuse(Refusal::UnexpectedAnswer),
+        Err(step) => step,
+    }
+}
+
+fn factor_set_up(is_verified: bool, facts: &Facts) -> Step {
+    match after_password(facts) {
+        Ok(user) if is_verified && user.factors.contains(&Factor::SoftwareToken) => {
+            Step::Done(Outcome::SignedIn, Vec::new())
+        }
+        Ok(_) => refuse(Refusal::FactorNotSetUp),
+        Err(step) => step,
+    }
 }
 
 /// A wrong password or proof, and whatever must look like one.

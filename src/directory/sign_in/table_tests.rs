@@ -1,12 +1,14 @@
 //! The state machine of sign-in against a table of every state, answer and status.
 
 use super::Refusal::{
-    AttemptsExceeded, AttributeMissing, AttributePresent, CodeExpired, CodeMismatch, FlowNotEnabled,
-    IncorrectPassword, InvalidPassword, InvalidSession, InvalidSrpA, PasswordResetRequired,
+    AttemptsExceeded, AttributeMissing, AttributePresent, CodeExpired, CodeMismatch, FactorNotSetUp,
+    FlowNotEnabled, IncorrectPassword, InvalidPassword, InvalidSession, InvalidSrpA, PasswordResetRequired,
     TemporaryPasswordExpired, UnexpectedAnswer, UserDisabled, UserNotConfirmed, UserNotFound,
 };
 use super::*;
 use crate::base::Secret;
+use crate::model::Factor::SoftwareToken;
+use crate::model::MfaSettings;
 use crate::model::UserStatus::{
     self, Archived, Compromised, Confirmed, ExternalProvider, ForceChangePassword, ResetRequired,
     Unconfirmed, Unknown,
@@ -21,6 +23,9 @@ fn states() -> Vec<State> {
         Challenge::PasswordVerifier { exchange: ExchangeState(vec![1]), password_set_at: SET_AT },
         Challenge::NewPasswordRequired { password_set_at: SET_AT },
         Challenge::ConfirmSignUp { password_set_at: Some(SET_AT) },
+        Challenge::SelectFactor,
+        Challenge::Factor(SoftwareToken),
+        Challenge::SetUpFactor { is_verified: false },
     ];
     Flow::all().map(State::Begin).chain(challenges.map(State::Challenged)).collect()
 }
@@ -33,11 +38,14 @@ fn answers() -> Vec<Answer> {
         Answer::SrpProof { timestamp: String::new(), signature: String::new() },
         Answer::NewPassword { password: Secret::new("n"), attributes: BTreeMap::new() },
         Answer::Code(Secret::new("123456")),
+        Answer::Factor(SoftwareToken),
+        Answer::FactorSetUp,
     ]
 }
 
 fn rules() -> Rules {
-    Rules { flows: Flow::all().collect(), hide_unknown_users: true, on_page: false }
+    let mfa = MfaSettings::default();
+    Rules { flows: Flow::all().collect(), hide_unknown_users: true, on_page: false, mfa }
 }
 
 fn user(status: UserStatus) -> UserFacts {
@@ -48,6 +56,9 @@ fn user(status: UserStatus) -> UserFacts {
         temporary_password_expired: false,
         missing_attributes: Vec::new(),
         present_attributes: Vec::new(),
+        factors: Vec::new(),
+        preferred_factor: None,
+        proved_password: true,
     }
 }
 
@@ -75,18 +86,22 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
 }
 
 /// Every state with the work that each answer asks for: `P` password, `S` the exchange's start, `V`
-/// its proof, `N` the new password, `C` the code, `c` a choice without work, `-` not an answer to
+/// its proof, `N` the new password, `C` the code, `F` the second factor's code, `c` a choice without
+/// work, `s` a factor's challenge, `u` a token that is not set up, `-` not an answer to
 /// this state. The answers are in the order of [`answers`].
-const WORK: [&str; 9] = [
-    "-P----", // USER_PASSWORD_AUTH
-    "-P----", // ADMIN_USER_PASSWORD_AUTH
-    "--S---", // USER_SRP_AUTH
-    "cPS---", // USER_AUTH
-    "-P----", // the page
-    "-PS---", // SELECT_CHALLENGE
-    "---V--", // PASSWORD_VERIFIER
-    "----N-", // NEW_PASSWORD_REQUIRED
-    "-----C", // the code of a sign-up
+const WORK: [&str; 12] = [
+    "-P------", // USER_PASSWORD_AUTH
+    "-P------", // ADMIN_USER_PASSWORD_AUTH
+    "--S-----", // USER_SRP_AUTH
+    "cPS-----", // USER_AUTH
+    "-P------", // the page
+    "-PS-----", // SELECT_CHALLENGE
+    "---V----", // PASSWORD_VERIFIER
+    "----N---", // NEW_PASSWORD_REQUIRED
+    "-----C--", // the code of a sign-up
+    "------s-", // SELECT_MFA_TYPE
+    "-----F--", // SOFTWARE_TOKEN_MFA
+    "-------u", // MFA_SETUP
 ];
 
 #[test]
@@ -105,10 +120,17 @@ fn each_state_takes_its_own_answers_alone_and_no_answer_signs_in_without_work() 
                 'V' => Step::Work(Work::CheckSrpProof),
                 'N' => Step::Work(Work::PrepareNewPassword),
                 'C' => Step::Work(Work::CheckCode),
+                'F' => Step::Work(Work::CheckFactor(SoftwareToken)),
+                's' => {
+                    let asked = Outcome::Challenge(Challenge::Factor(SoftwareToken));
+                    Step::Done(asked, vec![Effect::SpendChallenge])
+                }
+                'u' => done(Outcome::Refused(FactorNotSetUp)),
                 'c' => done(Outcome::Challenge(Challenge::SelectChallenge)),
                 _ => done(Outcome::Refused(UnexpectedAnswer)),
             };
-            let found = advance(state, answer, &facts(Some(user(status)), None), &rules());
+            let user = UserFacts { factors: vec![SoftwareToken], ..user(status) };
+            let found = advance(state, answer, &facts(Some(user), None), &rules());
             assert_eq!(found, expected, "{state:?} {answer:?}");
         }
     }

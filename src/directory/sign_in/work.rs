@@ -6,13 +6,14 @@ use super::service::StepInput;
 use super::state::{Answer, Challenge, PasswordCheck};
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp};
 use crate::directory::account_code::{CodePurpose, RightCode};
+use crate::directory::factors::{TokenCheck, check_token_code, is_recovery_code};
 use crate::directory::new_password::{
     NewPassword, NewPasswords, PreparedPassword, derive_verifier, parse_hash,
 };
 use crate::directory::srp::{self, Claim, Realm, SessionKey, Simulator, Verifier};
 use crate::directory::turns::Turns;
 use crate::directory::{ErrorKind, HashError, PasswordHash, Verdict};
-use crate::model::{Pool, SignInAttribute, is_address, is_phone_number};
+use crate::model::{Factor, Pool, SignInAttribute, User, is_address, is_phone_number};
 use crate::store::{Result, Store, Tx};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -185,7 +186,43 @@ impl Workers {
         let (Some(user), Answer::Code(code)) = (&input.user, input.answer) else {
             return Ok(Err(Refusal::CodeExpired));
         };
-        match CodePurpose::SignUp.check((store, &self.ring), (user.no, false), code, now).await {
+        self.check_sent_code(store, CodePurpose::SignUp, (user, code), now).await
+    }
+
+    /// Checks the code of a second factor. Returns one that was sent in a message; those of tokens
+    /// and recovery codes are used up.
+    pub(super) async fn check_factor(
+        &self,
+        store: &Store,
+        input: &StepInput<'_>,
+        factor: Factor,
+        now: Timestamp,
+    ) -> std::result::Result<std::result::Result<Option<RightCode>, Refusal>, SignInError> {
+        let (Some(user), Answer::Code(code)) = (&input.user, input.answer) else {
+            return Ok(Err(Refusal::InvalidSession));
+        };
+        if factor == Factor::SoftwareToken || is_recovery_code(code) {
+            let check = check_token_code((store, &self.ring), (user.no, factor), code, now).await?;
+            return Ok(match check {
+                TokenCheck::Right => Ok(None),
+                TokenCheck::Wrong => Err(Refusal::CodeMismatch),
+                TokenCheck::Used => Err(Refusal::TokenCodeUsed),
+                TokenCheck::Locked => Err(Refusal::AttemptsExceeded),
+            });
+        }
+        let purpose = CodePurpose::SecondFactor(factor, input.sender.client.settings.session_validity());
+        self.check_sent_code(store, purpose, (user, code), now).await.map(|result| result.map(Some))
+    }
+
+    /// Compares a code that was sent in a message.
+    async fn check_sent_code(
+        &self,
+        store: &Store,
+        purpose: CodePurpose,
+        (user, code): (&User, &Secret),
+        now: Timestamp,
+    ) -> std::result::Result<std::result::Result<RightCode, Refusal>, SignInError> {
+        match purpose.check((store, &self.ring), (user.no, false), code, now).await {
             Ok(right) => Ok(Ok(right)),
             Err(error) => match error.kind() {
                 ErrorKind::CodeMismatch => Ok(Err(Refusal::CodeMismatch)),

@@ -1,5 +1,6 @@
 //! What the page about the own account shows, and the session that it needs.
 
+use super::factors::ShownFactors;
 use crate::authn::{SessionPrincipal, rate_limit_key};
 use crate::catalogue::Catalogue;
 use crate::config::LOCAL_PROVIDER;
@@ -8,7 +9,7 @@ use crate::handlers::authorize::{SignInClient, own_client};
 use crate::handlers::hosted::{attribute_field, new_password_field, words_of_error};
 use crate::handlers::logout::own_origin;
 use crate::handlers::{AppState, Form, Handled, RequestData, form, session_principal};
-use crate::model::Schema;
+use crate::model::{Pool, Schema};
 use crate::pages::{AccountPage, ErrorResponse, Field, Form as PageForm, FormPage, Link, Section, Texts};
 use crate::store::Change;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const NOT_OF_PROFILE: [&str; 7] = [
 ];
 
 /// Where a problem is shown, and its words.
-type Problem<'a> = Option<(&'a str, &'a str)>;
+pub(super) type Problem<'a> = Option<(&'a str, &'a str)>;
 
 /// The context of a request about the own account.
 pub(super) struct AccountContext<'a> {
@@ -35,6 +36,7 @@ pub(super) struct AccountContext<'a> {
     pub principal: SessionPrincipal,
     catalogue: Arc<Catalogue>,
     client: SignInClient,
+    pub(super) factors: ShownFactors,
 }
 
 impl<'a> AccountContext<'a> {
@@ -52,7 +54,12 @@ impl<'a> AccountContext<'a> {
             tracing::error!(request_id = info.request_id, %error, "cannot read a user pool");
             ErrorResponse::unavailable()
         })?;
-        Ok(Self { app, info, t: info.texts(), principal, catalogue, client })
+        let mode = client.of.pool.settings.mfa.mode;
+        let factors = ShownFactors::read(app, mode, principal.user()).await.map_err(|error| {
+            tracing::error!(request_id = info.request_id, %error, "cannot read second factors");
+            ErrorResponse::unavailable()
+        })?;
+        Ok(Self { app, info, t: info.texts(), principal, catalogue, client, factors })
     }
 
     /// As [`AccountContext::read`], with the fields of a form.
@@ -70,6 +77,16 @@ impl<'a> AccountContext<'a> {
         let limit = app.limits.wrong_guesses.check(info.client.map(rate_limit_key).as_ref());
         limit.map_err(|_| ErrorResponse::too_many_failures())?;
         Ok((context, fields))
+    }
+
+    /// Returns the pool.
+    pub fn pool(&self) -> &Pool {
+        &self.client.of.pool
+    }
+
+    /// Counts a wrong password or code of the client's address.
+    pub fn record_guess(&self) {
+        self.app.limits.wrong_guesses.record(self.info.client.map(rate_limit_key));
     }
 
     /// Returns the sender of the directory's operations.
@@ -112,7 +129,7 @@ impl<'a> AccountContext<'a> {
     /// Answers a refused operation with the page that `show` makes of its words.
     pub fn refused(&self, error: &DirectoryError, show: impl FnOnce(&str) -> Handled) -> Handled {
         if matches!(error.kind(), ErrorKind::CodeMismatch | ErrorKind::NotAuthorized) {
-            self.app.limits.wrong_guesses.record(self.info.client.map(rate_limit_key));
+            self.record_guess();
         }
         match words_of_error(self.t, error.kind()) {
             Some(words) => show(words),
@@ -160,7 +177,7 @@ impl<'a> AccountContext<'a> {
         let email = (&*t.your_email, &t.new_email, &*t.change_email);
         let phone = (&*t.your_phone_number, &t.new_phone_number, &*t.change_phone_number);
         let sends_sms = self.catalogue.config.sms.is_some();
-        let sections = [
+        let [first @ .., delete] = [
             Some(self.section((&t.profile, ""), ("/account", &t.save), self.profile_fields(problem))),
             Some(self.address_section("email", "/account/email", email, problem)),
             sends_sms.then(|| self.address_section("phone_number", "/account/phone", phone, problem)),
@@ -182,7 +199,8 @@ impl<'a> AccountContext<'a> {
                 vec![self.current_password_field("delete_password", problem)],
             )),
         ];
-        sections.into_iter().flatten().collect()
+        let sections = first.into_iter().flatten().chain(self.factor_sections(problem));
+        sections.chain(delete).collect()
     }
 
     /// Returns the form of a new address, which needs the password.
@@ -201,7 +219,7 @@ impl<'a> AccountContext<'a> {
         self.section((title, current), (path, submit), vec![field, password])
     }
 
-    fn current_password_field(&self, key: &str, problem: Problem<'_>) -> Field {
+    pub(super) fn current_password_field(&self, key: &str, problem: Problem<'_>) -> Field {
         let field = Field::password("current_password", &self.t.current_password, "current-password");
         Field { id: key.to_owned(), ..shown(field, key, problem) }
     }
@@ -225,7 +243,7 @@ impl<'a> AccountContext<'a> {
         self.profile_attributes().iter().map(field).collect()
     }
 
-    fn section(
+    pub(super) fn section(
         &self,
         (title, lead): (&str, &str),
         (path, submit): (&str, &str),

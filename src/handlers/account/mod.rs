@@ -2,8 +2,12 @@
 
 mod context;
 mod data;
+mod factors;
 
 pub use data::data;
+pub use factors::{
+    confirm_token_form, message_factor_form, new_token_form, recovery_codes_form, remove_token_form,
+};
 
 use super::hosted::{secret, text};
 use super::{AppState, Handled, Reply, RequestData, Shared};

@@ -177,7 +177,7 @@ impl<'a> LinkContext<'a> {
         FormPage {
             notice: notice.to_owned(),
             problem: problem.to_owned(),
-            second_form: can_resend.then_some(again),
+            other_forms: can_resend.then_some(again).into_iter().collect(),
             links: self.onward().into_iter().collect(),
             ..self.new_page(&t.confirm_title)
         }

@@ -2,6 +2,7 @@
 //! rule of their own: the directory decides.
 
 mod context;
+mod factor;
 mod link;
 mod recovery;
 mod reply;
@@ -10,6 +11,8 @@ mod sign_up;
 mod words;
 
 pub(super) use context::{new_password_field, secret, text};
+pub use factor::{factor_form, set_up_form};
+pub(super) use factor::{recovery_codes_page, token_image};
 pub use link::confirm_user;
 pub use recovery::{
     confirm_forgot_password, confirm_forgot_password_form, forgot_password, forgot_password_form,

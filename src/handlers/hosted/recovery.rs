@@ -47,7 +47,7 @@ impl PageContext<'_> {
         FormPage {
             lead: t.reset_code_sent.clone(),
             form: Some(form),
-            second_form: Some(again),
+            other_forms: vec![again],
             links: vec![self.sign_in_link("")],
             ..self.new_page(&t.reset_title)
         }

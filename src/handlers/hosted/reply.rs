@@ -1,17 +1,18 @@
 //! The page that follows a step of a sign-in.
 
 use super::context::{PageContext, text};
+use super::factor::FactorForm;
 use super::sign_in::{SignInForm, sign_in_page};
 use super::words;
 use crate::authn::{POOL_COOKIE, PROVIDER_COOKIE, set_cookie_value};
-use crate::base::Timestamp;
+use crate::base::RandomToken;
 use crate::config::LOCAL_PROVIDER;
-use crate::directory::sign_in::{Challenge, ChallengeReply, Refusal, Reply, SignInError};
+use crate::directory::sign_in::{AuthenticatedUser, Challenge, ChallengeReply, Refusal, Reply, SignInError};
 use crate::directory::{DirectoryError, PasswordSignIn};
 use crate::handlers::authorize::grant;
 use crate::handlers::{Form, Handled, audit_replaced_session, metrics, session_principal};
 use crate::model::{CookieScope, Session, User};
-use crate::pages::{ErrorResponse, Field, FormPage, Texts, browser_action, set_cookie};
+use crate::pages::{ErrorResponse, Field, FormPage, HttpResponse, Texts, browser_action, set_cookie};
 use crate::provider::BrowserAction;
 use crate::store::Change;
 use http::Method;
@@ -29,20 +30,26 @@ pub(super) enum Step<'f> {
     NewPassword { fields: &'f Form },
     /// The code of a sign-up.
     Code { fields: &'f Form },
+    /// The code of a second factor.
+    Factor { fields: &'f Form },
 }
 
 impl Step<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Password { name } => name,
-            Self::NewPassword { fields } | Self::Code { fields } => text(fields, "username"),
+            Self::NewPassword { fields } | Self::Code { fields } | Self::Factor { fields } => {
+                text(fields, "username")
+            }
         }
     }
 
     fn session(&self) -> &str {
         match self {
             Self::Password { .. } => "",
-            Self::NewPassword { fields } | Self::Code { fields } => text(fields, "session"),
+            Self::NewPassword { fields } | Self::Code { fields } | Self::Factor { fields } => {
+                text(fields, "session")
+            }
         }
     }
 }
@@ -52,10 +59,8 @@ impl PageContext<'_> {
     pub async fn answer(&self, reply: Result<Reply, SignInError>, step: Step<'_>) -> Handled {
         let name = step.name();
         match reply {
-            Ok(Reply::SignedIn { user, begun_at, password_set_at }) => {
-                self.finish(&user, begun_at, password_set_at).await
-            }
-            Ok(Reply::Challenge(challenge)) => self.challenge_page(*challenge, name),
+            Ok(Reply::SignedIn(signed_in)) => self.finish(&signed_in).await,
+            Ok(Reply::Challenge(challenge)) => self.challenge_page(*challenge, name).await,
             // The password was another one, and is void.
             Ok(Reply::Confirmed) => self.forgot_page(name, &self.t.reset_required),
             Ok(Reply::Refused(refusal)) | Err(SignInError::Refused(refusal)) => self.refused(&refusal, step),
@@ -69,7 +74,7 @@ impl PageContext<'_> {
         sign_in_page(&self.catalogue, self.info, &self.request, shown)
     }
 
-    fn challenge_page(&self, reply: ChallengeReply, name: &str) -> Handled {
+    async fn challenge_page(&self, reply: ChallengeReply, name: &str) -> Handled {
         match reply.challenge {
             Challenge::NewPasswordRequired { .. } => {
                 let missing = reply.new_password.map(|of| of.missing).unwrap_or_default();
@@ -77,7 +82,12 @@ impl PageContext<'_> {
                 self.new_password_page(&reply.session, name, fields, "")
             }
             Challenge::ConfirmSignUp { .. } => self.code_page(&reply.session, name, "", ""),
-            Challenge::SelectChallenge | Challenge::PasswordVerifier { .. } => Err(ErrorResponse::internal()),
+            Challenge::Factor(factor) => self.factor_page(&FactorForm::of_reply(&reply, factor, name), ""),
+            Challenge::SetUpFactor { .. } => self.set_up_page(&reply.session, name).await,
+            // Not on pages.
+            Challenge::SelectChallenge | Challenge::PasswordVerifier { .. } | Challenge::SelectFactor => {
+                Err(ErrorResponse::internal())
+            }
         }
     }
 
@@ -115,7 +125,7 @@ impl PageContext<'_> {
             notice: notice.to_owned(),
             problem: if by_link { problem.to_owned() } else { String::new() },
             form: (!by_link).then_some(form),
-            second_form: Some(again),
+            other_forms: vec![again],
             links: vec![self.sign_in_link("")],
             ..page
         }
@@ -141,12 +151,27 @@ impl PageContext<'_> {
             (Step::Code { .. }, Refusal::CodeMismatch | Refusal::CodeExpired) => {
                 self.code_page(step.session(), step.name(), "", words)
             }
+            (
+                Step::Factor { fields },
+                Refusal::CodeMismatch
+                | Refusal::CodeExpired
+                | Refusal::TokenCodeUsed
+                | Refusal::AttemptsExceeded,
+            ) => match FactorForm::of_fields(fields) {
+                Some(form) => self.factor_page(&form, words),
+                None => self.sign_in_page(step.name(), "", words),
+            },
             _ => self.sign_in_page(step.name(), "", words),
         }
     }
 
-    fn failed(&self, error: &SignInError, name: &str) -> Handled {
+    /// Returns the page of a step that failed.
+    pub fn failed(&self, error: &SignInError, name: &str) -> Handled {
         match error {
+            SignInError::Refused(refusal) => {
+                self.audit_refusal(refusal);
+                self.sign_in_page(name, "", words::of_refusal(self.t, refusal))
+            }
             SignInError::Busy { .. } => self.sign_in_page(name, "", &self.t.busy),
             SignInError::Directory(error) => {
                 self.directory_failed(error, |words| self.sign_in_page(name, "", words))
@@ -191,23 +216,52 @@ impl PageContext<'_> {
     }
 
     /// Creates the session of a user who has signed in, and leads to the app.
-    async fn finish(&self, user: &User, begun_at: Timestamp, password_set_at: Timestamp) -> Handled {
+    async fn finish(&self, signed_in: &AuthenticatedUser) -> Handled {
         let (app, info) = (self.app, self.info);
-        let earlier = session_principal(app, info).await?.map(|principal| principal.session().id.clone());
+        let (session, token) = match self.begin_session(signed_in).await {
+            Ok(begun) => begun,
+            Err(answer) => return answer,
+        };
+        let to = match &self.request.request {
+            Some(request) => {
+                grant(app, &self.catalogue, info, &self.request.client, request, &session).await?
+            }
+            None => self.catalogue.config.public_url.join("/"),
+        };
+        let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;
+        let response = browser_action(&BrowserAction::Redirect(to), &Method::POST, self.t)?;
+        self.with_cookies(response, &session, &token)
+    }
+
+    /// Creates the session of a user who has signed in, and shows a page from which a link leads to
+    /// the app.
+    pub async fn finish_on(&self, signed_in: &AuthenticatedUser, page: FormPage) -> Handled {
+        match self.begin_session(signed_in).await {
+            Ok((session, token)) => self.with_cookies(page.answer()?, &session, &token),
+            Err(answer) => answer,
+        }
+    }
+
+    /// Creates a session.
+    ///
+    /// # Errors
+    /// Returns the page to show if there can be none.
+    async fn begin_session(&self, of: &AuthenticatedUser) -> Result<(Session, RandomToken), Handled> {
+        let (app, info) = (self.app, self.info);
+        let earlier = session_principal(app, info).await.map_err(Err)?;
+        let earlier = earlier.map(|principal| principal.session().id.clone());
         let sign_in = PasswordSignIn {
-            user_no: user.no,
-            begun_at,
-            password_set_at,
+            user_no: of.user.no,
+            begun_at: of.begun_at,
+            password_set_at: of.password_set_at,
+            factor: of.factor,
             browser: &info.browser(),
             earlier: earlier.as_deref(),
         };
         let begun = app.directory.deps.begin_password_session(sign_in).await;
-        let (user, session, token) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                return self.directory_failed(&error, |words| self.sign_in_page(&user.username, "", words));
-            }
-        };
+        let (user, session, token) = begun.map_err(|error| {
+            self.directory_failed(&error, |words| self.sign_in_page(&of.user.username, "", words))
+        })?;
         app.sessions.apply_changes(&[Change::User(user.id.clone())]);
         if let Some(earlier) = earlier {
             if earlier != session.id {
@@ -216,15 +270,12 @@ impl PageContext<'_> {
             app.sessions.apply_changes(&[Change::Session(earlier)]);
         }
         self.audit_login(&user, &session);
-        let to = match &self.request.request {
-            Some(request) => {
-                grant(app, &self.catalogue, info, &self.request.client, request, &session).await?
-            }
-            None => self.catalogue.config.public_url.join("/"),
-        };
-        let to = Url::parse(&to).map_err(|_| ErrorResponse::internal())?;
-        let mut response = browser_action(&BrowserAction::Redirect(to), &Method::POST, self.t)?;
-        let cookie = app.sessions.cookie(&token, CookieScope::Pool);
+        Ok((session, token))
+    }
+
+    fn with_cookies(&self, mut response: HttpResponse, session: &Session, token: &RandomToken) -> Handled {
+        let app = self.app;
+        let cookie = app.sessions.cookie(token, CookieScope::Pool);
         let age = self.catalogue.config.session.cookie_age(session.expires_at, app.clock.now());
         set_cookie(&mut response, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
         set_cookie(&mut response, &crate::authn::clear_cookie_value(PROVIDER_COOKIE))?;

@@ -17,7 +17,10 @@ pub(super) fn of_refusal(t: &'static Texts, refusal: &Refusal) -> &'static str {
         Refusal::AttributeMissing(_) | Refusal::AttributePresent(_) => &t.attribute_missing,
         Refusal::CodeMismatch => &t.wrong_code,
         Refusal::CodeExpired => &t.expired_code,
+        Refusal::TokenCodeUsed => &t.used_code,
+        Refusal::FactorNotFound => &t.no_factor,
         Refusal::InvalidSession
+        | Refusal::FactorNotSetUp
         | Refusal::SessionExpired
         | Refusal::FlowNotEnabled(_)
         | Refusal::UnexpectedAnswer
@@ -53,12 +56,14 @@ pub(super) fn reason(refusal: &Refusal) -> &'static str {
         Refusal::PasswordResetRequired => "password_reset_required",
         Refusal::TemporaryPasswordExpired => "temporary_password_expired",
         Refusal::AttemptsExceeded => "locked",
-        Refusal::CodeMismatch | Refusal::CodeExpired => "wrong_code",
+        Refusal::CodeMismatch | Refusal::CodeExpired | Refusal::TokenCodeUsed => "wrong_code",
+        Refusal::FactorNotFound => "no_second_factor",
         Refusal::InvalidPassword(_)
         | Refusal::ReusedPassword
         | Refusal::AttributeMissing(_)
         | Refusal::AttributePresent(_) => "new_password_refused",
         Refusal::InvalidSession
+        | Refusal::FactorNotSetUp
         | Refusal::SessionExpired
         | Refusal::FlowNotEnabled(_)
         | Refusal::UnexpectedAnswer

@@ -197,6 +197,7 @@ async fn finish(app: &AppState, notice: &LogoutNotice, sent: Sent) -> Result<(),
             None => ("failed", None),
         },
     };
+    change(app, &notice.id, again).await?;
     metrics::client_logout(result);
     if let (Sent::Refused(reason) | Sent::Failed(reason), None) = (&sent, again) {
         tracing::warn!(
@@ -208,7 +209,7 @@ async fn finish(app: &AppState, notice: &LogoutNotice, sent: Sent) -> Result<(),
             reason,
         );
     }
-    change(app, &notice.id, again).await
+    Ok(())
 }
 
 async fn change(app: &AppState, id: &str, again: Option<Timestamp>) -> Result<(), ClientsError> {

@@ -6,7 +6,7 @@ use narthex::base::{
 };
 use narthex::catalogue::{Catalogue, CatalogueCell};
 use narthex::config::Config;
-use narthex::directory::sign_in::{Answer, Flow, Reply, SignInService};
+use narthex::directory::sign_in::{Answer, AuthenticatedUser, Flow, Reply, SignInService};
 use narthex::directory::{
     AccountService, Administration, Argon2Params, Directory, DirectoryDeps, DirectoryError, HasherSettings,
     IssuedTokens, Sender, SignUp, SignedIn, TokenService,
@@ -45,7 +45,7 @@ pub struct AccountScene {
     _engine: Engine,
     pub store: Store,
     pub clock: Arc<ManualClock>,
-    pub accounts: AccountService,
+    pub accounts: Arc<AccountService>,
     pub tokens: TokenService,
     pub sign_in: SignInService,
     pub pool: Pool,
@@ -158,7 +158,7 @@ impl AccountScene {
     pub async fn sign_in_with_password(&self, name: &str, password: &str) -> Option<IssuedTokens> {
         let answer = Answer::Password(Secret::new(password));
         let reply = self.sign_in.begin(self.sender(), Flow::UserPassword, name, &answer).await.unwrap();
-        let Reply::SignedIn { user, password_set_at, .. } = reply else { return None };
+        let Reply::SignedIn(AuthenticatedUser { user, password_set_at, .. }) = reply else { return None };
         let signed_in = SignedIn {
             user: &user,
             password_set_at: Some(password_set_at),

@@ -43,6 +43,7 @@ pub mod stand_in;
 pub mod streams;
 pub mod time;
 pub mod token_issuer;
+pub mod totp;
 pub mod tunnel;
 pub mod upstream;
 pub mod users;

@@ -1,0 +1,143 @@
+//! Applies the effects of a step in one transaction.
+
+use super::reply::SignInError;
+use super::service::{Products, SignInService, StepInput};
+use super::{Effect, Refusal};
+use crate::base::{Entropy, Timestamp};
+use crate::directory::accounts::{AccountService, FactorMessage};
+use crate::directory::lifecycle::confirm;
+use crate::directory::{Actor, CodeDelivery, Takeover, set_status, update_attributes};
+use crate::model::{Attributes, User};
+use crate::store::{CheckedWork, ReplayKey, Tx};
+
+/// The user after the effects, and where the code of a second factor was sent.
+pub(super) struct Applied {
+    pub user: Option<User>,
+    pub sent: Option<CodeDelivery>,
+}
+
+/// What effects are applied with.
+#[derive(Clone, Copy)]
+struct EffectContext<'a> {
+    input: &'a StepInput<'a>,
+    products: &'a Products,
+    accounts: &'a AccountService,
+    now: Timestamp,
+    entropy: &'a dyn Entropy,
+}
+
+impl SignInService {
+    /// Returns the message of the effects, whose code must not change where the transaction is
+    /// repeated.
+    pub(super) fn factor_message(
+        &self,
+        input: &StepInput<'_>,
+        effects: &[Effect],
+    ) -> Result<Option<FactorMessage>, SignInError> {
+        let sent = effects.iter().find_map(|effect| match effect {
+            Effect::SendCode(factor) => Some(*factor),
+            _ => None,
+        });
+        let (Some(factor), Some(user)) = (sent, &input.user) else { return Ok(None) };
+        let lifetime = input.sender.client.settings.session_validity();
+        Ok(Some(self.accounts.factor_message(user, factor, lifetime)?))
+    }
+
+    /// Applies the effects. `signs_in` is whether the step succeeds.
+    pub(super) async fn apply(
+        &self,
+        input: &StepInput<'_>,
+        effects: &[Effect],
+        signs_in: bool,
+        products: &Products,
+        now: Timestamp,
+    ) -> Result<Applied, SignInError> {
+        let Some(before) = &input.user else { return Ok(Applied { user: None, sent: None }) };
+        let context =
+            EffectContext { input, products, accounts: &self.accounts, now, entropy: &*self.entropy };
+        let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
+            Box::pin(async move {
+                // The facts are of before the work, which took its time.
+                let mut user = match tx.user_by_number(before.no).await? {
+                    Some(current) if current.status != before.status => {
+                        return Err(Refusal::InvalidSession.into());
+                    }
+                    Some(current) if current.enabled || !signs_in => current,
+                    Some(_) => return Err(Refusal::UserDisabled.into()),
+                    None => return Err(Refusal::InvalidSession.into()),
+                };
+                let set_at = tx.password(user.no).await?.map(|password| password.set_at);
+                if set_at != input.password.as_ref().map(|password| password.set_at) {
+                    return Err(Refusal::InvalidSession.into());
+                }
+                let mut sent = None;
+                for effect in effects {
+                    match effect {
+                        Effect::SendCode(_) => sent = context.send_code(tx, &user).await?,
+                        effect => user = context.apply_one(tx, user, effect).await?,
+                    }
+                }
+                Ok(Applied { user: Some(user), sent })
+            })
+        });
+        changed.await
+    }
+}
+
+impl EffectContext<'_> {
+    /// Applies one effect. Returns the user after it.
+    async fn apply_one(self, tx: &mut Tx<'_>, user: User, effect: &Effect) -> Result<User, SignInError> {
+        let Self { input, products, now, entropy, .. } = self;
+        let pool = input.sender.pool;
+        let policy = &pool.settings.password_policy;
+        match effect {
+            Effect::ResetFailures => tx.clear_password_failures(user.no).await?,
+            Effect::UpdateCredentials => {
+                if let Some(credentials) = &products.credentials {
+                    credentials.save(tx, user.no, entropy).await?;
+                }
+            }
+            Effect::SetPassword => {
+                let prepared = products.password.as_ref().ok_or(Refusal::InvalidSession)?;
+                prepared.set(tx, user.no, policy, (now, None), entropy).await?;
+            }
+            Effect::SetAttributes(attributes) => {
+                let changes: Attributes = attributes.iter().collect();
+                let actor = Actor::User(&input.sender.client.settings);
+                return Ok(update_attributes(tx, pool, &user, &changes, actor, now, entropy).await?.user);
+            }
+            Effect::SetStatus(status) => {
+                let takeover = Takeover::LastVerifier;
+                return Ok(set_status(tx, pool, &user, *status, takeover, now, entropy).await?);
+            }
+            Effect::ConfirmSignUp => {
+                let code = products.code.as_ref().ok_or(Refusal::InvalidSession)?;
+                // A sign-up takes no alias from another user.
+                return Ok(confirm(tx, pool, &user, Some(code), Takeover::Refuse, now, entropy).await?);
+            }
+            Effect::SpendChallenge => {
+                let attempt = input.attempt.as_ref().ok_or(Refusal::InvalidSession)?;
+                let expires_at = Timestamp::from_millis(attempt.expires_at);
+                if !tx.use_once(ReplayKey::LoginAttempt, &attempt.id, expires_at).await? {
+                    return Err(Refusal::InvalidSession.into());
+                }
+            }
+            // The code of a token, or a recovery code, is used up already.
+            Effect::UseCode => {
+                if let Some(code) = &products.code {
+                    code.use_up(tx).await?;
+                }
+            }
+            // Sent by `send_code`.
+            Effect::SendCode(_) => {}
+        }
+        Ok(user)
+    }
+
+    /// Stores the code of the second factor, and adds its message to the outbox.
+    async fn send_code(self, tx: &mut Tx<'_>, user: &User) -> Result<Option<CodeDelivery>, SignInError> {
+        let Some(message) = &self.products.message else { return Ok(None) };
+        let sent = self.accounts.send_factor_code(tx, (&self.input.sender, user), message, self.now);
+        Ok(Some(sent.await?))
+    }
+}
