@@ -33,6 +33,8 @@ pub struct Field {
     pub is_optional: bool,
     /// The maximum length in characters.
     pub max_length: usize,
+    /// Whether phones show digits alone.
+    pub is_numeric: bool,
     /// What is wrong with the value; may be empty.
     pub problem: String,
     /// What a value looks like; may be empty.
@@ -52,6 +54,7 @@ impl Field {
             is_required: true,
             is_optional: false,
             max_length: MAX_VALUE_LENGTH,
+            is_numeric: false,
             problem: String::new(),
             hint: String::new(),
         }
@@ -64,7 +67,7 @@ impl Field {
 
     /// Creates a field of a code that was sent in a message.
     pub fn code(t: &Texts) -> Self {
-        Self { max_length: 32, ..Self::new("code", &t.code, "one-time-code") }
+        Self { max_length: 32, is_numeric: true, ..Self::new("code", &t.code, "one-time-code") }
     }
 
     /// Returns the field with this value.
@@ -86,10 +89,6 @@ impl Field {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
         let distinct = if self.id.is_empty() { &self.name } else { &self.id };
         format!("field-{}", distinct.chars().map(plain).collect::<String>())
-    }
-
-    pub(super) fn is_code(&self) -> bool {
-        self.autocomplete == "one-time-code"
     }
 
     pub(super) fn is_described(&self) -> bool {

@@ -107,6 +107,7 @@ pub struct Texts {
     pub use_email: String,
     pub use_sms: String,
     pub used_code: String,
+    pub wrong_token_code: String,
     pub no_factor: String,
     pub set_up_title: String,
     pub set_up_lead: String,

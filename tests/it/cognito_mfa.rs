@@ -1,6 +1,7 @@
 //! Second factors by the Cognito API: the challenges, their words and their limits.
 
 use crate::support::aws::{Api, ApiError, Boto, OTHER, PASSWORD, ok, text};
+use crate::support::libraries::{self, Library as _};
 use crate::support::totp::Authenticator;
 use serde_json::{Value, json};
 
@@ -234,6 +235,36 @@ fn a_code_in_a_mail_is_a_second_factor_and_users_choose() {
 }
 
 #[test]
+fn the_address_of_a_second_factor_resets_no_password() {
+    let mut scene = Scene::of_file();
+    scene.create("ada", true);
+    let access = scene.sign_in("ada").unwrap()["AuthenticationResult"]["AccessToken"].clone();
+    let client = scene.client.clone();
+    let forgot = |scene: &mut Scene| {
+        scene.boto.unsigned("ForgotPassword", json!({ "ClientId": client, "Username": "ada" }))
+    };
+    forgot(&mut scene).unwrap();
+    let code = scene.api.code("ada@example.com", 1);
+    scene.prefer(&access, json!({ "EmailMfaSettings": { "Enabled": true } })).unwrap();
+    // A code from before is none any more.
+    let reset = json!({ "ClientId": client, "Username": "ada", "ConfirmationCode": code, "Password": OTHER });
+    assert_eq!(exception(scene.boto.unsigned("ConfirmForgotPassword", reset)).0, "CodeMismatchException");
+    // The answer is that for a name without a user.
+    forgot(&mut scene).unwrap();
+    let user = json!({ "UserPoolId": scene.pool, "Username": "ada" });
+    let by_administrator = scene.boto.call("AdminResetUserPassword", user);
+    assert_eq!(exception(by_administrator).0, "InvalidParameterException");
+    scene.prefer(&access, json!({ "EmailMfaSettings": { "Enabled": false } })).unwrap();
+    forgot(&mut scene).unwrap();
+    scene.api.code("ada@example.com", 2);
+    assert_eq!(
+        scene.api.mail.count("ada@example.com"),
+        2,
+        "one message for each time the address was usable"
+    );
+}
+
+#[test]
 fn guesses_of_a_second_factor_are_limited() {
     let mut scene = Scene::of_file();
     scene.create("ada", true);
@@ -289,4 +320,53 @@ fn the_second_factors_of_a_pool_are_read_back() {
         exception(scene.boto.call("SetUserPoolMfaConfig", declared)).0,
         "OperationNotEnabledException"
     );
+}
+
+/// A library sets a software token up, and signs in with it.
+fn by_library(library: &str) {
+    let mut scene = Scene::of_file();
+    scene.create("ada", true);
+    let mut client = libraries::client(&scene.api, library, "plainclient", None);
+    let sign_in = json!({ "do": "signIn", "name": "ada", "password": PASSWORD });
+    assert!(client.done(sign_in.clone())["access"].is_string());
+    let token = client.done(json!({ "do": "newToken" }));
+    let app = Authenticator::new(&text(&token["secret"]));
+    client.done(json!({ "do": "confirmToken", "code": app.code(-1) }));
+    client.done(json!({ "do": "preferToken" }));
+    let mut client = libraries::client(&scene.api, library, "plainclient", None);
+    assert_eq!(client.done(sign_in)["challenge"], "SOFTWARE_TOKEN_MFA", "{library}");
+    let wrong = client.refused(json!({ "do": "mfaCode", "code": "000000" }));
+    assert_eq!(wrong, "CodeMismatchException", "{library}");
+    let tokens = client.done(json!({ "do": "mfaCode", "code": app.code(0) }));
+    assert!(tokens["access"].is_string(), "{library}: {tokens}");
+}
+
+#[test]
+fn libraries_sign_in_with_a_software_token() {
+    for library in ["identityJs", "amplify", "pycognito"] {
+        by_library(library);
+    }
+}
+
+#[test]
+fn libraries_set_a_required_token_up_while_they_sign_in() {
+    let pool = POOL.replace("mfa = \"optional\"", "mfa = \"required\"");
+    for library in ["identityJs", "amplify"] {
+        let api = Api::start(&pool);
+        let (boto, pool) = (api.boto(), api.pool_id());
+        let mut scene = Scene { api, boto, pool, client: "plainclient".to_owned() };
+        let new = json!({ "UserPoolId": scene.pool, "Username": "bob", "MessageAction": "SUPPRESS" });
+        ok(&mut scene.boto, "AdminCreateUser", new);
+        let set =
+            json!({ "UserPoolId": scene.pool, "Username": "bob", "Password": PASSWORD, "Permanent": true });
+        ok(&mut scene.boto, "AdminSetUserPassword", set);
+        let mut client = libraries::client(&scene.api, library, "plainclient", None);
+        let begun = client.done(json!({ "do": "signIn", "name": "bob", "password": PASSWORD }));
+        assert_eq!(begun["challenge"], "MFA_SETUP", "{library}");
+        let app = Authenticator::new(&text(&begun["secret"]));
+        let wrong = client.refused(json!({ "do": "setUpCode", "code": "000000" }));
+        assert_eq!(wrong, "EnableSoftwareTokenMFAException", "{library}");
+        let tokens = client.done(json!({ "do": "setUpCode", "code": app.code(0) }));
+        assert!(tokens["access"].is_string(), "{library}: {tokens}");
+    }
 }

@@ -1,10 +1,13 @@
 //! The sign-in pages in Chromium: with and without scripts, in two languages, at every screen size.
 
+use crate::support::aws::ok;
 use crate::support::branding::declared;
 use crate::support::browser::{self, DESK, LOOKS, Look, wait_for_text};
 use crate::support::hosted::{HostedScene, OTHER, PASSWORD, POOL, link};
 use crate::support::oauth::{self, Scene};
+use crate::support::totp::Authenticator;
 use fantoccini::{Client, Locator};
+use serde_json::json;
 
 const LINKS: &str =
     "[[user_pool.message]]\nevent = \"sign_up\"\nsubject = \"Welcome\"\ntext = \"{##Confirm##}\"\n";
@@ -198,6 +201,47 @@ allowed_oauth_scopes = ["openid", "email"]
             wait_for_text(&browser, words).await;
             keep(page).await;
         }
+        browser.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_about_second_factors_fit_each_screen() {
+    let pool =
+        POOL.replace("sign_up = true", "mfa = \"required\"\nmfa_factors = [\"software_token\", \"email\"]");
+    let scene = HostedScene::start(&pool).await;
+    let auth = scene.api.narthex.origin("auth");
+    for ((look, name), language) in LOOKS.into_iter().zip(["en", "ar", "de", "fr"]) {
+        // A name without a verified address has to set an app up.
+        let user =
+            json!({ "UserPoolId": scene.api.pool_id(), "Username": name, "MessageAction": "SUPPRESS" });
+        ok(&mut scene.api.boto(), "AdminCreateUser", user);
+        let set = json!({ "UserPoolId": scene.api.pool_id(), "Username": name, "Password": PASSWORD, "Permanent": true });
+        ok(&mut scene.api.boto(), "AdminSetUserPassword", set);
+        let browser = browser::open(look).await;
+        let keep = async |page: &str| browser::keep(&browser, look, &format!("{page}-{name}")).await;
+        let sign_in = async || {
+            browser.goto(&format!("{auth}/login?lang={language}")).await.unwrap();
+            fill_in(&browser, &[("username", name), ("password", PASSWORD)]).await;
+        };
+        sign_in().await;
+        let key = browser.wait().for_element(Locator::Css(".key code")).await.unwrap();
+        let app = Authenticator::new(&key.text().await.unwrap());
+        keep("factor-set-up").await;
+        fill_in(&browser, &[("code", &app.code(0))]).await;
+        let codes = browser.wait().for_element(Locator::Css(".codes")).await.unwrap();
+        assert_eq!(codes.text().await.unwrap().lines().count(), 10);
+        keep("recovery-codes").await;
+        browser.goto(&format!("{auth}/account")).await.unwrap();
+        keep("account-factors").await;
+        browser.delete_all_cookies().await.unwrap();
+        sign_in().await;
+        browser.wait().for_element(Locator::Css("input[name='code']")).await.unwrap();
+        fill_in(&browser, &[("code", "000000")]).await;
+        browser.wait().for_element(Locator::Css("input[aria-invalid='true']")).await.unwrap();
+        keep("factor").await;
+        fill_in(&browser, &[("code", &app.code(1))]).await;
+        browser.wait().for_element(Locator::Css("a[href$='/account']")).await.unwrap();
         browser.close().await.unwrap();
     }
 }

@@ -177,3 +177,34 @@ async fn factors_of_another_site_or_another_session_are_refused() {
     let refused = third.submit(&page, &[("code", &authenticator(&page).code(1))]).await;
     refused.assert_shows("name=\"password\"");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_see_the_second_factor() {
+    let condition = json!({ "Bool": { "aws:MultiFactorAuthPresent": "true" } });
+    let statement = json!({ "Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*",
+        "Condition": condition });
+    let policy = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
+    let tables = "[[role]]\nname = \"member\"\npolicies = [\"policy.json\"]\n[[identity_pool]]\nname = \"main\"\n\
+                  authenticated_role = \"member\"\n";
+    let pool = format!("{}{tables}", pool("optional", "[\"software_token\"]"));
+    let scene = HostedScene::with(&pool, "name = \"app\"\naccess = \"policy\"", |builder| {
+        builder.file("policy.json", policy)
+    })
+    .await;
+    let mut boto = scene.api.boto();
+    scene.create_user(&mut boto, "ada");
+    let visitor = scene.visitor();
+    let page = visitor.open(&scene.app).await;
+    let back = visitor.submit_onward(&page, &[("username", "ada"), ("password", PASSWORD)]).await;
+    assert_status(&visitor.follow(&back).await, 403);
+    let page = visitor.open(&account(&scene)).await;
+    let token =
+        press(&visitor, &page, "Set up an authenticator app", &[("current_password", PASSWORD)]).await;
+    let app = authenticator(&token);
+    visitor.submit(&token, &[("code", &app.code(-1))]).await;
+    assert_status(&visitor.get(&scene.app).await, 403);
+    let other = scene.visitor();
+    let ask = enter_password(&scene, &other).await;
+    let back = other.submit_onward(&ask, &[("code", &app.code(0))]).await;
+    assert_status(&other.follow(&back).await, 200);
+}

@@ -107,6 +107,8 @@ async fn nothing_is_left_of_a_deleted_user(engine: Engine) {
                 tx.save_password_failures(user.no, failures).await?;
                 let code = AccountCode { user_no: user.no, purpose: "attribute", target: address };
                 tx.put_account_code(code, (&sha256("code"), address), now(), now()).await?;
+                tx.set_pending_token(user.no, b"secret", &SystemEntropy).await?;
+                tx.set_recovery_codes(user.no, &[sha256("recovery")]).await?;
                 tx.get_or_insert_identity("eu:pool", &user.id, &uuid(&SystemEntropy), now()).await?;
                 if tx.group(pool.no, "staff").await?.is_none() {
                     let new = NewGroup { name: "staff".into(), ..NewGroup::default() };
@@ -148,6 +150,8 @@ async fn nothing_is_left_of_a_deleted_user(engine: Engine) {
         "password_failures",
         "srp_verifiers",
         "account_codes",
+        "user_factors",
+        "recovery_codes",
         "refresh_families",
         "sessions",
         "users",

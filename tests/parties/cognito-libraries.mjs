@@ -25,8 +25,18 @@ function identityJs({ endpoint, poolId, clientId }) {
         onSuccess: (session) => onSuccess({ access: session.getAccessToken().getJwtToken(), id: session.getIdToken().getJwtToken() }),
         onFailure,
         newPasswordRequired: (attributes, required) => onSuccess({ challenge: 'NEW_PASSWORD_REQUIRED', required }),
+        totpRequired: (challenge) => onSuccess({ challenge }),
+        mfaSetup: async (challenge) => onSuccess({ challenge, ...(await newToken()) }),
       }));
+  const newToken = () =>
+    new Promise((resolve, reject) => user.associateSoftwareToken({ associateSecretCode: (secret) => resolve({ secret }), onFailure: reject }));
   return {
+    newToken,
+    confirmToken: ({ code }) =>
+      new Promise((resolve, onFailure) => user.verifySoftwareToken(code, 'app', { onSuccess: () => resolve(), onFailure })),
+    preferToken: () => call((done) => user.setUserMfaPreference(null, { Enabled: true, PreferredMfa: true }, done)),
+    setUpCode: ({ code }) => sign((on) => user.verifySoftwareToken(code, 'app', on)),
+    mfaCode: ({ code }) => sign((on) => user.sendMFACode(code, on, 'SOFTWARE_TOKEN_MFA')),
     signUp: ({ name, password, attributes }) =>
       call((done) => pool.signUp(name, password, list(attributes).map((of) => new CognitoUserAttribute(of)), null, done)),
     confirm: ({ name, code }) => call((done) => named(name).confirmRegistration(code, true, done)),
@@ -103,11 +113,22 @@ function amplify({ endpoint, poolId, clientId }) {
     const { tokens } = await auth.fetchAuthSession(options);
     return { access: tokens?.accessToken.toString(), id: tokens?.idToken.toString() };
   };
+  const names = {
+    CONFIRM_SIGN_IN_WITH_NEW_PASSWORD_REQUIRED: 'NEW_PASSWORD_REQUIRED',
+    CONFIRM_SIGN_IN_WITH_TOTP_CODE: 'SOFTWARE_TOKEN_MFA',
+    CONTINUE_SIGN_IN_WITH_TOTP_SETUP: 'MFA_SETUP',
+  };
   const step = async ({ isSignedIn, nextStep }) =>
     isSignedIn
       ? session()
-      : { challenge: { CONFIRM_SIGN_IN_WITH_NEW_PASSWORD_REQUIRED: 'NEW_PASSWORD_REQUIRED' }[nextStep.signInStep] ?? nextStep.signInStep, required: nextStep.missingAttributes };
+      : { challenge: names[nextStep.signInStep] ?? nextStep.signInStep, required: nextStep.missingAttributes, secret: nextStep.totpSetupDetails?.sharedSecret };
+  const answer = async ({ code }) => step(await auth.confirmSignIn({ challengeResponse: code }));
   return {
+    newToken: async () => ({ secret: (await auth.setUpTOTP()).sharedSecret }),
+    confirmToken: ({ code }) => auth.verifyTOTPSetup({ code }),
+    preferToken: () => auth.updateMFAPreference({ totp: 'PREFERRED' }),
+    setUpCode: answer,
+    mfaCode: answer,
     signUp: ({ name, password, attributes }) =>
       auth.signUp({ username: name, password, options: { userAttributes: attributes } }),
     confirm: ({ name, code }) => auth.confirmSignUp({ username: name, confirmationCode: code }),

@@ -7,7 +7,7 @@ import sys
 
 import botocore.exceptions
 from pycognito import Cognito
-from pycognito.exceptions import ForceChangePasswordException
+from pycognito.exceptions import ForceChangePasswordException, SoftwareTokenMFAChallengeException
 
 config = json.loads(sys.argv[1])
 endpoint = config["endpoint"].rstrip("/")
@@ -42,6 +42,8 @@ def sign_in(name, password):
         session.authenticate(password=password)
     except ForceChangePasswordException:
         return {"challenge": "NEW_PASSWORD_REQUIRED", "required": []}
+    except SoftwareTokenMFAChallengeException:
+        return {"challenge": "SOFTWARE_TOKEN_MFA"}
     return tokens()
 
 
@@ -65,7 +67,16 @@ def attributes():
     return {of["Name"]: of["Value"] for of in session.client.get_user(AccessToken=session.access_token)["UserAttributes"]}
 
 
+def mfa_code(code):
+    session.respond_to_software_token_mfa_challenge(code)
+    return tokens()
+
+
 ORDERS = {
+    "newToken": lambda: {"secret": session.associate_software_token()},
+    "confirmToken": lambda code: session.verify_software_token(code),
+    "preferToken": lambda: session.set_user_mfa_preference(False, True, "SOFTWARE_TOKEN"),
+    "mfaCode": mfa_code,
     "signUp": sign_up,
     "confirm": lambda name, code: user(name).confirm_sign_up(code),
     "signIn": sign_in,

@@ -204,7 +204,8 @@ impl AccountService {
             let no = user.no;
             Box::pin(async move {
                 let user = current(tx, no).await?;
-                let message = &self.code_message(MessageEvent::ForgotPassword, resettable(pool, &user)?);
+                let recipient = resettable(pool, &user, &tx.factors(no).await?)?;
+                let message = &self.code_message(MessageEvent::ForgotPassword, recipient);
                 let event = CredentialEvent::PasswordSetByAdministrator;
                 end_credentials(tx, &user, event, Current::default(), now, entropy).await?;
                 let (status, takeover) = (UserStatus::ResetRequired, Takeover::Refuse);

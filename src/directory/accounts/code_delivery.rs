@@ -7,7 +7,7 @@ use crate::config::{Channel, MessageEvent};
 use crate::directory::account_code::CodePurpose;
 use crate::directory::error::Outcome;
 use crate::message::{Message, MessageSettings, enqueue};
-use crate::model::{Pool, Recovery, SignInAttribute, User, is_address, is_phone_number};
+use crate::model::{Pool, Recovery, SignInAttribute, User, UserFactors, is_address, is_phone_number};
 use crate::store::Tx;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -193,23 +193,33 @@ pub(super) fn sign_up_recipient(pool: &Pool, user: &User) -> Option<Recipient> {
 
 /// Returns the address to which a code for a new password is sent: the first of the pool's list
 /// that the user has verified.
-pub(super) fn recovery_recipient(pool: &Pool, user: &User) -> Option<Recipient> {
-    recovery_recipients(pool, user).next()
+pub(super) fn recovery_recipient(pool: &Pool, user: &User, factors: &UserFactors) -> Option<Recipient> {
+    recovery_recipients(pool, user, factors).next()
 }
 
 /// Returns whether `address`, to which a code was sent, still is one of `user`. The code of an
 /// older node has none.
-pub(super) fn is_recovery_address(pool: &Pool, user: &User, address: &str) -> bool {
-    address.is_empty() || recovery_recipients(pool, user).any(|to| to.address == address)
+pub(super) fn is_recovery_address(pool: &Pool, user: &User, factors: &UserFactors, address: &str) -> bool {
+    address.is_empty() || recovery_recipients(pool, user, factors).any(|to| to.address == address)
 }
 
-fn recovery_recipients<'a>(pool: &'a Pool, user: &'a User) -> impl Iterator<Item = Recipient> + use<'a> {
+/// Who reads the messages to an address must not get both factors by it: "no SMS where SMS is the
+/// user's MFA".
+fn recovery_recipients<'a>(
+    pool: &'a Pool,
+    user: &'a User,
+    factors: &UserFactors,
+) -> impl Iterator<Item = Recipient> + use<'a> {
+    let second = pool.settings.mfa.of_sign_in(user, factors);
+    let is_second =
+        move |attribute: SignInAttribute| second.iter().any(|factor| factor.address() == Some(attribute));
     let order = recovery_attributes(pool);
     let is_verified = |attribute: &&SignInAttribute| {
         let flag = attribute.verified_name().and_then(|name| user.attributes.get(name));
         flag == Some("true")
     };
-    order.iter().filter(is_verified).filter_map(|attribute| address_of(user, *attribute))
+    let allowed = order.iter().filter(is_verified).filter(move |attribute| !is_second(**attribute));
+    allowed.filter_map(|attribute| address_of(user, *attribute))
 }
 
 /// Returns the address in the answer for a name without a user: what was typed, or one that follows

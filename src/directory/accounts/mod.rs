@@ -29,7 +29,7 @@ use super::password_attempts::account_no;
 use super::service::DirectoryDeps;
 use crate::base::{Clock, Entropy, KeyRing, Secret};
 use crate::catalogue::CatalogueCell;
-use crate::model::{Pool, User};
+use crate::model::{MfaMode, Pool, User, UserFactors};
 use crate::store::{Lookup, Store, Tx};
 use std::sync::Arc;
 
@@ -65,6 +65,15 @@ impl AccountService {
         let user = self.store.find_user(pool, name, Lookup::SignIn).await?;
         let no = account_no(&self.ring, pool, name, user.as_ref());
         Ok(Account { user, no })
+    }
+
+    /// Returns the second factors of an account. A pool without second factors needs no statement;
+    /// in another one a name without a user costs the same.
+    async fn factors(&self, pool: &Pool, account_no: i64) -> Outcome<UserFactors> {
+        match pool.settings.mfa.mode {
+            MfaMode::Off => Ok(UserFactors::default()),
+            MfaMode::Optional | MfaMode::Required => Ok(self.store.factors(account_no).await?),
+        }
     }
 
     /// Checks and hashes a new password of `user`.

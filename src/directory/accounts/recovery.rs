@@ -14,7 +14,7 @@ use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::lifecycle::set_status;
 use crate::directory::names::Takeover;
 use crate::directory::sender::Sender;
-use crate::model::{Pool, User, UserStatus};
+use crate::model::{Pool, User, UserFactors, UserStatus};
 use crate::store::CheckedWork;
 
 impl AccountService {
@@ -34,8 +34,9 @@ impl AccountService {
     async fn send_recovery_code(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
         let (pool, now) = (sender.pool, self.clock.now());
         let Account { mut user, no } = self.account(pool, name).await?;
+        let factors = &self.factors(pool, no).await?;
         let found = match &user {
-            Some(user) => resettable(pool, user),
+            Some(user) => resettable(pool, user, factors),
             None => {
                 Err(DirectoryError::new(ErrorKind::UserNotFound, "Username/client id combination not found."))
             }
@@ -90,7 +91,8 @@ impl AccountService {
         }
         let purpose = CodePurpose::ForgotPassword;
         let right = purpose.check((&self.store, &self.ring), (no, hides_users), code, now).await?;
-        let Some(user) = user.filter(|user| resettable(pool, user).is_ok()) else {
+        let factors = &self.factors(pool, no).await?;
+        let Some(user) = user.filter(|user| resettable(pool, user, factors).is_ok()) else {
             return Err(ErrorKind::CodeMismatch.into());
         };
         let hashing = (sender.network, sender.keeps_verifiers);
@@ -101,8 +103,8 @@ impl AccountService {
             Box::pin(async move {
                 // Hashing took its time.
                 let current = tx.user_by_number(no).await?;
-                let user = current.filter(|user| resettable(pool, user).is_ok());
-                let user = user.filter(|user| is_recovery_address(pool, user, &right.address));
+                let user = current.filter(|user| resettable(pool, user, factors).is_ok());
+                let user = user.filter(|user| is_recovery_address(pool, user, factors, &right.address));
                 let user = user.ok_or(ErrorKind::CodeExpired)?;
                 right.use_up(tx).await?;
                 let event = CredentialEvent::PasswordRecovered;
@@ -124,8 +126,8 @@ impl AccountService {
 ///
 /// # Errors
 /// Returns `NotAuthorizedException` for a user who cannot set one, `InvalidParameterException`
-/// without a verified address.
-pub(super) fn resettable(pool: &Pool, user: &User) -> Outcome<Recipient> {
+/// without a verified address that is no second factor.
+pub(super) fn resettable(pool: &Pool, user: &User, factors: &UserFactors) -> Outcome<Recipient> {
     let refused = |words: &'static str| Err(DirectoryError::new(ErrorKind::NotAuthorized, words));
     if !user.enabled {
         return refused("User is disabled.");
@@ -140,7 +142,8 @@ pub(super) fn resettable(pool: &Pool, user: &User) -> Outcome<Recipient> {
         UserStatus::Unconfirmed => {}
         _ => return refused("User password cannot be reset in the current state."),
     }
-    let recipient = recovery_recipient(pool, user).filter(|_| user.status != UserStatus::Unconfirmed);
+    let recipient =
+        recovery_recipient(pool, user, factors).filter(|_| user.status != UserStatus::Unconfirmed);
     recipient.ok_or_else(|| {
         DirectoryError::invalid(
             "Cannot reset password for the user as there is no registered/verified email or phone_number",

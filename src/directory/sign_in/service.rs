@@ -284,6 +284,32 @@ impl SignInService {
         self.reply(&input, outcome, applied, products, (now, &facts))
     }
 
+    /// Compares a password. Returns `None` if the name is locked.
+    async fn check_password(
+        &self,
+        input: &StepInput<'_>,
+        now: Timestamp,
+    ) -> Result<Option<WorkResult>, SignInError> {
+        // Side by side: a write before the comparison would distinguish known users by time.
+        let (admitted, check) = tokio::join!(
+            input.attempts(&self.store).begin(now),
+            self.workers.check_password(&self.store, input)
+        );
+        match (admitted?, check) {
+            (false, _) => Ok(None),
+            (true, Ok(check)) => {
+                if check == PasswordCheck::Wrong {
+                    input.attempts(&self.store).fail(now).await?;
+                }
+                Ok(Some(WorkResult::Password(check)))
+            }
+            (true, Err(error)) => {
+                input.attempts(&self.store).withdraw(now).await?;
+                Err(error)
+            }
+        }
+    }
+
     /// Does `work`. Returns `None` if the name is locked.
     async fn work(
         &self,
@@ -293,27 +319,7 @@ impl SignInService {
     ) -> Result<Option<WorkResult>, SignInError> {
         let now = self.clock.now();
         match work {
-            Work::CheckPassword => {
-                // Side by side: a write before the comparison would distinguish known users by
-                // time.
-                let (admitted, check) = tokio::join!(
-                    input.attempts(&self.store).begin(now),
-                    self.workers.check_password(&self.store, input)
-                );
-                match (admitted?, check) {
-                    (false, _) => Ok(None),
-                    (true, Ok(check)) => {
-                        if check == PasswordCheck::Wrong {
-                            input.attempts(&self.store).fail(now).await?;
-                        }
-                        Ok(Some(WorkResult::Password(check)))
-                    }
-                    (true, Err(error)) => {
-                        input.attempts(&self.store).withdraw(now).await?;
-                        Err(error)
-                    }
-                }
-            }
+            Work::CheckPassword => self.check_password(input, now).await,
             Work::BeginSrp => {
                 products.exchange = self.workers.begin_srp((&self.store, &self.entropy), input).await?;
                 let key = products

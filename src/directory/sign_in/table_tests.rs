@@ -86,8 +86,8 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
 }
 
 /// Every state with the work that each answer asks for: `P` password, `S` the exchange's start, `V`
-/// its proof, `N` the new password, `C` the code, `F` the second factor's code, `c` a choice without
-/// work, `s` a factor's challenge, `u` a token that is not set up, `-` not an answer to
+/// its proof, `N` the new password, `C` the code, `F` the second factor's code, `c` a choice
+/// without work, `s` a factor's challenge, `u` a token that is not set up, `-` not an answer to
 /// this state. The answers are in the order of [`answers`].
 const WORK: [&str; 12] = [
     "-P------", // USER_PASSWORD_AUTH

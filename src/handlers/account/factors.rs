@@ -60,7 +60,7 @@ async fn confirm_token(app: &AppState, info: &RequestData, body: &str) -> Handle
     let words = match factors.confirm_token(pool, user, &code, true).await {
         Ok(()) => return context.new_codes_page().await,
         Err(error) => match error.kind() {
-            ErrorKind::TokenCodeMismatch => &context.t.wrong_code,
+            ErrorKind::TokenCodeMismatch => &context.t.wrong_token_code,
             ErrorKind::NotAuthorized => &context.t.attempts_exceeded,
             _ => return context.failed(&error, "mfa_password"),
         },

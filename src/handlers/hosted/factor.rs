@@ -51,6 +51,11 @@ impl FactorForm {
         })
     }
 
+    /// Returns whether the code is one of an authenticator app.
+    pub fn is_of_token(&self) -> bool {
+        self.factor == Factor::SoftwareToken
+    }
+
     fn hidden(&self) -> Vec<(&'static str, String)> {
         let choices: Vec<_> = self.choices.iter().map(|factor| factor.name()).collect();
         vec![
@@ -85,7 +90,9 @@ impl PageContext<'_> {
             Factor::SoftwareToken => t.token_lead.clone(),
             Factor::Email | Factor::Sms => t.factor_sent.replace("{}", &of.destination),
         };
-        let mut form = self.form("/mfa", &t.confirm, vec![Field::code(t).problem(problem)]);
+        // A recovery code has letters.
+        let code = Field { is_numeric: false, ..Field::code(t) }.problem(problem);
+        let mut form = self.form("/mfa", &t.confirm, vec![code]);
         form.hidden = of.hidden();
         let change = |factor: Factor| {
             let label = if factor == of.factor { &t.resend_code } else { change_label(t, factor) };
@@ -152,7 +159,7 @@ async fn set_up(app: &AppState, info: &RequestData, body: &str) -> Handled {
         Ok(next) => next,
         Err(SignInError::Directory(error)) => {
             let words = match error.kind() {
-                ErrorKind::TokenCodeMismatch => &context.t.wrong_code,
+                ErrorKind::TokenCodeMismatch => &context.t.wrong_token_code,
                 ErrorKind::NotAuthorized => &context.t.attempts_exceeded,
                 _ => return context.failed(&error.into(), name),
             };

@@ -158,6 +158,9 @@ impl PageContext<'_> {
                 | Refusal::TokenCodeUsed
                 | Refusal::AttemptsExceeded,
             ) => match FactorForm::of_fields(fields) {
+                Some(form) if form.is_of_token() && *refusal == Refusal::CodeMismatch => {
+                    self.factor_page(&form, &self.t.wrong_token_code)
+                }
                 Some(form) => self.factor_page(&form, words),
                 None => self.sign_in_page(step.name(), "", words),
             },

@@ -1,7 +1,7 @@
 //! An authenticator app (RFC 4226, RFC 6238).
 
 use aws_lc_rs::hmac;
-use std::time::{SystemTime, UNIX_EPOCH};
+use narthex::base::{Clock as _, SystemClock};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -26,8 +26,7 @@ impl Authenticator {
 
     /// Returns the code of now, or of so many time steps of 30 s later.
     pub fn code(&self, steps: i64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 30;
-        let step = i64::try_from(now).unwrap() + steps;
+        let step = SystemClock.now().seconds() / 30 + steps;
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);
         let tag = hmac::sign(&key, &step.to_be_bytes());
         let offset = usize::from(tag.as_ref()[19] & 15);
