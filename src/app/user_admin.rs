@@ -59,6 +59,8 @@ pub enum Command {
     Enable(Name),
     /// Deletes a user and everything that is stored of the user
     Delete(Name),
+    /// Removes every second factor of a user, who has lost a device
+    RemoveFactors(Name),
     /// Voids the password of a user, and sends a code for a new one
     ResetPassword(user_password::Arguments),
     /// Imports users and groups; a row that fails changes nothing, and the others are imported
@@ -97,6 +99,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Disable(user) => (user, Operation::SetEnabled(false)),
         Command::Enable(user) => (user, Operation::SetEnabled(true)),
         Command::Delete(user) => (user, Operation::Delete),
+        Command::RemoveFactors(user) => (user, Operation::RemoveFactors),
     };
     let Name { user: name, pool } = user;
     let (store, pool) = open_pool(&pool).await?;
@@ -111,6 +114,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
     match operation {
         Operation::Show { json: true } => say!("{}", json_of(&user)),
         Operation::Show { json: false } => show(&user),
+        Operation::RemoveFactors => say!("{}: second factors removed", on_one_line(&user.username)),
         Operation::Delete => say!("deleted {}", on_one_line(&user.username)),
         _ => say!("{}", line_of(&user)),
     }
@@ -122,6 +126,7 @@ enum Operation {
     Create(Vec<(String, String)>),
     SetEnabled(bool),
     Delete,
+    RemoveFactors,
 }
 
 impl Operation {
@@ -142,6 +147,10 @@ impl Operation {
         match self {
             Self::SetEnabled(enabled) => directory::set_enabled(tx, &user, *enabled, now, entropy).await,
             Self::Delete => directory::delete_user(tx, &user, now, entropy).await.map(|()| user),
+            Self::RemoveFactors => {
+                tx.remove_factors(user.no).await?;
+                Ok(user)
+            }
             Self::Show { .. } | Self::Create(_) => Ok(user),
         }
     }

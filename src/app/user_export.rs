@@ -23,7 +23,7 @@ const COMMAND: &str = "narthex users export";
 pub struct Arguments {
     #[command(flatten)]
     pool: PoolArg,
-    /// Includes the password hashes, which are secrets
+    /// Includes the password hashes and the second factors, which are secrets
     #[arg(long)]
     passwords: bool,
     /// The file to write, readable for its owner only; by default, standard output

@@ -2,10 +2,11 @@
 //! memory.
 
 use super::error::DirectoryError;
+use super::factors::token_text;
 use super::import::VERSION;
 use crate::base::Timestamp;
 use crate::model::{Pool, User, UserGroup};
-use crate::store::{MAX_LISTED_USERS, Store, StoreError, StoredPassword, UserList};
+use crate::store::{MAX_LISTED_USERS, Store, StoreError, StoredFactors, StoredPassword, UserList};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
@@ -53,7 +54,8 @@ impl std::fmt::Display for ExportError {
 
 impl std::error::Error for ExportError {}
 
-/// Writes the groups and users of `pool`, the users' password hashes only with `passwords`.
+/// Writes the groups and users of `pool`, the users' password hashes and second factors only with
+/// `passwords`. Recovery codes are left out, because their digests belong to this database.
 /// Verifiers for Secure Remote Password hold the pool's id and are left out: the first sign-in with
 /// a password makes another one.
 ///
@@ -90,9 +92,14 @@ pub async fn export_users(
             true => store.passwords_of_users(&numbers).await?,
             false => Default::default(),
         };
+        let mut factors = match passwords {
+            true => store.factors_of_users(&numbers).await?,
+            false => Default::default(),
+        };
         for (_, user) in &page {
             let groups = groups.remove(&user.no).unwrap_or_default();
-            let line = line_of_user(user, &groups, hashes.remove(&user.no).as_ref())?;
+            let secrets = (hashes.remove(&user.no), factors.remove(&user.no));
+            let line = line_of_user(user, &groups, secrets)?;
             writeln!(output, "{}", Value::Object(line))?;
         }
         counts.users += page.len() as u64;
@@ -122,7 +129,7 @@ fn line_of_group(group: &UserGroup) -> Map<String, Value> {
 fn line_of_user(
     user: &User,
     groups: &[String],
-    password: Option<&StoredPassword>,
+    (password, factors): (Option<StoredPassword>, Option<StoredFactors>),
 ) -> Result<Map<String, Value>, ExportError> {
     let mut line = object(json!({
         "kind": "user",
@@ -167,7 +174,24 @@ fn line_of_user(
         }
         add("password", line);
     }
+    if let Some(factors) = factors {
+        add("factors", factors_of_line(&factors));
+    }
     Ok(line)
+}
+
+/// Returns the second factors as a line has them: the names of Cognito's API, and the secret in
+/// base32.
+fn factors_of_line(of: &StoredFactors) -> Value {
+    let enabled: Vec<_> = of.factors.enabled.iter().map(|factor| factor.name()).collect();
+    let mut line = json!({ "enabled": enabled });
+    if let Some(preferred) = of.factors.preferred {
+        line["preferred"] = preferred.name().into();
+    }
+    if let Some(secret) = &of.token {
+        line["software_token"] = token_text(secret).expose().into();
+    }
+    line
 }
 
 fn object(value: Value) -> Map<String, Value> {

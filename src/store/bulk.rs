@@ -2,6 +2,7 @@
 //! an export.
 
 use super::bulk_text::{Insert, ListLookup};
+use super::factors::{self, StoredFactors};
 use super::passwords::{self, StoredPassword};
 use super::pools::Counter;
 use super::users::json;
@@ -25,6 +26,10 @@ static USERS: Insert = Insert::new("users", &[
 static KEYS: Insert = Insert::new("user_keys", &["user_no", "kind", "pool", "k"]);
 static NAMES: Insert = Insert::new("sign_in_names", &["pool", "name", "user_no", "kind"]);
 static PASSWORDS: Insert = Insert::new("passwords", &["user_no", "sealed", "set_at", "expires_at"]);
+#[rustfmt::skip]
+static FACTORS: Insert = Insert::new("user_factors", &[
+    "user_no", "token", "pending_token", "last_step", "enabled", "preferred",
+]);
 static MEMBERS: Insert = Insert::new("group_members", &["group_no", "user_no", "added_at"]);
 #[rustfmt::skip]
 static IDENTITIES: Insert = Insert::new("user_identities", &[
@@ -48,6 +53,8 @@ static GROUPS_OF_USERS: ListLookup = ListLookup::new(
 );
 static PASSWORDS_OF_USERS: ListLookup =
     ListLookup::new("SELECT user_no, sealed, set_at, expires_at FROM passwords WHERE user_no IN", 0);
+static FACTORS_OF_USERS: ListLookup =
+    ListLookup::new("SELECT user_no, token, enabled, preferred FROM user_factors WHERE user_no IN", 0);
 const USED_NUMBER: &str = "SELECT no FROM users WHERE no > 0 AND no >= $1 AND no < $2 ORDER BY no LIMIT 1";
 
 /// A user of a batch, with all stored data of the user.
@@ -59,6 +66,8 @@ pub struct BulkUser {
     pub names: Vec<SignInName>,
     /// The password.
     pub password: Option<StoredPassword>,
+    /// The second factors.
+    pub factors: Option<StoredFactors>,
 }
 
 /// The users of a batch, each with the numbers of the user's groups.
@@ -160,6 +169,7 @@ impl Tx<'_> {
         self.add_keys_and_names(pool, &numbered).await?;
         self.add_identities(&numbered).await?;
         self.add_passwords(&numbered, entropy).await?;
+        self.add_factors(&numbered, entropy).await?;
         let member = |(no, (user, groups)): (i64, &(&BulkUser, Vec<i64>))| {
             let at = user.user.created_at.millis();
             groups.iter().map(move |group| (*group, no, at)).collect::<Vec<_>>()
@@ -236,6 +246,20 @@ impl Tx<'_> {
         .await
     }
 
+    async fn add_factors(&mut self, users: &[(i64, &BulkUser)], entropy: &dyn Entropy) -> Result<()> {
+        let mut rows = Vec::new();
+        for (no, user) in users {
+            if let Some(of) = &user.factors {
+                rows.push((*no, factors::stored(&self.ring, *no, of, entropy)));
+            }
+        }
+        self.insert(&FACTORS, &rows, |query, (no, (token, pending, enabled, preferred))| {
+            let query = query.bind(*no).bind(&token[..]).bind(&pending[..]).bind(0_i64);
+            query.bind(&**enabled).bind(*preferred)
+        })
+        .await
+    }
+
     async fn insert<T>(
         &mut self,
         insert: &'static Insert,
@@ -294,6 +318,19 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// Returns the second factors of these users, with the secrets of their software tokens.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn factors_of_users(&self, users: &[i64]) -> Result<HashMap<i64, StoredFactors>> {
+        let rows = self.of_users(&FACTORS_OF_USERS, users).await?;
+        let read = |row: &AnyRow| {
+            let no: i64 = row.try_get("user_no")?;
+            Ok((no, factors::read(&self.ring, no, row)?))
+        };
+        rows.iter().map(read).collect()
+    }
+
     async fn of_users(&self, lookup: &'static ListLookup, users: &[i64]) -> Result<Vec<AnyRow>> {
         within_deadline(async {
             let mut rows = Vec::new();
@@ -310,7 +347,7 @@ impl Store {
 /// Returns the SQL of the look-ups, so that a test can check their query plans.
 pub fn bulk_lookups() -> impl Iterator<Item = &'static str> {
     let texts = |lookup: &'static ListLookup| lookup.parts(&[()]).next().map(|(text, _)| text);
-    let lookups: [&'static ListLookup; 7] = [
+    let lookups: [&'static ListLookup; 8] = [
         &TAKEN_NAMES,
         &TAKEN_IDS,
         &TAKEN_USERNAMES,
@@ -318,6 +355,7 @@ pub fn bulk_lookups() -> impl Iterator<Item = &'static str> {
         &GROUPS,
         &GROUPS_OF_USERS,
         &PASSWORDS_OF_USERS,
+        &FACTORS_OF_USERS,
     ];
     lookups.into_iter().filter_map(texts).chain([USED_NUMBER])
 }

@@ -41,6 +41,21 @@ pub struct TokenSecrets {
     pub pending: Option<Zeroizing<Vec<u8>>>,
 }
 
+/// The second factors of a user, with the secret of the software token in use.
+#[derive(Clone, Default)]
+pub struct StoredFactors {
+    /// The factors.
+    pub factors: UserFactors,
+    /// The secret.
+    pub token: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for StoredFactors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredFactors").field("factors", &self.factors).finish_non_exhaustive()
+    }
+}
+
 impl Store {
     /// Returns the second factors of a user.
     ///
@@ -133,11 +148,10 @@ impl Tx<'_> {
     /// # Errors
     /// Returns an error if the database fails.
     pub async fn set_enabled_factors(&mut self, user_no: i64, of: &UserFactors) -> Result<()> {
-        let names: Vec<_> = of.enabled.iter().map(|factor| factor.name()).collect();
         sqlx::query(SET_ENABLED)
             .bind(user_no)
             .bind(Vec::new())
-            .bind(names.join(SEPARATOR))
+            .bind(names(of))
             .bind(of.preferred.map_or("", Factor::name))
             .execute(&mut *self.inner)
             .await?;
@@ -187,7 +201,10 @@ impl Tx<'_> {
 
 async fn factors(connection: &mut AnyConnection, user_no: i64) -> Result<UserFactors> {
     let row = sqlx::query(FACTORS).bind(user_no).fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(UserFactors::default()) };
+    row.map_or_else(|| Ok(UserFactors::default()), |row| read_factors(&row))
+}
+
+fn read_factors(row: &AnyRow) -> Result<UserFactors> {
     let token: Vec<u8> = row.try_get("token")?;
     let (enabled, preferred): (String, String) = (row.try_get("enabled")?, row.try_get("preferred")?);
     Ok(UserFactors {
@@ -195,6 +212,28 @@ async fn factors(connection: &mut AnyConnection, user_no: i64) -> Result<UserFac
         enabled: enabled.split(SEPARATOR).filter_map(Factor::parse).collect(),
         preferred: Factor::parse(&preferred),
     })
+}
+
+/// Reads the second factors of a user, with the secret.
+pub(super) fn read(ring: &KeyRing, user_no: i64, row: &AnyRow) -> Result<StoredFactors> {
+    Ok(StoredFactors { factors: read_factors(row)?, token: open(ring, user_no, row, "token")? })
+}
+
+/// Returns the values of the columns `token`, `pending_token`, `enabled` and `preferred`.
+pub(super) fn stored(
+    ring: &KeyRing,
+    user_no: i64,
+    of: &StoredFactors,
+    entropy: &dyn Entropy,
+) -> (Vec<u8>, Vec<u8>, String, &'static str) {
+    let token = of.token.as_ref().map(|secret| seal(ring, user_no, "token", secret, entropy));
+    (token.unwrap_or_default(), Vec::new(), names(&of.factors), of.factors.preferred.map_or("", Factor::name))
+}
+
+/// Returns the value of the column `enabled`.
+fn names(of: &UserFactors) -> String {
+    let names: Vec<_> = of.enabled.iter().map(|factor| factor.name()).collect();
+    names.join(SEPARATOR)
 }
 
 fn seal(ring: &KeyRing, user_no: i64, column: &str, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {

@@ -48,7 +48,7 @@ mod validated_logins;
 pub use account_codes::{AccountCode, CodeCheck};
 pub use bulk::{BulkBatch, BulkUser, bulk_lookups};
 pub use changes::{Change, Feed, MAX_STALENESS};
-pub use factors::TokenSecrets;
+pub use factors::{StoredFactors, TokenSecrets};
 pub use keys::StoredKey;
 pub use nodes::Node;
 pub use opening::OpenStoreError;

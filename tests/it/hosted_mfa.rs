@@ -80,7 +80,13 @@ async fn a_required_app_is_set_up_at_the_first_sign_in_and_recovery_codes_work_o
     third.submit(&ask, &[("code", &recovery[3])]).await.assert_shows("The code is wrong.");
     let back = third.submit_onward(&ask, &[("code", &app.code(0))]).await;
     assert_status(&third.follow(&back).await, 200);
-    // Policies see the methods of the session.
+    // Who has lost everything asks an administrator.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"));
+    command.args(["users", "remove-factors", "ada", "--config"]).arg(&scene.api.narthex.file);
+    let removed = command.current_dir(scene.api.narthex.folder()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&removed.stdout), "ada: second factors removed\n");
+    let page = enter_password(&scene, &scene.visitor()).await;
+    page.assert_shows("Set up your authenticator app");
     let reasons: Vec<_> =
         scene.api.narthex.audit("login_failed").into_iter().map(|of| of["reason"].clone()).collect();
     assert!(!reasons.is_empty() && reasons.iter().all(|reason| reason == "wrong_code"), "{reasons:?}");
@@ -173,6 +179,7 @@ async fn factors_of_another_site_or_another_session_are_refused() {
     ok(&mut boto, "AdminDeleteSoftwareToken", bob.clone());
     let third = scene.visitor();
     let page = enter_password(&scene, &third).await;
+    page.assert_shows("Set up your authenticator app");
     ok(&mut boto, "AdminDisableUser", bob);
     let refused = third.submit(&page, &[("code", &authenticator(&page).code(1))]).await;
     refused.assert_shows("name=\"password\"");

@@ -14,7 +14,7 @@ use narthex::directory::{
     Origin, PasswordHash, RowFailure, Takeover, Verdict, csv_header,
 };
 use narthex::model::{
-    AttributeType, Pool, PoolSettings, Quotas, Schema, SchemaAttribute, SignInAttribute, UserStatus,
+    AttributeType, Factor, Pool, PoolSettings, Quotas, Schema, SchemaAttribute, SignInAttribute, UserStatus,
 };
 use narthex::store::{CheckedWork, Counter, Lookup, Store};
 use serde_json::{Value, json};
@@ -289,6 +289,8 @@ fn users_of_all_kinds() -> String {
             "attributes": { "email": format!("u{number}@x.example"), "email_verified": "true" },
             "groups": ["staff"], "created_at": 1_700_000_000.5 + number as f64, "updated_at": 1_700_100_000,
             "password": { "hash": hash, "set_at": 1_700_000_001 },
+            "factors": { "enabled": ["SOFTWARE_TOKEN_MFA", "EMAIL_OTP"], "preferred": "EMAIL_OTP",
+                "software_token": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" },
         }));
     }
     let first = hashes().swap_remove(0).0;
@@ -322,7 +324,8 @@ async fn pain_29_a_pool_is_restored_with_other_settings(engine: Engine) {
     assert_eq!(failures, []);
     assert_eq!((counts.groups, counts.users), (2, hashes().len() as u64 + 3));
     let exported = export(&store, &pool, true).await;
-    assert!(!export(&store, &pool, false).await.contains("password"));
+    let without = export(&store, &pool, false).await;
+    assert!(!without.contains("password") && !without.contains("factors"));
 
     let settings = HasherSettings { max_wait: Duration::from_secs(60), ..HasherSettings::default() };
     let hasher = Hasher::start(settings, Arc::new(SystemEntropy)).unwrap();
@@ -345,6 +348,10 @@ async fn pain_29_a_pool_is_restored_with_other_settings(engine: Engine) {
             assert_eq!(user.username, if has_names { format!("User{number}") } else { sub(number) });
             assert_eq!(user.created_at.millis(), 1_700_000_000_500 + 1000 * number as i64);
             assert_eq!(store.groups_of_user(user.no, 0, 9).await.unwrap()[0].name, "staff");
+            let token = store.token_secrets(user.no).await.unwrap().current.unwrap();
+            assert_eq!(&token[..], b"12345678901234567890");
+            let factors = store.factors(user.no).await.unwrap();
+            assert_eq!((factors.enabled.len(), factors.preferred), (2, Some(Factor::Email)));
             let stored = store.password(user.no).await.unwrap().unwrap();
             assert_eq!(stored.set_at.seconds(), 1_700_000_001);
             let hash = Arc::new(PasswordHash::parse(std::str::from_utf8(&stored.hash).unwrap()).unwrap());

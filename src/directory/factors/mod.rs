@@ -13,6 +13,7 @@ use crate::base::{Clock, Entropy, KeyRing, Secret, Timestamp};
 use crate::model::{Factor, MfaMode, Pool, User, UserFactors};
 use crate::store::{CheckedWork, Store};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Sets up the second factors of users.
 pub struct FactorService {
@@ -219,6 +220,16 @@ impl FactorService {
     pub async fn count_recovery_codes(&self, user: &User) -> Outcome<usize> {
         Ok(self.store.count_recovery_codes(user.no).await?)
     }
+}
+
+/// Returns the secret of a software token in base32.
+pub(super) fn token_text(secret: &[u8]) -> Secret {
+    totp::base32(secret)
+}
+
+/// Parses the secret of a software token. Returns `None` for anything but base32 of 16 to 64 bytes.
+pub(super) fn parse_token(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    totp::parse_base32(text)
 }
 
 /// Returns whether a typed text can be a recovery code.

@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 /// The length of a secret, in bytes. RFC 4226, section 4: "This document RECOMMENDs a shared secret
 /// length of 160 bits."
 const SECRET_LENGTH: usize = 20;
+/// The lengths of secrets of other systems.
+const SECRET_LENGTHS: std::ops::RangeInclusive<usize> = 16..=64;
 const DIGITS: u8 = 6;
 /// The length of a time step, in seconds.
 const STEP: u64 = 30;
@@ -27,6 +29,14 @@ pub(super) fn new_secret(entropy: &dyn Entropy) -> Zeroizing<Vec<u8>> {
 /// Returns the secret in base32, as users type it into an app.
 pub(super) fn base32(secret: &[u8]) -> Secret {
     Secret::new(totp_rs::Secret::new(secret.into()).to_base32())
+}
+
+/// Parses a secret in base32, with or without padding.
+pub(super) fn parse_base32(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let secret = totp_rs::Secret::try_from_base32(text.trim_end_matches('=')).ok()?;
+    let bytes = Zeroizing::new(secret.as_bytes().to_vec());
+    // RFC 4226, section 4: "The length of the shared secret MUST be at least 128 bits."
+    Some(bytes).filter(|bytes| SECRET_LENGTHS.contains(&bytes.len()))
 }
 
 /// Returns the time step whose code this is, if that is the present one or one beside it.
@@ -86,6 +96,16 @@ mod tests {
             assert_eq!(step_of_code(SECRET, code, now), None, "{code}");
         }
         assert_eq!(step_of_code(b"short", "287082", now), None);
+    }
+
+    #[test]
+    fn secrets_of_other_systems_are_read() {
+        let read = |text: &str| parse_base32(text).map(|bytes| bytes.to_vec());
+        assert_eq!(read("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").as_deref(), Some(SECRET));
+        assert_eq!(read("GEZDGNBVGY3TQOJQGEZDGNBVGY======").as_deref(), Some(&SECRET[..16]));
+        for text in ["", "GEZDGNBVGY3TQOJQGEZDGNBV", "!", "0189", &"A".repeat(104)] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

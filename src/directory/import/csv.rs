@@ -3,7 +3,7 @@
 
 use super::user::UserLine;
 use crate::directory::error::{DirectoryError, Outcome};
-use crate::model::{Attributes, Pool, SignInAttribute};
+use crate::model::{Attributes, MfaMode, Pool, SignInAttribute};
 use chrono::NaiveDate;
 use std::collections::BTreeSet;
 
@@ -86,7 +86,7 @@ impl Columns {
             }
             match column.as_str() {
                 USERNAME => username = value,
-                MFA_ENABLED => check_mfa(&value)?,
+                MFA_ENABLED => check_mfa(&value, pool)?,
                 _ if value.is_empty() => {}
                 "birthdate" => attributes.push((column, birthdate(&value)?)),
                 "updated_at" => attributes.push((column, epoch(value)?)),
@@ -128,13 +128,19 @@ fn push(values: &mut [String], c: char) {
     }
 }
 
-/// Checks the statement on the second factor: no pool has one.
-fn check_mfa(value: &str) -> Outcome<()> {
-    match value {
-        "false" => Ok(()),
-        "true" => Err(invalid(format!("{MFA_ENABLED}: must be false: MFA is off in this user pool."))),
-        _ => Err(invalid(format!("{MFA_ENABLED}: must be true or false."))),
-    }
+/// Checks the statement on the second factor, which must agree with the pool. A user of a pool that
+/// demands one sets it up at the first sign-in; in another one it would be codes in text messages.
+fn check_mfa(value: &str, pool: &Pool) -> Outcome<()> {
+    let words = match (value, pool.settings.mfa.mode) {
+        ("false", MfaMode::Off | MfaMode::Optional) | ("true", MfaMode::Required) => return Ok(()),
+        ("true", MfaMode::Off) => "must be false: MFA is off in this user pool.",
+        ("true", MfaMode::Optional) => {
+            "must be false: users of this user pool turn a second factor on themselves."
+        }
+        ("false", MfaMode::Required) => "must be true: this user pool demands a second factor.",
+        _ => "must be true or false.",
+    };
+    Err(invalid(format!("{MFA_ENABLED}: {words}")))
 }
 
 /// Converts `mm/dd/yyyy` to the form of the claim `birthdate`, `yyyy-mm-dd` (OpenID Connect Core,
@@ -259,6 +265,22 @@ mod tests {
         assert_eq!(user.attributes.get("nickname"), Some("a\\b"));
         assert_eq!(split("a\\,b,c\\d,,"), ["a,b", "c\\d", "", ""]);
         assert_eq!(split(""), [""]);
+    }
+
+    #[test]
+    fn the_statement_on_the_second_factor_agrees_with_the_pool() {
+        for (mode, value, is_accepted) in [
+            (MfaMode::Off, "false", true),
+            (MfaMode::Off, "true", false),
+            (MfaMode::Optional, "false", true),
+            (MfaMode::Optional, "true", false),
+            (MfaMode::Required, "true", true),
+            (MfaMode::Required, "false", false),
+        ] {
+            let mut pool = pool();
+            pool.settings.mfa.mode = mode;
+            assert_eq!(check_mfa(value, &pool).is_ok(), is_accepted, "{mode:?} {value}");
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use super::fields::Fields;
 use super::row::Entry;
 use super::user::UserLine;
 use crate::directory::error::{DirectoryError, Outcome};
+use crate::directory::factors::parse_token;
 use crate::directory::groups::{NewGroup, check_group};
 use crate::directory::password::PasswordHash;
 use crate::jose::unique_keys_object;
-use crate::model::{Identity, Profile, UserStatus};
-use crate::store::StoredPassword;
+use crate::model::{Factor, Identity, Profile, UserFactors, UserStatus};
+use crate::store::{StoredFactors, StoredPassword};
 use zeroize::Zeroizing;
 
 /// Maximum bytes of a line.
@@ -97,6 +98,7 @@ fn user(mut fields: Fields) -> Outcome<UserLine> {
         provider_groups: fields.texts("provider_groups")?,
         identities: Vec::new(),
         password: None,
+        factors: None,
     };
     for identity in fields.objects("identities")? {
         user.identities.push(self::identity(identity)?);
@@ -104,8 +106,38 @@ fn user(mut fields: Fields) -> Outcome<UserLine> {
     if let Some(password) = fields.object("password")? {
         user.password = Some(self::password(password)?);
     }
+    if let Some(factors) = fields.object("factors")? {
+        user.factors = Some(self::factors(factors)?);
+    }
     fields.finish()?;
     Ok(user)
+}
+
+/// Parses the second factors. What is turned on without a token or an address is not asked for.
+fn factors(mut fields: Fields) -> Outcome<StoredFactors> {
+    let factor = |at: &str, name: &str| {
+        Factor::parse(name)
+            .ok_or_else(|| DirectoryError::invalid(format!("factors.{at}: {name} is not known.")))
+    };
+    let token = fields.text("software_token")?.map(Zeroizing::new);
+    let token = token.map(|text| {
+        let invalid = "factors.software_token: must be base32 of 16 to 64 bytes.";
+        parse_token(&text).ok_or_else(|| DirectoryError::invalid(invalid))
+    });
+    let mut of = StoredFactors { factors: UserFactors::default(), token: token.transpose()? };
+    for name in fields.texts("enabled")? {
+        of.factors.set(factor("enabled", &name)?, true);
+    }
+    if let Some(name) = fields.text("preferred")? {
+        let preferred = factor("preferred", &name)?;
+        if !of.factors.enabled.contains(&preferred) {
+            return Err(DirectoryError::invalid("factors.preferred: must be one of factors.enabled."));
+        }
+        of.factors.preferred = Some(preferred);
+    }
+    of.factors.has_software_token = of.token.is_some();
+    fields.finish()?;
+    Ok(of)
 }
 
 fn identity(mut fields: Fields) -> Outcome<(Identity, Option<Profile>)> {
@@ -190,6 +222,15 @@ mod tests {
             (&user(&format!("\"attributes\":{{{}}}", many.join(","))), "Too many attributes."),
             (&user(r#""identities":[{}]"#), "issuer: the value is required."),
             (&user(r#""identities":[1]"#), "identities: must be a list of objects."),
+            (&user(r#""factors":{"enabled":["PIN"]}"#), "factors.enabled: PIN is not known."),
+            (
+                &user(r#""factors":{"enabled":[],"preferred":"SMS_MFA"}"#),
+                "factors.preferred: must be one of factors.enabled.",
+            ),
+            (
+                &user(r#""factors":{"software_token":"secret"}"#),
+                "factors.software_token: must be base32 of 16 to 64 bytes.",
+            ),
             (&user(r#""password":"$2b$10$secret""#), "password: must be an object."),
             (&user(r#""password":{}"#), "hash: the value is required."),
             (

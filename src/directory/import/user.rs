@@ -10,7 +10,7 @@ use crate::model::{
     Attributes, Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, MAX_NAME_LENGTH, Pool,
     Profile, ProviderLink, User, UserStatus, is_federated_name,
 };
-use crate::store::{BulkUser, StoredPassword};
+use crate::store::{BulkUser, StoredFactors, StoredPassword};
 use std::collections::BTreeMap;
 
 /// A time that the file does not state.
@@ -32,6 +32,7 @@ pub struct UserLine {
     pub provider_groups: Vec<String>,
     pub identities: Vec<(Identity, Option<Profile>)>,
     pub password: Option<StoredPassword>,
+    pub factors: Option<StoredFactors>,
 }
 
 impl UserLine {
@@ -81,7 +82,10 @@ impl UserLine {
         let mut groups = self.groups;
         groups.sort();
         groups.dedup();
-        Ok(Entry::User(Box::new(ImportedUser { stored: BulkUser { user, names, password }, groups })))
+        Ok(Entry::User(Box::new(ImportedUser {
+            stored: BulkUser { user, names, password, factors: self.factors },
+            groups,
+        })))
     }
 
     /// Returns the status that the user gets. A user without a password must set one with a code,
