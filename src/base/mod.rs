@@ -1,6 +1,7 @@
 //! Basic utilities: clock, random numbers, ids, secrets that cannot be printed, encryption at rest.
 //! No protocols, and no I/O except reading of named files.
 
+mod aws_signature;
 mod case_fold;
 mod clock;
 mod entropy;
@@ -14,6 +15,7 @@ mod seal;
 mod secret;
 mod text;
 
+pub use aws_signature::{AwsSigner, hex};
 pub use case_fold::{fold_case, nfc};
 pub use clock::{Clock, Duration, ManualClock, Moment, MonotonicTime, SystemClock, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};

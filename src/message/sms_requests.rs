@@ -1,15 +1,13 @@
 //! The requests of each SMS service, and the interpretation of their responses.
 
 use super::errors::SendError;
-use crate::base::{Timestamp, sha256};
+use crate::base::{AwsSigner, Timestamp};
 use crate::config::{Sms, SmsShape};
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use url::form_urlencoded;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -32,7 +30,9 @@ pub(super) fn request(sms: &Sms, number: &str, text: &str, now: Timestamp) -> Op
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     let authorization = match (sms.shape, &sms.account, &sms.secret) {
         (SmsShape::Sns, ..) => {
-            sign(sms, &mut request, account, secret, now)?;
+            let (region, secret) = (&*sms.region, sms.secret.as_ref()?);
+            let signer = AwsSigner { access_key_id: account, secret, region, service: "sns" };
+            signer.sign(&mut request, now)?;
             None
         }
         (SmsShape::Twilio, ..) | (SmsShape::Json, Some(_), Some(_)) => {
@@ -102,41 +102,6 @@ fn fields<'a>(
 
 fn form(fields: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
-}
-
-/// Signs a request with AWS Signature Version 4
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
-fn sign(sms: &Sms, request: &mut Request<Vec<u8>>, id: &str, secret: &str, now: Timestamp) -> Option<()> {
-    let time = chrono::DateTime::from_timestamp(now.seconds(), 0)?;
-    let (date, time) = (time.format("%Y%m%d").to_string(), time.format("%Y%m%dT%H%M%SZ").to_string());
-    let host = request.uri().authority()?.as_str().to_owned();
-    let canonical = format!(
-        "{}\n{}\n\ncontent-type:{FORM}\nhost:{host}\nx-amz-date:{time}\n\ncontent-type;host;x-amz-date\n{}",
-        request.method(),
-        request.uri().path(),
-        hex(&sha256(request.body()))
-    );
-    let scope = format!("{date}/{}/sns/aws4_request", sms.region);
-    let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&sha256(canonical)));
-    let mut key = format!("AWS4{secret}").into_bytes();
-    for part in [&date, sms.region.as_str(), "sns", "aws4_request", &to_sign] {
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
-        key = tag.as_ref().to_vec();
-    }
-    let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders=content-type;host;x-amz-date, Signature={}",
-        hex(&key)
-    );
-    request.headers_mut().insert("x-amz-date", HeaderValue::from_str(&time).ok()?);
-    request.headers_mut().insert(AUTHORIZATION, sensitive(&authorization)?);
-    Some(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Interprets a response.
