@@ -18,6 +18,7 @@
 //! | [`catalogue`] | immutable snapshots of configuration and stored ids |
 //! | [`token`] | authorization codes, access tokens, signing key rotation |
 //! | [`message`] | e-mail and text messages: texts, limits, the outbox and its delivery |
+//! | [`trigger`] | functions that are called at events of user pools: events, delivery, answers |
 //! | [`directory`] | user pools, app clients, users: names, groups, passwords, sign-in; sessions |
 //! | [`provider`] | external identity providers behind one trait |
 //! | [`broker`] | logins through a provider: attempts, attribute mapping, renewal |
@@ -98,3 +99,4 @@ pub mod policy;
 pub mod provider;
 pub mod store;
 pub mod token;
+pub mod trigger;

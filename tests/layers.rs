@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, bottom to top.
-const MODULES: [&str; 20] = [
+const MODULES: [&str; 21] = [
     "base",
     "config",
     "jose",
@@ -18,6 +18,7 @@ const MODULES: [&str; 20] = [
     "catalogue",
     "token",
     "message",
+    "trigger",
     "directory",
     "provider",
     "broker",

@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 35] = [
+const EVENTS: [Event; 36] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -136,6 +136,12 @@ const EVENTS: [Event; 35] = [
         about: "An account of a user pool changed; `change` says how. Without `client_id` an administrator did it.",
     },
     Event {
+        name: "trigger_failed",
+        fields: &["client_id", "detail", "id", "pool", "reason", "source", "trigger"],
+        about: "A function of a user pool refused, or gave no valid answer. `source` is the event's `triggerSource`, `reason` \
+                the result in the metric.",
+    },
+    Event {
         name: "refresh_token_reused",
         fields: &["client_id", "pool"],
         about: "A refresh token was used again after its rotation. All tokens of that sign-in were revoked.",
@@ -195,7 +201,7 @@ const EVENTS: [Event; 35] = [
 
 /// The reasons of `login_failed`. Any other reason is the name of the failed check of the
 /// provider's response.
-const REASONS: [(&str, &str); 21] = [
+const REASONS: [(&str, &str); 23] = [
     ("attempt_used", "The sign-in attempt was completed before."),
     ("challenge_expired", "The next step of a sign-in with a password came too late, or its state is void."),
     ("idp_init_off", "A SAML provider sent a response without a request, and `idp_init` is not set."),
@@ -216,6 +222,8 @@ const REASONS: [(&str, &str); 21] = [
     ("provider_unavailable", "The provider did not respond."),
     ("store_unavailable", "The database failed."),
     ("temporary_password_expired", "The user's temporary password has expired."),
+    ("trigger_denied", "A function of the user pool refused."),
+    ("trigger_failed", "A function of the user pool gave no valid answer."),
     ("unmappable", "A required attribute is missing, or a claim cannot be used."),
     ("user_disabled", "The user is disabled."),
     ("wrong_code", "The code of a message is wrong, or has expired."),

@@ -1,10 +1,11 @@
 //! The command line.
 
+use super::build::CommandError;
 use super::explain::{self, Arguments, Expectation, SubjectArg};
 use super::output::{complain, say};
 use super::reference::Page;
 use super::user_import::PoolArg;
-use super::{cases, check, emulate, load, messages, pools, run, saml, user_admin, users};
+use super::{cases, check, emulate, load, messages, pools, run, saml, trigger, user_admin, users};
 use crate::config;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
@@ -111,6 +112,9 @@ enum Command {
     /// Rotates the key and certificate for SAML providers
     #[command(subcommand)]
     Saml(saml::Command),
+    /// Calls a function of user pools by hand
+    #[command(subcommand)]
+    Trigger(trigger::Command),
 }
 
 /// The principal of the request.
@@ -187,6 +191,12 @@ enum Users {
     },
 }
 
+/// Prints a document.
+fn print(text: &str) -> Result<(), CommandError> {
+    say!("{}", text.trim_end());
+    Ok(())
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     // pingora would install another provider; the first one installed remains.
@@ -211,18 +221,9 @@ pub fn main() -> ExitCode {
                 }
             }
             Command::Check { config, strict } => check::check(&config, strict).await,
-            Command::Config(document) => {
-                let text = match document {
-                    ConfigCommand::Schema => config::schema(),
-                    ConfigCommand::Reference => config::reference(),
-                };
-                say!("{}", text.trim_end());
-                Ok(())
-            }
-            Command::Reference { page } => {
-                say!("{}", page.text(Cli::command()).trim_end());
-                Ok(())
-            }
+            Command::Config(ConfigCommand::Schema) => print(&config::schema()),
+            Command::Config(ConfigCommand::Reference) => print(&config::reference()),
+            Command::Reference { page } => print(&page.text(Cli::command())),
             Command::Cases { config, file } => cases::run(&config, &file).await,
             Command::Explain { who, provider, context, json, expect, config, method, url } => {
                 let arguments = Arguments { who: who.into(), provider, context, method, url };
@@ -239,6 +240,7 @@ pub fn main() -> ExitCode {
             Command::Pools(command) => pools::run(command).await,
             Command::Messages(command) => messages::run(command).await,
             Command::Saml(command) => saml::run(command).await,
+            Command::Trigger(command) => trigger::run(command).await,
             Command::Users(Users::SignOut { who, pool }) => users::sign_out(&pool, &who).await,
         }
     });

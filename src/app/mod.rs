@@ -29,6 +29,7 @@ mod reload;
 mod run;
 mod saml;
 mod telemetry;
+mod trigger;
 mod user_admin;
 mod user_export;
 mod user_import;

@@ -88,7 +88,9 @@ impl NodeRegistry {
 /// paths. It is keyed, because it covers secrets.
 fn digest(app: &App, config: &Config) -> String {
     let Config { public_url, region, account_id, session, signed_out_url, user_pool, roles, .. } = config;
-    let Config { administrators, identity_pools, providers, issuers, routes, message_limits, .. } = config;
+    let Config {
+        administrators, identity_pools, providers, issuers, routes, message_limits, triggers, ..
+    } = config;
     let (mut routes, mut issuers, mut providers) = (routes.clone(), issuers.clone(), providers.clone());
     for ca in providers.iter_mut().filter_map(|provider| provider.ca.as_mut()) {
         ca.path = PathBuf::new();
@@ -112,9 +114,13 @@ fn digest(app: &App, config: &Config) -> String {
             ca.path = PathBuf::new();
         }
     }
+    let mut triggers = triggers.clone();
+    for ca in triggers.iter_mut().filter_map(|trigger| trigger.ca.as_mut()) {
+        ca.path = PathBuf::new();
+    }
     let mut text = format!(
         "node {public_url} {region} {account_id} {session:?} {signed_out_url:?} {user_pool:?} {providers:?} \
-         {issuers:?} {identity_pools:?} {routes:?} {message_limits:?}"
+         {issuers:?} {identity_pools:?} {routes:?} {message_limits:?} {triggers:?}"
     );
     for pool in further_user_pools {
         text.push_str(&format!("{pool:?}"));
@@ -134,7 +140,8 @@ fn digest(app: &App, config: &Config) -> String {
     let of_clients = clients.flat_map(|client| &client.secrets);
     let registrations = config.user_pools().filter_map(|pool| pool.registration.as_ref());
     let of_registrations = registrations.flat_map(|of| &of.tokens);
-    for secret in of_providers.chain(of_clients).chain(of_registrations) {
+    let of_triggers = triggers.iter().map(|trigger| trigger.credentials.secret());
+    for secret in of_providers.chain(of_clients).chain(of_registrations).chain(of_triggers) {
         text.push_str(secret.expose());
     }
     base64url_encode(&app.ring.mac(text.as_bytes())[..9])

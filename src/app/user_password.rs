@@ -8,6 +8,7 @@ use crate::base::{Entropy, SystemClock, SystemEntropy};
 use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::Config;
 use crate::directory::{Administration, Directory, DirectoryDeps, HasherSettings};
+use crate::trigger::ClientData;
 use clap::Args;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ pub async fn reset(arguments: Arguments) -> Result<(), CommandError> {
     let directory = Directory::start(deps, HasherSettings::default());
     let directory = directory.map_err(|error| CommandError::new("the threads that hash passwords", error))?;
     let accounts = &directory.accounts;
-    let administration = Administration { pool: &pool, keeps_verifiers };
+    let administration = Administration { pool: &pool, keeps_verifiers, data: ClientData::default() };
     let done = match print {
         true => {
             let set = accounts.admin_generate_password(administration, &name).await;

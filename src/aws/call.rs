@@ -14,6 +14,7 @@ use crate::handlers::AppState;
 use crate::model::{Pool, User};
 use crate::policy::Permit;
 use crate::store::{Change, CheckedWork, Store, Tx};
+use crate::trigger::{ClientData, Metadata};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -182,7 +183,14 @@ impl Call {
             address: self.address,
             language: self.language.as_deref(),
             redirect_uri: None,
+            data: ClientData::default(),
         }
+    }
+
+    /// As [`Call::sender`], with the `ClientMetadata` of the request.
+    pub fn sender_with<'a>(&'a self, of: &'a PoolOfClient, metadata: Option<&'a Metadata>) -> Sender<'a> {
+        let data = ClientData { client_metadata: metadata, validation_data: None };
+        Sender { data, ..self.sender(of) }
     }
 
     /// Returns the user of an access token.
@@ -282,7 +290,17 @@ impl AdminCall {
 
     /// Returns the administration of a pool.
     pub fn administration<'a>(&self, (pool, keeps_verifiers): &'a (Arc<Pool>, bool)) -> Administration<'a> {
-        Administration { pool, keeps_verifiers: *keeps_verifiers }
+        Administration { pool, keeps_verifiers: *keeps_verifiers, data: ClientData::default() }
+    }
+
+    /// As [`AdminCall::administration`], with the `ClientMetadata` of the request.
+    pub fn administration_with<'a>(
+        &self,
+        pool: &'a (Arc<Pool>, bool),
+        metadata: Option<&'a Metadata>,
+    ) -> Administration<'a> {
+        let data = ClientData { client_metadata: metadata, validation_data: None };
+        Administration { data, ..self.administration(pool) }
     }
 }
 

@@ -16,14 +16,20 @@ const fn limited(path: &'static [&'static str], accepted: &'static [&'static str
 }
 
 /// The members. Their names are unique among the requests of administrators.
-const LIMITED: [Limited; 16] = [
+const LIMITED: [Limited; 22] = [
     limited(&["WebAuthnMfaSettings", "Enabled"], &[]),
     limited(&["WebAuthnConfiguration"], &[]),
     limited(&["Policies", "SignInPolicy", "AllowedFirstAuthFactors"], &["PASSWORD"]),
     limited(&["DeviceConfiguration", "ChallengeRequiredOnNewDevice"], &[]),
     limited(&[ADD_ONS, "AdvancedSecurityMode"], &["OFF", "AUDIT"]),
     limited(&[ADD_ONS, "AdvancedSecurityAdditionalFlows", "CustomAuthMode"], &["AUDIT"]),
-    limited(&["LambdaConfig"], &[]),
+    limited(&[LAMBDA, "DefineAuthChallenge"], &[]),
+    limited(&[LAMBDA, "CreateAuthChallenge"], &[]),
+    limited(&[LAMBDA, "VerifyAuthChallengeResponse"], &[]),
+    limited(&[LAMBDA, "CustomSMSSender"], &[]),
+    limited(&[LAMBDA, "CustomEmailSender"], &[]),
+    limited(&[LAMBDA, "KMSKeyID"], &[]),
+    limited(&[LAMBDA, "InboundFederation"], &[]),
     limited(&["Schema", "DeveloperOnlyAttribute"], &[]),
     limited(&["CustomAttributes", "DeveloperOnlyAttribute"], &[]),
     limited(&["DcrConfiguration", "EnableStatus"], &["Disabled"]),
@@ -34,6 +40,8 @@ const LIMITED: [Limited; 16] = [
     limited(&["PublishSecretsInAWSSecretsManager"], &[]),
     limited(&["Routing", "Failover"], &[]),
 ];
+/// The member of the functions.
+const LAMBDA: &str = "LambdaConfig";
 /// The member of the threat protection.
 const ADD_ONS: &str = "UserPoolAddOns";
 
@@ -89,7 +97,9 @@ mod tests {
             (json!({}), None),
             (json!({ "LambdaConfig": {}, "AcrConfiguration": {} }), None),
             (json!({ "LambdaConfig": { "PreSignUp": null } }), None),
-            (json!({ "LambdaConfig": { "PreSignUp": arn } }), invalid),
+            (json!({ "LambdaConfig": { "PreSignUp": arn } }), None),
+            (json!({ "LambdaConfig": { "DefineAuthChallenge": arn } }), invalid),
+            (json!({ "LambdaConfig": { "KMSKeyID": "arn:aws:kms:us-east-1:000000000000:key/k" } }), invalid),
             (json!({ "LambdaConfig": { "CustomSMSSender": { "LambdaArn": arn } } }), invalid),
             (json!({ "UserPoolAddOns": { "AdvancedSecurityMode": "AUDIT" } }), None),
             (json!({ "UserPoolAddOns": { "AdvancedSecurityMode": "ENFORCED" } }), tier),

@@ -201,8 +201,23 @@ pub const SMS_CODES_USED: Metric = Metric {
             of SMS pumping.",
 };
 
+/// Calls of functions.
+pub const TRIGGER_CALLS: Metric = Metric {
+    name: "narthex_trigger_calls_total",
+    kind: Kind::Counter,
+    labels: &["trigger", "result"],
+    about: "Calls of a `[[trigger]]` by result: `success`, `denied`, `timeout`, `unavailable`, `invalid` (the answer), `busy` (too many calls) or `undeclared`.",
+};
+/// Durations of calls of functions.
+pub const TRIGGER_DURATION: Metric = Metric {
+    name: "narthex_trigger_duration_seconds",
+    kind: Kind::Histogram,
+    labels: &["trigger"],
+    about: "Time of a call of a `[[trigger]]`, with all its tries.",
+};
+
 /// All metrics, in the order of the reference page.
-const METRICS: [&Metric; 26] = [
+const METRICS: [&Metric; 28] = [
     &REQUESTS,
     &ROUTE_REQUESTS,
     &REQUEST_DURATION,
@@ -229,6 +244,8 @@ const METRICS: [&Metric; 26] = [
     &MESSAGES_OLDEST,
     &SMS_SENT,
     &SMS_CODES_USED,
+    &TRIGGER_CALLS,
+    &TRIGGER_DURATION,
 ];
 
 impl Metric {

@@ -23,7 +23,9 @@ pub use saml_rotation::{RotationError, RotationTimes, reschedule, rotate};
 use crate::base::{Clock, Duration, Entropy, KeyRing, RandomToken, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::config;
-use crate::directory::{self, Authentication, Browser, FederatedAccount, LinkedUser};
+use crate::directory::{
+    self, Authentication, Browser, Directory, DirectoryError, ErrorKind, FederatedAccount, LinkedUser,
+};
 use crate::model::{
     AuthorizationRequest, CookieScope, Identity, ProviderTokens, Session, SessionCookie, User,
 };
@@ -152,9 +154,21 @@ pub enum LoginError {
     /// The user is disabled.
     #[error("{0} is disabled")]
     Disabled(String),
+    /// A function of the pool refused, or gave no valid answer.
+    #[error(transparent)]
+    Trigger(DirectoryError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<DirectoryError> for LoginError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::Store(error) => Self::Store(error),
+            error => Self::Trigger(error),
+        }
+    }
 }
 
 impl LoginError {
@@ -174,6 +188,8 @@ impl LoginError {
             Self::Unmappable(_) => "unmappable",
             Self::NotAllowed(_) => "not_allowed",
             Self::Disabled(_) => "user_disabled",
+            Self::Trigger(error) if error.kind() == ErrorKind::UserLambdaValidation => "trigger_denied",
+            Self::Trigger(_) => "trigger_failed",
             Self::Store(_) => "store_unavailable",
         }
     }
@@ -347,7 +363,7 @@ impl Broker {
     /// as used, and a disabled user's attributes may be updated.
     pub async fn finish(
         &self,
-        catalogue: &Catalogue,
+        (catalogue, directory): (&Catalogue, &Directory),
         name: &str,
         returned: CallbackInput<'_>,
     ) -> Result<CompletedLogin, LoginError> {
@@ -380,13 +396,13 @@ impl Broker {
         let external = finished
             .unwrap_or_else(|_| Err(ProviderError::Unavailable("it did not answer in time".to_owned())))
             .map_err(LoginError::Provider)?;
-        self.establish_session(catalogue, &entry, returned, external).await
+        self.establish_session((catalogue, directory), &entry, returned, external).await
     }
 
     /// Creates a session for the user that a provider authenticated.
     async fn establish_session(
         &self,
-        catalogue: &Catalogue,
+        (catalogue, directory): (&Catalogue, &Directory),
         entry: &ProviderEntry,
         returned: CallbackInput<'_>,
         external: ExternalIdentity,
@@ -396,6 +412,10 @@ impl Broker {
             .map_err(LoginError::Provider)?;
         let account = mapping::map_account(&entry.config, &external).map_err(LoginError::Unmappable)?;
         mapping::check_allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
+        let request = login.request.as_ref();
+        let client_id = request.map_or(&catalogue.gateway_client, |request| &request.client_id);
+        let of = (&*catalogue.pool.id, client_id.as_str());
+        directory.before_federated_sign_in(of, &account).await?;
 
         let (now, token) = (self.clock.now(), RandomToken::random(&*self.entropy));
         let tokens = external.tokens;
@@ -422,6 +442,7 @@ impl Broker {
         };
         let made = self.store.transaction(|tx| Box::pin(async move { new.store(tx).await })).await?;
         let (user, session) = made?;
+        directory.after_federated_sign_in(of, &user, user.created_at == now).await?;
         let change = match () {
             () if user.created_at == now => Some("user_created"),
             () if user.updated_at == now => Some("user_updated"),

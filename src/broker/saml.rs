@@ -6,6 +6,7 @@ use super::{ATTEMPT_LIFETIME, Broker, CallbackInput, LoginAttempts, LoginError, 
 use crate::base::{Secret, Timestamp, base64url_encode, sha256};
 use crate::catalogue::Catalogue;
 use crate::config::{self, Kind};
+use crate::directory::Directory;
 use crate::model::{ProviderTokens, Session};
 use crate::provider::saml::{LogoutBinding, LogoutMessage, ServiceProvider};
 use crate::provider::{BrowserAction, Callback, ExternalIdentity, LoginState, ProviderError};
@@ -187,7 +188,7 @@ impl Broker {
     /// stored.
     pub async fn resume_saml_login(
         &self,
-        catalogue: &Catalogue,
+        (catalogue, directory): (&Catalogue, &Directory),
         name: &str,
         returned: CallbackInput<'_>,
     ) -> Result<super::CompletedLogin, LoginError> {
@@ -203,7 +204,7 @@ impl Broker {
             .ok_or(LoginError::NoAttempt)?;
         let kept: StoredLogin = serde_json::from_slice(&plain)
             .map_err(|error| LoginError::Store(StoreError::Corrupt(error.to_string())))?;
-        self.establish_session(catalogue, &entry, returned, kept.external(now)).await
+        self.establish_session((catalogue, directory), &entry, returned, kept.external(now)).await
     }
 
     /// Validates a logout message of the provider `name`, and ends the sessions that it identifies.

@@ -122,6 +122,10 @@ url = "https://sms.example.com/"
 from = "Example"
 allowed_prefixes = "+49"
 [messages]
+[[trigger]]
+name = "check-invitation"
+url = "https://hooks.example.com/cognito"
+secret = { env = "SECRET" }
 [[tls]]
 hosts = "app.example.com"
 cert = "certs/example.pem"
@@ -138,6 +142,7 @@ name = "editor"
 policies = "policies/editor.json"
 [[user_pool]]
 [user_pool.branding]
+[user_pool.triggers]
 [user_pool.password_policy]
 [user_pool.registration]
 secret = { env = "SECRET" }

@@ -9,11 +9,11 @@ use super::types::OUTPUT_PATH;
 use super::{
     AccessLogSettings, Administrator, BreachedPasswords, Config, Files, IdentityPool, LOCAL_PROVIDER, Listen,
     Mail, MailTransport, MessageLimits, PoolIssuer, Provider, PublicUrl, Role, Route, SessionLimits, Sms,
-    StoreSettings, TlsCertificate, TrustedIssuer, UserPool,
+    StoreSettings, TlsCertificate, Trigger, TrustedIssuer, UserPool,
 };
 use super::{
     administrator, breached_passwords, identity_pool, issuer, listen, log, mail, message, provider_keys,
-    role, route_keys, session, sms, store, tls, user_pool,
+    role, route_keys, session, sms, store, tls, trigger, user_pool,
 };
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,7 @@ pub(super) const SECTION: Section = Section {
         &SMS,
         &BREACHED_PASSWORDS,
         &MESSAGES,
+        &TRIGGERS,
         &PROVIDERS,
         &ROUTES,
         &ISSUERS,
@@ -72,6 +73,7 @@ const MAIL: Key<Nested> = Key::table("mail", &mail::SECTION);
 const SMS: Key<Nested> = Key::table("sms", &sms::SECTION);
 const BREACHED_PASSWORDS: Key<Nested> = Key::table("breached_passwords", &breached_passwords::SECTION);
 const MESSAGES: Key<Nested> = Key::table("messages", &message::LIMITS);
+const TRIGGERS: Key<Nested> = Key::tables("trigger", &trigger::SECTION);
 const PROVIDERS: Key<Nested> = Key::tables("provider", &provider_keys::SECTION);
 const ROUTES: Key<Nested> = Key::tables("route", &route_keys::SECTION);
 const ISSUERS: Key<Nested> = Key::tables("issuer", &issuer::SECTION);
@@ -91,8 +93,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let log = AccessLogSettings::read(&table.table(&LOG)?);
     let (session, signed_out_url) = SessionLimits::read(&table.table(&SESSION)?);
     let mail = mail(table, public_url.as_ref());
-    let sms = table.get(&SMS).and_then(|item| item.table(&sms::SECTION));
-    let sms = sms.and_then(|table| Sms::read(&table, region.as_deref().unwrap_or_default()));
+    let sms = sms(table, region.as_deref().unwrap_or_default());
     let breached = table.get(&BREACHED_PASSWORDS).and_then(|item| item.table(&breached_passwords::SECTION));
     let breached_passwords = breached.and_then(|table| BreachedPasswords::read(&table));
     let message_limits = MessageLimits::read(&table.table(&MESSAGES)?);
@@ -100,7 +101,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         (role.name.clone(), format!("two roles are named \"{}\"", role.name))
     });
     let role_names: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
-    let user_pools = UserPool::read_all(table, &USER_POOLS, &role_names)?;
+    let (triggers, user_pools) = triggers_and_pools(table, region.as_deref(), &role_names)?;
     let mut providers = providers(table, &user_pools);
     let issuers = issuers(table, public_url.as_ref());
     let principals = principal_sources(table, &providers, &issuers, &user_pools);
@@ -131,6 +132,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         sms,
         breached_passwords,
         message_limits: message_limits?,
+        triggers,
         signed_out_url,
         user_pool: user_pools.next()?,
         further_user_pools: user_pools.collect(),
@@ -142,6 +144,26 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         routes,
         files: Files::new(),
     })
+}
+
+fn sms(table: &Table<'_>, region: &str) -> Option<Sms> {
+    Sms::read(&table.get(&SMS)?.table(&sms::SECTION)?, region)
+}
+
+/// Reads `[[trigger]]` and the user pools, which name the functions.
+fn triggers_and_pools(
+    table: &Table<'_>,
+    region: Option<&str>,
+    roles: &[String],
+) -> Option<(Vec<Trigger>, Vec<UserPool>)> {
+    let triggers = table.distinct(
+        &TRIGGERS,
+        |table| Trigger::read(table, region.unwrap_or_default()),
+        |trigger| (trigger.name.clone(), format!("two triggers are named \"{}\"", trigger.name)),
+    );
+    let names: Vec<String> = triggers.iter().map(|trigger| trigger.name.clone()).collect();
+    let user_pools = UserPool::read_all(table, &USER_POOLS, (roles, &names))?;
+    Some((triggers, user_pools))
 }
 
 /// Reads `[mail]`. Reports messages in the log (`smtp = "log"`) for a `public_url` on another

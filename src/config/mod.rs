@@ -46,6 +46,7 @@ mod password_policy;
 mod pool_attribute;
 mod pool_issuer;
 mod pool_rules;
+mod pool_triggers;
 mod preset;
 mod provider;
 mod provider_keys;
@@ -67,6 +68,7 @@ mod session;
 mod sms;
 mod store;
 mod tls;
+mod trigger;
 mod types;
 mod upstream;
 mod user_pool;
@@ -103,6 +105,7 @@ pub use password_policy::PasswordRules;
 pub use pool_attribute::{AttributeKind, PoolAttribute};
 pub use pool_issuer::PoolIssuer;
 pub use pool_rules::{ContactAttribute, FactorRule, MfaRule, PoolRules, RecoveryRule};
+pub use pool_triggers::{PoolTriggers, TRIGGER_EVENTS, TriggerEvent};
 pub use preset::{
     ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Protocol, Quirks, SELECT_ACCOUNT, STANDARD,
     Verified,
@@ -123,6 +126,7 @@ pub use session::SessionLimits;
 pub use sms::{Sms, SmsShape};
 pub use store::{StoreSettings, StoreUrl};
 pub use tls::TlsCertificate;
+pub use trigger::{Trigger, TriggerCredentials};
 pub use upstream::{ClientCertificate, Endpoint, Scheme, Upstream, UpstreamTls};
 pub use user_pool::{Group, UserPool};
 
@@ -165,6 +169,8 @@ pub struct Config {
     pub breached_passwords: Option<BreachedPasswords>,
     /// The limits on messages.
     pub message_limits: MessageLimits,
+    /// The functions that are called at events of user pools.
+    pub triggers: Vec<Trigger>,
     /// The address to which browsers are redirected after a sign-out; a page of Narthex if absent.
     pub signed_out_url: Option<Url>,
     /// The first user pool, in which the users of providers are.

@@ -5,6 +5,7 @@ use super::branding::{self, Branding};
 use super::key::{Key, Nested, Section, Shape, Type};
 use super::message::{self, MessageTemplate};
 use super::pool_rules::{self, PoolRules};
+use super::pool_triggers::{self, PoolTriggers};
 use super::reader::Table;
 use super::registration::{self, Registration};
 use super::resource_server::{self, ResourceServer};
@@ -39,6 +40,7 @@ pub(super) const SECTION: Section = Section {
         &RESOURCE_SERVERS,
         &CLIENTS,
         &MESSAGES,
+        &TRIGGERS,
     ],
 };
 const NAME: Key<String> = Key::new(
@@ -59,6 +61,7 @@ const GROUPS: Key<Nested> = Key::tables("group", &GROUP);
 const RESOURCE_SERVERS: Key<Nested> = Key::tables("resource_server", &resource_server::SECTION);
 const CLIENTS: Key<Nested> = Key::tables("client", &app_client::SECTION);
 const MESSAGES: Key<Nested> = Key::tables("message", &message::SECTION);
+const TRIGGERS: Key<Nested> = Key::table("triggers", &pool_triggers::SECTION);
 
 const GROUP: Section = Section {
     header: "[[user_pool.group]]",
@@ -99,6 +102,8 @@ pub struct UserPool {
     pub registration: Option<Registration>,
     /// The message templates that replace the built-in ones.
     pub messages: Vec<MessageTemplate>,
+    /// The functions that are called at events.
+    pub triggers: PoolTriggers,
 }
 
 /// A group of a user pool.
@@ -115,10 +120,15 @@ pub struct Group {
 
 impl UserPool {
     /// Reads the array of tables `key`. Without any table, there is one pool with the defaults.
-    pub(super) fn read_all(file: &Table<'_>, key: &Key<Nested>, roles: &[String]) -> Option<Vec<Self>> {
+    /// `known` has the names of the roles and of the triggers.
+    pub(super) fn read_all(
+        file: &Table<'_>,
+        key: &Key<Nested>,
+        known: (&[String], &[String]),
+    ) -> Option<Vec<Self>> {
         let (mut client_ids, mut is_wrong) = (HashSet::new(), false);
         let read = |table: &Table<'_>| {
-            let pool = Self::read(table, roles, &mut client_ids);
+            let pool = Self::read(table, known, &mut client_ids);
             is_wrong |= pool.is_none();
             pool
         };
@@ -130,13 +140,17 @@ impl UserPool {
             return None;
         }
         if pools.is_empty() {
-            pools.push(Self::read(&file.empty(key)?, roles, &mut client_ids)?);
+            pools.push(Self::read(&file.empty(key)?, known, &mut client_ids)?);
         }
         Some(pools)
     }
 
     /// Reads a pool. `client_ids` contains the client ids of the pools before it.
-    fn read(table: &Table<'_>, roles: &[String], client_ids: &mut HashSet<String>) -> Option<Self> {
+    fn read(
+        table: &Table<'_>,
+        (roles, triggers): (&[String], &[String]),
+        client_ids: &mut HashSet<String>,
+    ) -> Option<Self> {
         let name = table.read(&NAME);
         let signing_algorithm = table.read(&SIGNING_ALGORITHM);
         let rules = PoolRules::read(table);
@@ -162,6 +176,7 @@ impl UserPool {
             let identity = format!("{event} {channel} {:?}", message.language);
             (identity, format!("two messages are for `{event}` by `{channel}` in the same language"))
         });
+        let triggers = table.table(&TRIGGERS).and_then(|table| PoolTriggers::read(&table, triggers));
         // A client id determines the pool in every request.
         for client in
             clients.iter().filter(|of| of.id.as_ref().is_some_and(|id| !client_ids.insert(id.clone())))
@@ -182,6 +197,7 @@ impl UserPool {
             branding,
             registration: registration.map_or(Some(None), |of| of.map(Some))?,
             messages,
+            triggers: triggers?,
         })
     }
 

@@ -66,6 +66,12 @@ pub enum ErrorKind {
     ScopeDoesNotExist,
     /// The configuration file declares it.
     ReadOnly,
+    /// A function of the pool refused.
+    UserLambdaValidation,
+    /// A function of the pool did not answer.
+    UnexpectedLambda,
+    /// The answer of a function of the pool is not valid.
+    InvalidLambdaResponse,
     /// There is too much work.
     TooManyRequests,
     /// The database failed.
@@ -73,7 +79,7 @@ pub enum ErrorKind {
 }
 
 /// Every kind with the name of its exception and the default message.
-const KINDS: [(ErrorKind, &str, &str); 29] = [
+const KINDS: [(ErrorKind, &str, &str); 32] = [
     (ErrorKind::UserNotFound, "UserNotFoundException", "User does not exist."),
     (ErrorKind::UsernameExists, "UsernameExistsException", "User already exists"),
     (ErrorKind::AliasExists, "AliasExistsException", "An account with the given email already exists."),
@@ -125,6 +131,9 @@ const KINDS: [(ErrorKind, &str, &str); 29] = [
     (ErrorKind::InvalidOAuthFlow, "InvalidOAuthFlowException", "Invalid OAuth flow."),
     (ErrorKind::ScopeDoesNotExist, "ScopeDoesNotExistException", "Scope does not exist."),
     (ErrorKind::ReadOnly, "OperationNotEnabledException", "Declared in the configuration file."),
+    (ErrorKind::UserLambdaValidation, "UserLambdaValidationException", "The function refused."),
+    (ErrorKind::UnexpectedLambda, "UnexpectedLambdaException", "The function did not answer."),
+    (ErrorKind::InvalidLambdaResponse, "InvalidLambdaResponseException", "Unrecognizable lambda output"),
     (ErrorKind::TooManyRequests, "TooManyRequestsException", "Rate exceeded"),
     (ErrorKind::Internal, "InternalErrorException", "Internal error."),
 ];

@@ -9,6 +9,7 @@ mod consents;
 mod create;
 mod credential_events;
 mod error;
+mod events;
 mod export;
 mod factors;
 mod federated;
@@ -47,6 +48,7 @@ pub use credential_events::{
     CREDENTIAL_EVENTS, CredentialEvent, Current, Ends, Extent, end_tokens_everywhere, sign_out_everywhere,
 };
 pub use error::{DirectoryError, ErrorKind};
+pub use events::{PoolEvents, TokenSource};
 pub use export::{ExportCounts, ExportError, export_users};
 pub use factors::{FactorChange, FactorService, NewToken};
 pub use federated::{FederatedAccount, new_user, upsert};

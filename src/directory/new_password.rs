@@ -88,7 +88,7 @@ impl NewPasswords {
         user: &User,
         new: NewPassword<'_>,
     ) -> std::result::Result<PreparedPassword, NewPasswordError> {
-        let NewPassword { password, network, verifier_entropy } = new;
+        let NewPassword { password, network, .. } = new;
         let attributes = ["email", "phone_number", "preferred_username"];
         let mut names = vec![user.username.as_str()];
         names.extend(attributes.into_iter().filter_map(|name| user.attributes.get(name)));
@@ -105,6 +105,19 @@ impl NewPasswords {
                 return Err(NewPasswordError::Reused);
             }
         }
+        Ok(self.hash(user, new).await?)
+    }
+
+    /// Hashes a password of `user` that is not checked, because another system accepted it.
+    ///
+    /// # Errors
+    /// Returns an error if the password could not be hashed now.
+    pub(super) async fn hash(
+        &self,
+        user: &User,
+        new: NewPassword<'_>,
+    ) -> std::result::Result<PreparedPassword, HashError> {
+        let NewPassword { password, network, verifier_entropy } = new;
         let hash = self.hasher.hash(network, password.clone()).await?;
         let verifier = match verifier_entropy {
             Some(entropy) => derive_verifier(user, password, entropy).await,

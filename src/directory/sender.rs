@@ -1,6 +1,7 @@
 //! The sender of a request to a user pool.
 
 use crate::model::{AppClient, Pool};
+use crate::trigger::ClientData;
 use std::net::IpAddr;
 
 /// The pool, the app client and the network of a request.
@@ -22,6 +23,8 @@ pub struct Sender<'a> {
     /// The redirect URI of the client's authorization request, to which the link in a message leads
     /// back.
     pub redirect_uri: Option<&'a str>,
+    /// What the app sends along, for the functions of the pool.
+    pub data: ClientData<'a>,
 }
 
 impl Sender<'_> {

@@ -2,6 +2,7 @@
 
 use super::account_code::{CodeSource, RandomCodes};
 use super::accounts::AccountService;
+use super::events::PoolEvents;
 use super::factors::FactorService;
 use super::new_password::NewPasswords;
 use super::password::{Hasher, HasherSettings};
@@ -29,6 +30,8 @@ pub struct Directory {
     pub factors: FactorService,
     /// The tokens of users.
     pub tokens: TokenService,
+    /// The events at which functions of the pools are called.
+    pub events: Arc<PoolEvents>,
 }
 
 /// What a [`Directory`] works with.
@@ -69,20 +72,16 @@ impl Directory {
         let DirectoryDeps { store, ring, clock, entropy, catalogue } = deps.clone();
         let passwords = Arc::new(NewPasswords::new(store.clone(), hasher, catalogue));
         let keys = PoolKeys::new(store.clone(), clock.clone(), entropy.clone());
-        let accounts = Arc::new(AccountService::new(deps.clone(), passwords.clone(), codes));
+        let events = Arc::new(PoolEvents::new(deps.clone(), passwords.clone()));
+        let accounts =
+            Arc::new(AccountService::new(deps.clone(), passwords.clone(), (codes, events.clone())));
         Ok(Self {
             pools: PoolCache::new(store.clone(), clock.clone()),
-            sign_in: SignInService::new(
-                store.clone(),
-                passwords,
-                accounts.clone(),
-                ring.clone(),
-                clock.clone(),
-                entropy.clone(),
-            ),
+            sign_in: SignInService::new(deps.clone(), passwords, (accounts.clone(), events.clone())),
             accounts,
             factors: FactorService::new(deps.clone()),
-            tokens: TokenService::new(store, ring, keys, clock, entropy),
+            tokens: TokenService::new(store, ring, keys, (clock, entropy), events.clone()),
+            events,
             deps,
         })
     }

@@ -10,6 +10,7 @@ pub use refresh::RefreshFlow;
 
 use super::consents::is_within;
 use super::error::{DirectoryError, ErrorKind, Outcome};
+use super::events::{PoolEvents, TokenSource};
 use super::sender::Sender;
 use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid};
 use crate::jose::KeyError;
@@ -17,8 +18,8 @@ use crate::model::{AppClient, Pool, Session, User, UserGroup, UserStatus};
 use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
 use crate::token::{
     self, AccessClaims, AccessTokenError, CodeError, Grant, KeySet, NewFamily, PoolKeys, Proof,
-    RefreshTokens, TokenGrant, TokenSubject, TokenUse, UserTokenKeys, UserTokens, issue_user_tokens,
-    verify_access_token,
+    RefreshTokens, TokenGrant, TokenOverrides, TokenSubject, TokenUse, UserTokenKeys, UserTokens,
+    issue_user_tokens, verify_access_token,
 };
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub struct TokenService {
     keys: PoolKeys,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    events: Arc<PoolEvents>,
 }
 
 /// A completed sign-in, for which tokens are issued.
@@ -53,6 +55,8 @@ pub struct SignedIn<'a> {
     pub device_key: &'a str,
     /// When the user was authenticated; `None` for now.
     pub auth_time: Option<Timestamp>,
+    /// The kind of the sign-in, for the function that changes tokens.
+    pub source: TokenSource,
 }
 
 /// A code that a client redeems, with what must fit it.
@@ -96,10 +100,10 @@ impl TokenService {
         store: Store,
         ring: Arc<KeyRing>,
         keys: PoolKeys,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
+        events: Arc<PoolEvents>,
     ) -> Self {
-        Self { store, ring, keys, clock, entropy }
+        Self { store, ring, keys, clock, entropy, events }
     }
 
     /// Issues the tokens of a sign-in. `issuer` is the `iss` claim of the pool's tokens.
@@ -113,8 +117,10 @@ impl TokenService {
         signed_in: SignedIn<'_>,
     ) -> Outcome<IssuedTokens> {
         check_proof(sender.client, false)?;
-        // Before the transaction, which must not wait for the making of a key.
+        // Before the transaction, which must wait neither for the making of a key nor for a
+        // function.
         let keys = self.signing_keys(sender.pool).await?;
+        let overrides = self.overrides(sender, signed_in.source, signed_in.user, signed_in.scope).await?;
         let (now, entropy) = (self.clock.now(), &*self.entropy);
         let refresh_tokens = self.refresh_tokens(&sender);
         let begun = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
@@ -136,7 +142,7 @@ impl TokenService {
         let (user, groups, family, token) = begun.await?;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let nonce = signed_in.nonce;
-        let claims = GrantClaims { issuer, nonce, ..GrantClaims::default() };
+        let claims = GrantClaims { issuer, nonce, overrides: overrides.as_ref(), ..GrantClaims::default() };
         let tokens = self.tokens(&keys, subject, claims, &family, now)?;
         let scope = granted_scope(&family.scope).to_owned();
         Ok(IssuedTokens { tokens, refresh_token: Some(token), scope })
@@ -187,7 +193,7 @@ impl TokenService {
             Err(error) => return Ok(Err(error)),
         };
         let nonce = Some(&*nonce).filter(|nonce| !nonce.is_empty());
-        Ok(Ok(self.first_tokens(&keys, sender, (issuer, nonce, redemption.proof), begun, now)?))
+        Ok(Ok(self.first_tokens(&keys, sender, (issuer, nonce, redemption.proof), begun, now).await?))
     }
 
     /// Issues the tokens of the implicit grant (RFC 6749, section 4.2) for a session. There is no
@@ -216,12 +222,12 @@ impl TokenService {
                 begin_family(tx, refresh_tokens, sender.pool, granted, (now, entropy)).await
             })
         });
-        let issued = self.first_tokens(&keys, sender, (issuer, nonce, None), begun.await?, now)?;
+        let issued = self.first_tokens(&keys, sender, (issuer, nonce, None), begun.await?, now).await?;
         Ok(IssuedTokens { refresh_token: None, ..issued })
     }
 
     /// Returns the first tokens of a family. The access token is bound to the key of `proof`.
-    fn first_tokens(
+    async fn first_tokens(
         &self,
         keys: &UserTokenKeys,
         sender: Sender<'_>,
@@ -231,8 +237,11 @@ impl TokenService {
     ) -> Outcome<IssuedTokens> {
         let BegunFamily { user, groups, family, token, sid } = begun;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
+        let (of, source) = ((sender.pool, sender.client), TokenSource::HostedAuth);
+        let scope = granted_scope(&family.scope);
+        let overrides = self.events.token_overrides(of, source, (&user, &groups), scope, sender.data).await?;
         let key = proof.map(|proof| &*proof.thumbprint);
-        let claims = GrantClaims { issuer, nonce, key, sid: sid.as_deref() };
+        let claims = GrantClaims { issuer, nonce, key, sid: sid.as_deref(), overrides: overrides.as_ref() };
         let tokens = self.tokens(keys, subject, claims, &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: Some(token), scope: family.scope })
     }
@@ -297,6 +306,23 @@ impl TokenService {
         Ok(UserTokenKeys { access: access.map_err(failed)?, id: id.map_err(failed)? })
     }
 
+    /// Returns the changes of a user's tokens by a function of the pool, if it has one.
+    async fn overrides(
+        &self,
+        sender: Sender<'_>,
+        source: TokenSource,
+        user: &User,
+        scope: &str,
+    ) -> Outcome<Option<TokenOverrides>> {
+        if !self.events.changes_tokens(sender.pool) {
+            return Ok(None);
+        }
+        let groups =
+            self.store.groups_of_user(user.no, 0, sender.pool.settings.quotas.groups_of_user).await?;
+        let of = (sender.pool, sender.client);
+        self.events.token_overrides(of, source, (user, &groups), scope, sender.data).await
+    }
+
     fn refresh_tokens<'a>(&'a self, sender: &Sender<'a>) -> RefreshTokens<'a> {
         RefreshTokens { ring: &self.ring, pool: &sender.pool.id, client: sender.client }
     }
@@ -305,7 +331,7 @@ impl TokenService {
         &self,
         keys: &UserTokenKeys,
         subject: TokenSubject<'_>,
-        GrantClaims { issuer, nonce, key, sid }: GrantClaims<'_>,
+        GrantClaims { issuer, nonce, key, sid, overrides }: GrantClaims<'_>,
         family: &RefreshFamily,
         now: Timestamp,
     ) -> Outcome<UserTokens> {
@@ -321,6 +347,7 @@ impl TokenService {
             device_key: &family.device_key,
             sid,
             key,
+            overrides,
         };
         issue_user_tokens(keys, subject, grant, now, entropy).map_err(|error| signing_failed(&error))
     }
@@ -347,6 +374,8 @@ struct GrantClaims<'a> {
     key: Option<&'a str>,
     /// The session of the ID token, for a client that is notified of its end.
     sid: Option<&'a str>,
+    /// The changes by a function of the pool.
+    overrides: Option<&'a TokenOverrides>,
 }
 
 /// A new family of refresh tokens, with its user.

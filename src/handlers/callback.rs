@@ -10,10 +10,12 @@ use crate::authn::{
 use crate::base::Duration;
 use crate::broker::{CallbackInput, CompletedLogin, LoginAttempts, LoginError};
 use crate::catalogue::Catalogue;
+use crate::directory::ErrorKind;
 use crate::model::CookieScope;
 use crate::pages::{ErrorResponse, see_other, set_cookie};
 use crate::provider::ProviderError;
 use crate::store::Change;
+use crate::trigger::words_of_function;
 use axum::extract::{Path, State};
 use std::net::IpAddr;
 
@@ -117,6 +119,7 @@ pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData,
             | LoginError::Unsolicited
             | LoginError::OtherProvider
             | LoginError::Store(_)
+            | LoginError::Trigger(_)
             // The provider has authenticated these accounts, so their refusal is not a guess.
             | LoginError::Unmappable(_)
             | LoginError::NotAllowed(_)
@@ -153,9 +156,10 @@ pub(super) async fn finish(app: &AppState, info: &RequestData, provider: &str, s
         browser: info.browser(),
         earlier: earlier.clone(),
     };
+    let of = (&*catalogue, &app.directory);
     let finished = match step {
-        Step::Callback => app.broker.finish(&catalogue, provider, returned).await,
-        Step::Resume => app.broker.resume_saml_login(&catalogue, provider, returned).await,
+        Step::Callback => app.broker.finish(of, provider, returned).await,
+        Step::Resume => app.broker.resume_saml_login(of, provider, returned).await,
     };
     let finished = match finished {
         Ok(finished) => finished,
@@ -165,6 +169,11 @@ pub(super) async fn finish(app: &AppState, info: &RequestData, provider: &str, s
         Err(error @ (LoginError::NotAllowed(_) | LoginError::Disabled(_))) => {
             let advice = account_advice(&catalogue, provider, &error);
             let failure = refused(error).with_advice(advice);
+            return Err(failure.with_action("Use another account", other_account));
+        }
+        Err(LoginError::Trigger(error)) if error.kind() == ErrorKind::UserLambdaValidation => {
+            let advice = words_of_function(error.message()).to_owned();
+            let failure = refused(LoginError::Trigger(error)).with_advice(advice);
             return Err(failure.with_action("Use another account", other_account));
         }
         Err(error) => return Err(refused(error).with_action("Try again", again)),
@@ -309,7 +318,12 @@ pub(super) fn error_page(info: &RequestData, error: LoginError) -> ErrorResponse
         LoginError::Provider(ProviderError::Unreadable(_)) => ErrorResponse::provider_unreadable(),
         LoginError::Provider(ProviderError::Overloaded) => ErrorResponse::unavailable(),
         LoginError::Provider(ProviderError::Refused { .. }) => ErrorResponse::provider_refused(),
-        LoginError::NotAllowed(_) | LoginError::Disabled(_) => ErrorResponse::forbidden(),
+        LoginError::Trigger(error) if error.kind() != ErrorKind::UserLambdaValidation => {
+            ErrorResponse::unavailable()
+        }
+        LoginError::NotAllowed(_) | LoginError::Disabled(_) | LoginError::Trigger(_) => {
+            ErrorResponse::forbidden()
+        }
         LoginError::OtherProvider | LoginError::Provider(_) | LoginError::Unmappable(_) => {
             ErrorResponse::sign_in_failed()
         }

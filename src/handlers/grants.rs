@@ -14,6 +14,7 @@ use crate::directory::{
 use crate::jose::Unverified;
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use crate::token::{self, AccessToken, CodeError, KeySet, Proof, Revocable, TokenError};
+use crate::trigger::ClientData;
 use http::StatusCode;
 use serde::Serialize;
 use std::sync::Arc;
@@ -214,6 +215,7 @@ fn sender<'a>(of: &'a PoolOfClient, info: &RequestData) -> Sender<'a> {
         address: info.client,
         language: None,
         redirect_uri: None,
+        data: ClientData::default(),
     }
 }
 
@@ -234,9 +236,10 @@ fn response(issued: &IssuedTokens, proof: Option<&Proof>, shown_scope: Option<&s
 }
 
 /// Returns the OAuth error of a refusal of the directory.
-fn refused(info: &RequestData, error: &DirectoryError) -> EndpointError {
+pub(super) fn refused(info: &RequestData, error: &DirectoryError) -> EndpointError {
     match error.kind() {
-        ErrorKind::Internal => {
+        // A function of the pool failed: the client may try again.
+        ErrorKind::Internal | ErrorKind::UnexpectedLambda | ErrorKind::InvalidLambdaResponse => {
             tracing::error!(request_id = info.request_id, %error, "no token was issued");
             ErrorResponse::unavailable().into()
         }

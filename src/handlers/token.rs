@@ -74,7 +74,8 @@ async fn issue(
     }
 }
 
-/// Issues an access token to a client of the configuration; without I/O if it is a bearer token.
+/// Issues an access token to a client of the configuration; without I/O if it is a bearer token
+/// that no function changes.
 async fn issue_declared(
     app: &AppState,
     info: &RequestData,
@@ -92,12 +93,16 @@ async fn issue_declared(
         None if client.dpop_bound_access_tokens => return Err(dpop::reused().into()),
         None => {}
     }
+    let scope = scopes.join(" ");
+    let overrides = app.directory.client_token_overrides((&of_pool.id, &client.id), &scope).await;
+    let overrides = overrides.map_err(|error| grants::refused(info, &error))?;
     let (now, key) = (app.clock.now(), proof.map(|proof| &*proof.thumbprint));
-    let token = app.access_tokens.issue(of_pool, client, &scopes, key, now).map_err(|error| {
+    let token = app.access_tokens.issue(of_pool, client, &scopes, (key, overrides.as_ref()), now);
+    let token = token.map_err(|error| {
         tracing::error!(request_id = info.request_id, %error, "no access token was issued");
         ErrorResponse::internal()
     })?;
-    program_response(&token, client.access_token_validity, &scopes.join(" "), proof)
+    program_response(&token, client.access_token_validity, &scope, proof)
 }
 
 /// Returns the response with the token of a program.

@@ -2,6 +2,7 @@
 
 use super::{MfaSettings, PasswordPolicy, Schema};
 use crate::base::Timestamp;
+use crate::config::PoolTriggers;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -80,6 +81,8 @@ pub struct PoolSettings {
     pub signing_algorithm: String,
     /// The tags.
     pub tags: BTreeMap<String, String>,
+    /// The functions that are called at events.
+    pub triggers: PoolTriggers,
     /// Members of Cognito's API that have no effect here, or whose form the other settings do not
     /// hold. Responses repeat them.
     pub kept: Members,
@@ -103,6 +106,7 @@ impl Default for PoolSettings {
             deletion_protection: false,
             signing_algorithm: "RS256".to_owned(),
             tags: BTreeMap::new(),
+            triggers: PoolTriggers::default(),
             kept: Members::new(),
         }
     }

@@ -3,6 +3,7 @@
 
 use super::bearer::{AccessToken, TokenError, authentic, verify};
 use super::keys::{KeyChain, KeyChainError, KeySet};
+use super::overrides::TokenOverrides;
 use super::pool_keys::{PoolKeys, TokenUse};
 use super::revocations::Revocations;
 use crate::base::{Clock, Duration, Entropy, Timestamp, base64url_encode, sha256, uuid};
@@ -72,6 +73,8 @@ pub struct ProgramToken<'a> {
     /// The id by which the token ends with its client; `None` for a client of the configuration,
     /// whose id is an accepted audience as long as it is declared.
     pub origin: Option<&'a str>,
+    /// The changes by a function of the pool.
+    pub overrides: Option<&'a TokenOverrides>,
 }
 
 /// Returns the id by which the tokens of an app client itself end with the client: their
@@ -201,7 +204,8 @@ impl AccessTokens {
     }
 
     /// Issues a token to `client` of `pool` itself (RFC 6749, section 4.4), with `scopes`. It is
-    /// bound to the key with the thumbprint `key`.
+    /// bound to the key with the thumbprint `key`. `overrides` are the changes by a function of the
+    /// pool.
     ///
     /// # Errors
     /// Returns an error if there is no key or signing fails.
@@ -210,13 +214,13 @@ impl AccessTokens {
         pool: &Pool,
         client: &AppClient,
         scopes: &[&str],
-        key: Option<&str>,
+        (key, overrides): (Option<&str>, Option<&TokenOverrides>),
         now: Timestamp,
     ) -> Result<String, IssueError> {
         let keys = self.keys(pool).ok_or(IssueError::NoKey)?;
         let (validity, scope) = (client.access_token_validity, &*scopes.join(" "));
         let (issuer, client_id) = (&*pool.issuer, &*client.id);
-        let token = ProgramToken { issuer, client_id, scope, validity, key, origin: None };
+        let token = ProgramToken { issuer, client_id, scope, validity, key, origin: None, overrides };
         issue_to_program(&keys, token, now, &*self.entropy).map_err(IssueError::Key)
     }
 }
@@ -245,6 +249,12 @@ pub fn issue_to_program(
         client_id: token.client_id,
         cnf: token.key.map(|jkt| Confirmation { jkt }),
     };
+    let Some(overrides) = token.overrides else { return jose::sign(&keys.signing, &[], &claims) };
+    let mut claims = match serde_json::to_value(&claims) {
+        Ok(Value::Object(claims)) => claims,
+        _ => return jose::sign(&keys.signing, &[], &claims),
+    };
+    overrides.apply_to_access(&mut claims);
     jose::sign(&keys.signing, &[], &claims)
 }
 

@@ -9,6 +9,7 @@ mod dpop;
 mod keys;
 mod kind;
 mod logout_tokens;
+mod overrides;
 mod pool_keys;
 mod refresh_tokens;
 mod revocations;
@@ -26,9 +27,11 @@ pub use codes::{CodeError, Grant, RedeemedCode, challenge, issue, redeem};
 pub use dpop::{PROOF_RETENTION, Proof, ProofError, ProofRequest, bound_key, is_thumbprint, verify_proof};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
 pub use logout_tokens::{LogoutToken, issue_logout_token};
+pub use overrides::{ClaimOverrides, GroupOverrides, TokenOverrides};
 pub use pool_keys::{PoolKeys, TokenUse};
 pub use refresh_tokens::{NewFamily, RefreshError, RefreshTokens, Refreshed};
 pub use revocations::{RevocationError, Revocations};
 pub use user_tokens::{
-    TokenGrant, TokenSubject, UserTokenKeys, UserTokens, attribute_claim, is_released, issue_user_tokens,
+    TokenGrant, TokenSubject, UserTokenKeys, UserTokens, attribute_claim, group_names, is_released,
+    issue_user_tokens, preferred_role, roles,
 };

@@ -1,6 +1,7 @@
 //! ID tokens and access tokens of users, with Cognito's claims.
 
 use super::keys::KeySet;
+use super::overrides::TokenOverrides;
 use super::pool_keys::TokenUse;
 use crate::base::{Duration, Entropy, Timestamp, uuid};
 use crate::jose::{self, KeyError};
@@ -40,6 +41,8 @@ pub struct TokenGrant<'a> {
     pub sid: Option<&'a str>,
     /// The thumbprint of the key to which the access token is bound.
     pub key: Option<&'a str>,
+    /// The changes by a function of the pool.
+    pub overrides: Option<&'a TokenOverrides>,
 }
 
 /// An ID token and an access token.
@@ -80,8 +83,12 @@ pub fn issue_user_tokens(
     entropy: &dyn Entropy,
 ) -> Result<UserTokens, KeyError> {
     let settings = &subject.client.settings;
-    let access = access_claims(subject, grant, (now, uuid(entropy)));
-    let id = id_claims(subject, grant, (now, uuid(entropy)));
+    let mut access = access_claims(subject, grant, (now, uuid(entropy)));
+    let mut id = id_claims(subject, grant, (now, uuid(entropy)));
+    if let Some(overrides) = grant.overrides {
+        overrides.apply_to_access(&mut access);
+        overrides.apply_to_id(&mut id);
+    }
     Ok(UserTokens {
         id_token: jose::sign(&keys.id.signing, &[], &id)?,
         access_token: jose::sign(&keys.access.signing, &[], &access)?,
@@ -215,11 +222,13 @@ fn by_rank(groups: &[UserGroup]) -> Vec<&UserGroup> {
     sorted
 }
 
-fn group_names(groups: &[UserGroup]) -> Vec<&str> {
+/// Returns the names of groups by rank.
+pub fn group_names(groups: &[UserGroup]) -> Vec<&str> {
     by_rank(groups).into_iter().map(|group| &*group.name).collect()
 }
 
-fn roles(groups: &[UserGroup]) -> Vec<&str> {
+/// Returns the roles of groups by rank.
+pub fn roles(groups: &[UserGroup]) -> Vec<&str> {
     let mut roles: Vec<&str> = Vec::new();
     for group in by_rank(groups).into_iter().filter(|group| !group.role.is_empty()) {
         if !roles.contains(&&*group.role) {
@@ -231,7 +240,7 @@ fn roles(groups: &[UserGroup]) -> Vec<&str> {
 
 /// Returns the role of the group with the lowest precedence. Returns `None` if two groups of that
 /// precedence have different roles.
-fn preferred_role(groups: &[UserGroup]) -> Option<&str> {
+pub fn preferred_role(groups: &[UserGroup]) -> Option<&str> {
     let with_role = || groups.iter().filter(|group| !group.role.is_empty());
     let first = with_role().filter_map(|group| group.precedence).min()?;
     let mut roles = with_role().filter(|group| group.precedence == Some(first)).map(|group| &*group.role);
@@ -299,6 +308,7 @@ mod tests {
         device_key: "",
         sid: None,
         key: None,
+        overrides: None,
     };
 
     #[test]

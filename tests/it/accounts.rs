@@ -299,7 +299,7 @@ async fn an_administrator_states_that_an_address_is_verified(engine: Engine) {
     scene.create_user("ada", "ada@example.com").await;
     let change = async |changes: &[(&str, &str)]| {
         let changes = changes.iter().copied().collect();
-        scene.accounts.admin_update_attributes(&scene.pool, "ada", &changes).await
+        scene.accounts.admin_update_attributes(scene.administration(), "ada", &changes).await
     };
     let stated = change(&[("email", "ada@new.example"), ("email_verified", "true")]).await.unwrap();
     assert_eq!((stated.email(), stated.email_verified()), (Some("ada@new.example"), true));
@@ -450,7 +450,7 @@ async fn administrators_create_invite_and_reset(engine: Engine) {
     assert_eq!(set.unwrap().status, UserStatus::Confirmed);
     assert!(scene.sign_in_with_password("ada", OTHER).await.is_some());
     scene.sign_up("bob", &[]).await.unwrap();
-    let bob = scene.accounts.admin_confirm_sign_up(&scene.pool, "bob").await.unwrap();
+    let bob = scene.accounts.admin_confirm_sign_up(scene.administration(), "bob").await.unwrap();
     assert_eq!(bob.status, UserStatus::Confirmed);
     let gone = scene.accounts.admin_set_password(administration, "nobody", (password, true)).await;
     assert_eq!(refusal(gone).0, "UserNotFoundException");
@@ -532,7 +532,7 @@ async fn an_immutable_address_is_verified(engine: Engine) {
     let scene = AccountScene::new(engine, PoolSettings { schema, ..email_alias() }).await;
     scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
     scene.take_messages().await;
-    let ada = scene.accounts.admin_confirm_sign_up(&scene.pool, "ada").await.unwrap();
+    let ada = scene.accounts.admin_confirm_sign_up(scene.administration(), "ada").await.unwrap();
     let (email, sender) = (SignInAttribute::Email, scene.sender());
     scene.accounts.send_attribute_code(sender, &ada, email).await.unwrap();
     let (_, code) = scene.take_code().await;

@@ -2,6 +2,7 @@
 
 use crate::support::aws::{OTHER, PASSWORD, create, ok, text};
 use crate::support::exceptions::{Scene, attribute_list, password_flow};
+use crate::support::functions::{Functions, Reply};
 use crate::support::totp::Authenticator;
 use serde_json::{Value, json};
 
@@ -25,8 +26,9 @@ const THIRD: &str = "Third-Horse-9-Paperclip";
 const FAMILIES: [(&str, &str); 15] = [
     (
         "sign-up",
-        "AliasExists CodeDeliveryFailure CodeMismatch ExpiredCode InvalidParameter InvalidPassword LimitExceeded \
-         NotAuthorized PasswordHistoryPolicyViolation ResourceNotFound UserNotFound UsernameExists",
+        "AliasExists CodeDeliveryFailure CodeMismatch ExpiredCode InvalidLambdaResponse InvalidParameter InvalidPassword \
+         LimitExceeded NotAuthorized PasswordHistoryPolicyViolation ResourceNotFound UnexpectedLambda \
+         UserLambdaValidation UserNotFound UsernameExists",
     ),
     (
         "sign-in",
@@ -106,6 +108,27 @@ fn sign_up(scene: &mut Scene) {
         "SignUp",
         user(json!({ "ClientId": client, "UserAttributes": number })),
     );
+}
+
+/// A function of a pool refuses, does not answer, or answers nonsense.
+fn functions(scene: &mut Scene, functions: &Functions) {
+    scene.family = "sign-up";
+    let config = json!({ "PreSignUp": "arn:aws:lambda:us-east-1:123456789012:function:check" });
+    let pool = text(&create(&mut scene.boto, json!({ "LambdaConfig": config }))["Id"]);
+    let client = json!({ "UserPoolId": pool, "ClientName": "app" });
+    let client = ok(&mut scene.boto, "CreateUserPoolClient", client)["UserPoolClient"]["ClientId"].clone();
+    functions.on("check", |event| match event["userName"].as_str() {
+        Some("refused") => Reply::error("no"),
+        Some("down") => Reply::new(500, ""),
+        _ => Reply::new(200, "nonsense"),
+    });
+    for (name, exception) in
+        [("refused", "UserLambdaValidation"), ("down", "UnexpectedLambda"), ("odd", "InvalidLambdaResponse")]
+    {
+        let user = json!({ "ClientId": client, "Username": name, "Password": PASSWORD });
+        scene.raise(exception, "SignUp", user);
+        scene.raise(exception, "AdminCreateUser", json!({ "UserPoolId": pool, "Username": name }));
+    }
 }
 
 fn sign_in(scene: &mut Scene) {
@@ -410,8 +433,10 @@ fn second_factors(scene: &mut Scene) {
 
 #[test]
 fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() {
-    let mut scene = Scene::start(POOL);
+    let server = Functions::start();
+    let mut scene = Scene::start(&format!("{}{POOL}", server.toml(&["check"])));
     sign_up(&mut scene);
+    functions(&mut scene, &server);
     sign_in(&mut scene);
     account(&mut scene);
     tokens(&mut scene);

@@ -127,5 +127,8 @@ mod store;
 mod stored_programs;
 mod streams;
 mod timing;
+mod trigger_sign_in;
+mod trigger_tokens;
+mod triggers;
 mod user_tokens;
 mod way_back;

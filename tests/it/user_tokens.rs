@@ -321,6 +321,7 @@ async fn tokens_are_for_the_password_of_the_sign_in(engine: Engine) {
         nonce: None,
         device_key: "",
         auth_time: None,
+        source: narthex::directory::TokenSource::default(),
     };
     let issue = async || scene.tokens.issue(scene.sender(), ISSUER, signed_in).await;
     issue().await.unwrap();

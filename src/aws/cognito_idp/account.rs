@@ -2,8 +2,8 @@
 
 use super::factors::MfaShape;
 use super::shapes::{
-    Attribute, CodeDeliveryDetails, CodeSent, address_attribute, attributes_of, readable_attributes_of_user,
-    secret,
+    Attribute, CodeDeliveryDetails, CodeSent, Parameters, address_attribute, attributes_of,
+    readable_attributes_of_user, secret,
 };
 use crate::aws::call::Call;
 use crate::aws::error::ApiError;
@@ -74,6 +74,7 @@ async fn change_password(call: &Call, request: ChangePasswordRequest) -> Answer<
 struct UpdateUserAttributesRequest {
     access_token: String,
     user_attributes: Vec<Attribute>,
+    client_metadata: Option<Parameters>,
 }
 
 #[derive(Serialize)]
@@ -90,7 +91,8 @@ async fn update_user_attributes(
     let of = call.user(&request.access_token).await?;
     let changes = attributes_of(Some(request.user_attributes));
     let accounts = &call.directory().accounts;
-    let (_, sent) = accounts.update_own_attributes(call.sender(&of.of), &of.user, &changes).await?;
+    let sender = call.sender_with(&of.of, request.client_metadata.as_ref());
+    let (_, sent) = accounts.update_own_attributes(sender, &of.user, &changes).await?;
     Ok(UpdateUserAttributesResponse {
         code_delivery_details_list: sent.into_iter().map(Into::into).collect(),
     })
@@ -115,6 +117,7 @@ async fn delete_user_attributes(call: &Call, request: DeleteUserAttributesReques
 struct VerificationCodeRequest {
     access_token: String,
     attribute_name: String,
+    client_metadata: Option<Parameters>,
 }
 
 async fn get_user_attribute_verification_code(
@@ -123,7 +126,8 @@ async fn get_user_attribute_verification_code(
 ) -> Answer<CodeSent> {
     let of = call.user(&request.access_token).await?;
     let attribute = verifiable(&request.attribute_name)?;
-    Ok(call.directory().accounts.send_attribute_code(call.sender(&of.of), &of.user, attribute).await?.into())
+    let sender = call.sender_with(&of.of, request.client_metadata.as_ref());
+    Ok(call.directory().accounts.send_attribute_code(sender, &of.user, attribute).await?.into())
 }
 
 #[derive(Deserialize)]

@@ -1,13 +1,16 @@
 //! Users, for administrators.
 
 use super::factors::MfaShape;
-use super::shapes::{Attribute, UserShape, attributes_of, attributes_of_user, optional_secret, secret};
+use super::shapes::{
+    Attribute, Parameters, UserShape, attributes_of, attributes_of_user, optional_secret, secret, values_of,
+};
 use crate::aws::call::AdminCall;
 use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, Empty, Operation, operations};
 use crate::base::Secret;
-use crate::directory::{AdminNewUser, Invitation, Takeover};
+use crate::directory::{AdminNewUser, Administration, Invitation, Takeover};
 use crate::model::SignInAttribute;
+use crate::trigger::ClientData;
 use serde::{Deserialize, Serialize};
 
 pub const OPERATIONS: &[Operation] = operations! {
@@ -35,6 +38,8 @@ struct CreateUserRequest {
     force_alias_creation: Option<bool>,
     message_action: Option<MessageAction>,
     desired_delivery_mediums: Option<Vec<Medium>>,
+    validation_data: Option<Vec<Attribute>>,
+    client_metadata: Option<Parameters>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -59,8 +64,14 @@ struct CreateUserResponse {
 
 async fn create_user(call: &AdminCall, request: CreateUserRequest) -> Answer<CreateUserResponse> {
     let pool = call.pool(&request.user_pool_id).await?;
-    let (accounts, administration) = (&call.directory().accounts, call.administration(&pool));
     let invitation = invitation(&request);
+    let validation_data = request.validation_data.map(values_of);
+    let data = ClientData {
+        client_metadata: request.client_metadata.as_ref(),
+        validation_data: validation_data.as_ref(),
+    };
+    let administration = Administration { data, ..call.administration(&pool) };
+    let accounts = &call.directory().accounts;
     let user = match request.message_action {
         Some(MessageAction::Resend) => {
             let (name, password) = (&request.username, request.temporary_password);
@@ -103,6 +114,7 @@ fn invitation(request: &CreateUserRequest) -> Invitation {
 struct UserRequest {
     user_pool_id: String,
     username: String,
+    client_metadata: Option<Parameters>,
 }
 
 #[derive(Serialize)]
@@ -121,8 +133,9 @@ async fn get_user(call: &AdminCall, request: UserRequest) -> Answer<GetUserRespo
 }
 
 async fn confirm_sign_up(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
-    let (pool, _) = call.pool(&request.user_pool_id).await?;
-    call.directory().accounts.admin_confirm_sign_up(&pool, &request.username).await?;
+    let pool = call.pool(&request.user_pool_id).await?;
+    let administration = call.administration_with(&pool, request.client_metadata.as_ref());
+    call.directory().accounts.admin_confirm_sign_up(administration, &request.username).await?;
     Ok(Empty {})
 }
 
@@ -147,7 +160,8 @@ async fn set_password(call: &AdminCall, request: SetPasswordRequest) -> Answer<E
 async fn reset_password(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
     let pool = call.pool(&request.user_pool_id).await?;
     let accounts = &call.directory().accounts;
-    accounts.admin_reset_password(call.administration(&pool), &request.username).await?;
+    let administration = call.administration_with(&pool, request.client_metadata.as_ref());
+    accounts.admin_reset_password(administration, &request.username).await?;
     Ok(Empty {})
 }
 
@@ -157,12 +171,14 @@ struct UpdateAttributesRequest {
     user_pool_id: String,
     username: String,
     user_attributes: Vec<Attribute>,
+    client_metadata: Option<Parameters>,
 }
 
 async fn update_attributes(call: &AdminCall, request: UpdateAttributesRequest) -> Answer<Empty> {
-    let (pool, _) = call.pool(&request.user_pool_id).await?;
+    let pool = call.pool(&request.user_pool_id).await?;
     let changes = attributes_of(Some(request.user_attributes));
-    call.directory().accounts.admin_update_attributes(&pool, &request.username, &changes).await?;
+    let administration = call.administration_with(&pool, request.client_metadata.as_ref());
+    call.directory().accounts.admin_update_attributes(administration, &request.username, &changes).await?;
     Ok(Empty {})
 }
 

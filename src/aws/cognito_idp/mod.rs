@@ -10,6 +10,7 @@ mod domains;
 mod factors;
 mod groups;
 mod identity_providers;
+mod lambda_config;
 mod list_users;
 mod mfa_config;
 mod pool_request;

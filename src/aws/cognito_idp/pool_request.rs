@@ -1,5 +1,6 @@
 //! The members of requests that create and change user pools.
 
+use super::lambda_config;
 use super::mfa_config::mode;
 use super::schema::SchemaAttributeShape;
 use crate::aws::error::ApiError;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// Members without an effect, and members whose form the settings do not hold. `UpdateUserPool` has
 /// no `UsernameConfiguration`.
-pub const KEPT: [&str; 15] = [
+pub const KEPT: [&str; 16] = [
     "AccountRecoverySetting",
     "DcrConfiguration",
     "DeviceConfiguration",
@@ -24,6 +25,7 @@ pub const KEPT: [&str; 15] = [
     "EmailVerificationSubject",
     "IssuerConfiguration",
     "KeyConfiguration",
+    lambda_config::MEMBER,
     "SmsAuthenticationMessage",
     "SmsConfiguration",
     "SmsVerificationMessage",
@@ -128,7 +130,7 @@ impl RequestedPool {
     /// # Errors
     /// Returns `InvalidParameterException`.
     pub fn read(request: Value) -> Answer<Self> {
-        let mut kept = kept_members(&request);
+        let (mut kept, triggers) = (kept_members(&request), lambda_config::read(&request)?);
         let request: PoolRequest = decode(request)?;
         let admin = request.admin_create_user_config;
         if let Some(template) = admin.as_ref().and_then(|of| of.invite_message_template.clone()) {
@@ -163,6 +165,7 @@ impl RequestedPool {
             recovery: recovery(request.account_recovery_setting)?,
             deletion_protection: request.deletion_protection.as_deref() == Some("ACTIVE"),
             tags: tags(request.user_pool_tags),
+            triggers,
             kept,
             ..PoolSettings::default()
         };

@@ -1,9 +1,10 @@
 //! `UserPoolType`: a user pool as Cognito describes it.
 
+use super::lambda_config;
 use super::pool_request::{INVITATION, KEPT};
 use super::schema::SchemaAttributeShape;
 use super::shapes::Time;
-use crate::aws::operation::{Answer, Empty, encode};
+use crate::aws::operation::{Answer, encode};
 use crate::model::{Members, PasswordPolicy, Pool, PoolDomain, PoolSettings, Recovery, SignInAttribute};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ struct UserPoolShape<'a> {
     arn: String,
     policies: Policies,
     deletion_protection: &'static str,
-    lambda_config: Empty,
+    lambda_config: Value,
     last_modified_date: Time,
     creation_date: Time,
     schema_attributes: Vec<SchemaAttributeShape>,
@@ -94,14 +95,14 @@ pub fn describe(pool: &Pool, facts: PoolFacts) -> Answer<Value> {
     let domain = |is_custom: bool| {
         domains.iter().map(|of| of.domain.as_str()).find(|domain| domain.contains('.') == is_custom)
     };
-    let before = &settings.verify_before_update;
+    let (before, lambda_config) = (&settings.verify_before_update, lambda_config::describe(settings, &arn));
     let shape = UserPoolShape {
         id: &pool.id,
         name: &settings.name,
         arn,
         policies: policies(&settings.password_policy),
         deletion_protection: if settings.deletion_protection { "ACTIVE" } else { "INACTIVE" },
-        lambda_config: Empty {},
+        lambda_config,
         last_modified_date: Time(pool.updated_at),
         creation_date: Time(pool.created_at),
         schema_attributes: settings.schema.iter().map(Into::into).collect(),

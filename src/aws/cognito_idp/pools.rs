@@ -1,5 +1,6 @@
 //! User pools: creation, description, changes, deletion, lists.
 
+use super::lambda_config;
 use super::pool_request::RequestedPool;
 use super::pool_shape::{PoolFacts, describe};
 use super::schema::SchemaAttributeShape;
@@ -37,6 +38,7 @@ struct UserPoolResponse {
 
 async fn create_user_pool(call: &AdminCall, request: Value) -> Answer<UserPoolResponse> {
     let settings = &RequestedPool::read(request)?.settings;
+    pools::check_triggers(&call.catalogue.config, &settings.triggers)?;
     let (region, now, entropy) = (&*call.by.region, call.now(), call.entropy());
     let create = call.store().checked_transaction(|tx| -> CheckedWork<'_, _, _> {
         Box::pin(pools::create_pool(tx, region, settings, now, entropy))
@@ -62,6 +64,7 @@ async fn description(call: &AdminCall, pool: &Pool) -> Answer<UserPoolResponse> 
 async fn update_user_pool(call: &AdminCall, request: Value) -> Answer<Empty> {
     let PoolIdRequest { user_pool_id } = decode(request.clone())?;
     let RequestedPool { settings, verify_before_update, mfa_mode } = RequestedPool::read(request)?;
+    pools::check_triggers(&call.catalogue.config, &settings.triggers)?;
     let changes = &PoolChanges::replacing(settings, verify_before_update, mfa_mode);
     let (id, now, entropy) = (&*user_pool_id, call.now(), call.entropy());
     call.change(id, |tx| Box::pin(pools::update_pool(tx, id, changes, now, entropy))).await?;
@@ -94,7 +97,7 @@ struct ListUserPoolsResponse {
 struct UserPoolDescription {
     id: String,
     name: String,
-    lambda_config: Empty,
+    lambda_config: Value,
     last_modified_date: Time,
     creation_date: Time,
 }
@@ -104,9 +107,9 @@ async fn list_user_pools(call: &AdminCall, request: ListUserPoolsRequest) -> Ans
     let (prefix, now) = (&*call.by.pool_prefix, call.now());
     let page = pools::list_pools((call.store(), call.ring()), prefix, page, now, call.entropy()).await?;
     let description = |pool: Pool| UserPoolDescription {
+        lambda_config: lambda_config::describe(&pool.settings, &call.arn(&pool.id)),
         id: pool.id,
         name: pool.settings.name,
-        lambda_config: Empty {},
         last_modified_date: Time(pool.updated_at),
         creation_date: Time(pool.created_at),
     };

@@ -22,6 +22,11 @@ pub struct Attribute {
 /// String values by name: `AuthParameters`, `ClientMetadata`, `ChallengeParameters`.
 pub type Parameters = BTreeMap<String, String>;
 
+/// Returns the values of a list by name: `ValidationData`.
+pub fn values_of(list: Vec<Attribute>) -> Parameters {
+    list.into_iter().map(|Attribute { name, value }| (name, value.unwrap_or_default())).collect()
+}
+
 /// Returns attributes as the directory has them. Of two of one name the last is taken.
 pub fn attributes_of(list: Option<Vec<Attribute>>) -> Attributes {
     let list = list.unwrap_or_default();

@@ -10,8 +10,9 @@ use crate::directory::sign_in::{
     Answer as ChallengeAnswer, AuthenticatedUser, Challenge, ChallengeId, ChallengeReply, Flow, Reply,
     SignInError,
 };
-use crate::directory::{IssuedTokens, PoolOfClient, RefreshFlow, SignedIn};
+use crate::directory::{IssuedTokens, PoolOfClient, RefreshFlow, Sender, SignedIn, TokenSource};
 use crate::model::Factor;
+use crate::trigger::ClientData;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,7 @@ struct AuthRequest {
     auth_flow: String,
     #[serde(default)]
     auth_parameters: Parameters,
+    client_metadata: Option<Parameters>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +49,7 @@ struct ChallengeRequest {
     session: Option<String>,
     #[serde(default)]
     challenge_responses: Parameters,
+    client_metadata: Option<Parameters>,
 }
 
 /// The response to a sign-in: tokens, or a challenge.
@@ -159,8 +162,11 @@ async fn begin(call: &Call, of: &PoolOfClient, request: &AuthRequest) -> Answer<
         (Flow::Page, _) => return Err(not_supported()),
     };
     let sign_in = &call.directory().sign_in;
-    let reply = sign_in.begin(call.sender(of), flow, name, &answer).await;
-    reply_of(call, of, reply).await
+    // It reaches no function that runs after the password was compared (InitiateAuth,
+    // `ClientMetadata`).
+    let data = ClientData { validation_data: request.client_metadata.as_ref(), client_metadata: None };
+    let reply = sign_in.begin(Sender { data, ..call.sender(of) }, flow, name, &answer).await;
+    reply_of(call, (of, call.sender(of)), TokenSource::Authentication, reply).await
 }
 
 async fn respond(call: &Call, of: &PoolOfClient, request: &ChallengeRequest) -> Answer<AuthResponse> {
@@ -176,7 +182,8 @@ async fn respond(call: &Call, of: &PoolOfClient, request: &ChallengeRequest) -> 
         }
         _ => ChallengeId::Session(request.session.as_deref().ok_or_else(|| missing("Session"))?),
     };
-    let (sign_in, sender) = (&call.directory().sign_in, call.sender(of));
+    let sign_in = &call.directory().sign_in;
+    let sender = call.sender_with(of, request.client_metadata.as_ref());
     let secret_hash = responses.get("SECRET_HASH").map(String::as_str);
     match sign_in.names(sender, id).await.map_err(failed)? {
         Some(names) => {
@@ -192,7 +199,11 @@ async fn respond(call: &Call, of: &PoolOfClient, request: &ChallengeRequest) -> 
         ChallengeId::Session(session) => sign_in.respond(sender, session, &answer).await,
         ChallengeId::SecretBlock(block) => sign_in.respond_to_exchange(sender, block, &answer).await,
     };
-    reply_of(call, of, reply).await
+    let source = match request.challenge_name.as_str() {
+        "NEW_PASSWORD_REQUIRED" => TokenSource::NewPasswordChallenge,
+        _ => TokenSource::Authentication,
+    };
+    reply_of(call, (of, sender), source, reply).await
 }
 
 /// Reads the answer to a challenge.
@@ -245,7 +256,12 @@ async fn refresh(call: &Call, of: &PoolOfClient, parameters: &Parameters) -> Ans
 }
 
 /// Returns the response to a step: tokens for a completed sign-in.
-async fn reply_of(call: &Call, of: &PoolOfClient, reply: Result<Reply, SignInError>) -> Answer<AuthResponse> {
+async fn reply_of(
+    call: &Call,
+    (of, sender): (&PoolOfClient, Sender<'_>),
+    source: TokenSource,
+    reply: Result<Reply, SignInError>,
+) -> Answer<AuthResponse> {
     match reply.map_err(failed)? {
         Reply::SignedIn(AuthenticatedUser { user, password_set_at, .. }) => {
             let signed_in = SignedIn {
@@ -255,9 +271,10 @@ async fn reply_of(call: &Call, of: &PoolOfClient, reply: Result<Reply, SignInErr
                 nonce: None,
                 device_key: "",
                 auth_time: None,
+                source,
             };
             let (tokens, issuer) = (&call.directory().tokens, call.issuer(&of.pool));
-            Ok(AuthResponse::tokens(tokens.issue(call.sender(of), &issuer, signed_in).await?))
+            Ok(AuthResponse::tokens(tokens.issue(sender, &issuer, signed_in).await?))
         }
         Reply::Challenge(reply) => Ok(challenge_response(*reply)),
         // Of the page alone.

@@ -1,11 +1,13 @@
 //! Sign-up, its confirmation, and forgotten passwords.
 
-use super::shapes::{Attribute, CodeDeliveryDetails, CodeSent, attributes_of, secret};
+use super::shapes::{Attribute, CodeDeliveryDetails, CodeSent, Parameters, attributes_of, secret, values_of};
 use crate::aws::call::Call;
 use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, Empty, Operation, operations};
 use crate::base::Secret;
-use crate::directory::{SignUp, Takeover};
+use crate::directory::{Sender, SignUp, Takeover};
+use crate::model::UserStatus;
+use crate::trigger::ClientData;
 use serde::{Deserialize, Serialize};
 
 pub const OPERATIONS: &[Operation] = operations! {
@@ -25,6 +27,8 @@ struct SignUpRequest {
     #[serde(default, deserialize_with = "super::shapes::optional_secret")]
     password: Option<Secret>,
     user_attributes: Option<Vec<Attribute>>,
+    validation_data: Option<Vec<Attribute>>,
+    client_metadata: Option<Parameters>,
 }
 
 #[derive(Serialize)]
@@ -44,9 +48,15 @@ async fn sign_up(call: &Call, request: SignUpRequest) -> Answer<SignUpResponse> 
         .ok_or_else(|| ApiError::invalid_parameter("Password is required for this user pool."))?;
     let attributes = attributes_of(request.user_attributes);
     let sign_up = SignUp { username: &request.username, password: &password, attributes: &attributes };
-    let signed_up = call.directory().accounts.sign_up(call.sender(&of), sign_up).await?;
+    let validation_data = request.validation_data.map(values_of);
+    let data = ClientData {
+        client_metadata: request.client_metadata.as_ref(),
+        validation_data: validation_data.as_ref(),
+    };
+    let sender = Sender { data, ..call.sender(&of) };
+    let signed_up = call.directory().accounts.sign_up(sender, sign_up).await?;
     Ok(SignUpResponse {
-        user_confirmed: false,
+        user_confirmed: signed_up.user.status == UserStatus::Confirmed,
         user_sub: signed_up.user.id,
         code_delivery_details: signed_up.delivery.map(Into::into),
     })
@@ -62,6 +72,7 @@ struct ConfirmSignUpRequest {
     confirmation_code: Secret,
     #[serde(default)]
     force_alias_creation: bool,
+    client_metadata: Option<Parameters>,
 }
 
 async fn confirm_sign_up(call: &Call, request: ConfirmSignUpRequest) -> Answer<Empty> {
@@ -72,7 +83,8 @@ async fn confirm_sign_up(call: &Call, request: ConfirmSignUpRequest) -> Answer<E
         false => Takeover::Refuse,
     };
     let code = &request.confirmation_code;
-    call.directory().accounts.confirm_sign_up(call.sender(&of), name, code, takeover).await?;
+    let sender = call.sender_with(&of, request.client_metadata.as_ref());
+    call.directory().accounts.confirm_sign_up(sender, name, code, takeover).await?;
     Ok(Empty {})
 }
 
@@ -83,18 +95,21 @@ struct CodeRequest {
     client_id: String,
     secret_hash: Option<String>,
     username: String,
+    client_metadata: Option<Parameters>,
 }
 
 async fn resend_confirmation_code(call: &Call, request: CodeRequest) -> Answer<CodeSent> {
     let name = &request.username;
     let of = call.client_with_hash(&request.client_id, name, request.secret_hash.as_deref()).await?;
-    Ok(call.directory().accounts.resend_sign_up_code(call.sender(&of), name).await?.into())
+    let sender = call.sender_with(&of, request.client_metadata.as_ref());
+    Ok(call.directory().accounts.resend_sign_up_code(sender, name).await?.into())
 }
 
 async fn forgot_password(call: &Call, request: CodeRequest) -> Answer<CodeSent> {
     let name = &request.username;
     let of = call.client_with_hash(&request.client_id, name, request.secret_hash.as_deref()).await?;
-    Ok(call.directory().accounts.forgot_password(call.sender(&of), name).await?.into())
+    let sender = call.sender_with(&of, request.client_metadata.as_ref());
+    Ok(call.directory().accounts.forgot_password(sender, name).await?.into())
 }
 
 #[derive(Deserialize)]
@@ -107,6 +122,7 @@ struct ConfirmForgotPasswordRequest {
     confirmation_code: Secret,
     #[serde(deserialize_with = "secret")]
     password: Secret,
+    client_metadata: Option<Parameters>,
 }
 
 async fn confirm_forgot_password(call: &Call, request: ConfirmForgotPasswordRequest) -> Answer<Empty> {
@@ -114,6 +130,7 @@ async fn confirm_forgot_password(call: &Call, request: ConfirmForgotPasswordRequ
     let of = call.client_with_hash(&request.client_id, name, request.secret_hash.as_deref()).await?;
     let accounts = &call.directory().accounts;
     let (code, password) = (&request.confirmation_code, &request.password);
-    accounts.confirm_forgot_password(call.sender(&of), name, code, password).await?;
+    let sender = call.sender_with(&of, request.client_metadata.as_ref());
+    accounts.confirm_forgot_password(sender, name, code, password).await?;
     Ok(Empty {})
 }

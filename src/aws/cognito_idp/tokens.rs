@@ -1,5 +1,6 @@
 //! Refresh and revocation of tokens.
 
+use super::shapes::Parameters;
 use super::sign_in::AuthResponse;
 use crate::aws::call::Call;
 use crate::aws::operation::{Answer, Empty, Operation, operations};
@@ -19,6 +20,7 @@ struct GetTokensFromRefreshTokenRequest {
     client_id: String,
     #[serde(default, deserialize_with = "super::shapes::optional_secret")]
     client_secret: Option<Secret>,
+    client_metadata: Option<Parameters>,
 }
 
 async fn get_tokens_from_refresh_token(
@@ -29,7 +31,8 @@ async fn get_tokens_from_refresh_token(
     call.check_secret(&of, request.client_secret.as_ref())?;
     let tokens = &call.directory().tokens;
     let (issuer, token) = (call.issuer(&of.pool), &request.refresh_token);
-    let issued = tokens.refresh(call.sender(&of), &issuer, token, RefreshFlow::Tokens).await?;
+    let sender = call.sender_with(&of, request.client_metadata.as_ref());
+    let issued = tokens.refresh(sender, &issuer, token, RefreshFlow::Tokens).await?;
     Ok(AuthResponse::tokens(issued))
 }
 

@@ -1,7 +1,7 @@
 //! Changes of users by administrators that concern no password: attributes, access, deletion.
 
 use super::code_delivery::Requester;
-use super::{AccountService, audit, current};
+use super::{AccountService, Administration, audit, current};
 use crate::base::{Entropy, Timestamp};
 use crate::directory::attributes::{Actor, delete_attributes};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
@@ -34,13 +34,14 @@ impl AccountService {
     /// Returns `UserNotFoundException`, and the errors of a change of attributes and of a message.
     pub async fn admin_update_attributes(
         &self,
-        pool: &Pool,
+        administration: Administration<'_>,
         name: &str,
         changes: &Attributes,
     ) -> Outcome<User> {
-        let user = self.admin_user(pool, name).await?;
+        let user = self.admin_user(administration.pool, name).await?;
         let by = (Actor::Administrator, Requester::default());
-        let (user, _) = self.change_attributes((pool, &user), changes, by).await?;
+        let of = (administration.subject(&user.username), &user);
+        let (user, _) = self.change_attributes(of, changes, by, administration.data).await?;
         audit("attributes_updated", &user, None);
         Ok(user)
     }

@@ -10,11 +10,13 @@ use crate::directory::account_code::CodePurpose;
 use crate::directory::create::{NewUser, Origin, add_user, draft_user};
 use crate::directory::credential_events::{CredentialEvent, Current, end_credentials, sign_out_everywhere};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::events::{ConfirmationSource, MessageSource, SignUpSource};
 use crate::directory::lifecycle::{confirm, set_status};
 use crate::directory::names::Takeover;
 use crate::directory::new_password::{PreparedPassword, temporary_end};
 use crate::model::{Attributes, PasswordPolicy, Pool, SignInAttribute, User, UserStatus};
 use crate::store::{CheckedWork, Tx};
+use crate::trigger::{ClientData, Subject};
 
 /// The characters of a generated password, without those that look alike.
 const CLASSES: [&[u8]; 4] =
@@ -29,6 +31,15 @@ pub struct Administration<'a> {
     pub pool: &'a Pool,
     /// Whether a client of the pool allows Secure Remote Password.
     pub keeps_verifiers: bool,
+    /// What the administrator sends along, for the functions of the pool.
+    pub data: ClientData<'a>,
+}
+
+impl<'a> Administration<'a> {
+    /// Returns what the events of a request are about: the user with this name.
+    pub(super) fn subject(&self, username: &'a str) -> Subject<'a> {
+        Subject { pool: self.pool, client_id: None, username }
+    }
 }
 
 /// A user that an administrator creates.
@@ -77,10 +88,14 @@ impl AccountService {
             origin: Origin::Administrator,
             takeover: new.takeover,
         };
-        let user = &draft_user(pool, &user, now, entropy)?;
+        let mut user = draft_user(pool, &user, now, entropy)?;
         let temporary = new.temporary_password.unwrap_or_else(|| generate(entropy));
-        let prepared = &self.prepare(pool, user, &temporary, (0, administration.keeps_verifiers)).await?;
-        let messages = self.invitations(user, &new.invitation, &temporary)?;
+        let prepared = &self.prepare(pool, &user, &temporary, (0, administration.keeps_verifiers)).await?;
+        let (username, source) = (user.username.clone(), SignUpSource::AdminCreateUser);
+        let subject = administration.subject(&username);
+        self.events.pre_sign_up(subject, source, &mut user, administration.data).await?;
+        let user = &user;
+        let messages = self.invitations(administration, user, &new.invitation, &temporary).await?;
         let (messages, takeover) = (&messages, new.takeover);
         let added = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
@@ -111,7 +126,7 @@ impl AccountService {
         check_invited(&user)?;
         let temporary = temporary_password.unwrap_or_else(|| generate(&*self.entropy));
         let prepared = self.prepare(pool, &user, &temporary, (0, administration.keeps_verifiers)).await?;
-        let messages = self.invitations(&user, invitation, &temporary)?;
+        let messages = self.invitations(administration, &user, invitation, &temporary).await?;
         if messages.is_empty() {
             // The user would keep a password that nobody knows.
             return Err(no_address());
@@ -200,12 +215,19 @@ impl AccountService {
     ) -> Outcome<CodeDelivery> {
         let (pool, entropy, now) = (administration.pool, &*self.entropy, self.clock.now());
         let user = self.admin_user(pool, name).await?;
+        let recipient = resettable(pool, &user, &self.factors(pool, user.no).await?)?;
+        let mut message = self.code_message(MessageEvent::ForgotPassword, recipient);
+        let of = (administration.subject(&user.username), MessageSource::ForgotPassword);
+        self.customize(&mut message, of, &user, administration.data).await?;
+        let message = &message;
         let reset = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
             Box::pin(async move {
                 let user = current(tx, no).await?;
-                let recipient = resettable(pool, &user, &tx.factors(no).await?)?;
-                let message = &self.code_message(MessageEvent::ForgotPassword, recipient);
+                // The address may have changed while the function wrote the text.
+                if resettable(pool, &user, &tx.factors(no).await?)? != *message.recipient() {
+                    return Err(ErrorKind::TooManyRequests.into());
+                }
                 let event = CredentialEvent::PasswordSetByAdministrator;
                 end_credentials(tx, &user, event, Current::default(), now, entropy).await?;
                 let (status, takeover) = (UserStatus::ResetRequired, Takeover::Refuse);
@@ -224,8 +246,12 @@ impl AccountService {
     ///
     /// # Errors
     /// Returns `UserNotFoundException`, or `NotAuthorizedException` for a user who is confirmed.
-    pub async fn admin_confirm_sign_up(&self, pool: &Pool, name: &str) -> Outcome<User> {
-        let (entropy, now) = (&*self.entropy, self.clock.now());
+    pub async fn admin_confirm_sign_up(
+        &self,
+        administration: Administration<'_>,
+        name: &str,
+    ) -> Outcome<User> {
+        let (pool, entropy, now) = (administration.pool, &*self.entropy, self.clock.now());
         let user = self.admin_user(pool, name).await?;
         let confirmed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
@@ -236,6 +262,8 @@ impl AccountService {
         });
         let user = confirmed.await?;
         audit("sign_up_confirmed", &user, None);
+        let (subject, source) = (administration.subject(&user.username), ConfirmationSource::SignUp);
+        self.events.post_confirmation(subject, source, &user, administration.data).await?;
         Ok(user)
     }
 
@@ -262,8 +290,10 @@ impl AccountService {
         Ok(())
     }
 
-    fn invitations(
+    /// Returns the messages of an invitation.
+    async fn invitations(
         &self,
+        administration: Administration<'_>,
         user: &User,
         invitation: &Invitation,
         temporary: &Secret,
@@ -278,8 +308,14 @@ impl AccountService {
         if addresses.is_empty() && matches!(invitation, Invitation::Send(_)) {
             return Err(no_address());
         }
-        let message = |to| self.secret_message(MessageEvent::AdminCreateUser, to, temporary.clone());
-        Ok(addresses.into_iter().map(message).collect())
+        let mut messages = Vec::new();
+        for to in addresses {
+            let mut message = self.secret_message(MessageEvent::AdminCreateUser, to, temporary.clone());
+            let of = (administration.subject(&user.username), MessageSource::AdminCreateUser);
+            self.customize(&mut message, of, user, administration.data).await?;
+            messages.push(message);
+        }
+        Ok(messages)
     }
 
     /// Sets a temporary password, and sends it.

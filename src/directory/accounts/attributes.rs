@@ -12,10 +12,12 @@ use crate::directory::attributes::{
     Actor, check_new_values, check_writable, delete_attributes, update_attributes,
 };
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::events::MessageSource;
 use crate::directory::lifecycle::delete_user;
 use crate::directory::sender::Sender;
 use crate::model::{Attributes, Pool, SignInAttribute, User};
 use crate::store::{CheckedWork, Tx};
+use crate::trigger::{ClientData, Subject};
 
 /// The attributes that are addresses.
 const ADDRESSES: [SignInAttribute; 2] = [SignInAttribute::Email, SignInAttribute::PhoneNumber];
@@ -32,8 +34,8 @@ impl AccountService {
         changes: &Attributes,
     ) -> Outcome<(User, Vec<CodeDelivery>)> {
         let actor = Actor::User(&sender.client.settings);
-        let of = (sender.pool, user);
-        let (user, deliveries) = self.change_attributes(of, changes, (actor, Requester::of(&sender))).await?;
+        let (of, by) = ((sender.subject(&user.username), user), (actor, Requester::of(&sender)));
+        let (user, deliveries) = self.change_attributes(of, changes, by, sender.data).await?;
         audit("attributes_updated", &user, Some(&sender.client.id));
         Ok((user, deliveries))
     }
@@ -45,16 +47,22 @@ impl AccountService {
     /// Returns the errors of a change of attributes and of a message; then nothing has changed.
     pub(super) async fn change_attributes(
         &self,
-        (pool, user): (&Pool, &User),
+        (subject, user): (Subject<'_>, &User),
         changes: &Attributes,
         (actor, requester): (Actor<'_>, Requester<'_>),
+        data: ClientData<'_>,
     ) -> Outcome<(User, Vec<CodeDelivery>)> {
-        let (entropy, now) = (&*self.entropy, self.clock.now());
+        let (pool, entropy, now) = (subject.pool, &*self.entropy, self.clock.now());
         check_writable(changes, actor)?;
         check_new_values(pool, user, changes)?;
         let (at_once, waiting) = split(pool, user, changes);
-        let messages: Vec<Prepared> =
-            unverified(pool, user, changes).into_iter().map(|to| self.attribute_message(to)).collect();
+        let mut messages = Vec::new();
+        for to in unverified(pool, user, changes) {
+            let mut message = self.attribute_message(to);
+            let of = (subject, MessageSource::UpdateUserAttribute);
+            self.customize(&mut message, of, user, data).await?;
+            messages.push(message);
+        }
         let (at_once, waiting, messages) = (&at_once, &waiting, &messages);
         let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
@@ -146,7 +154,10 @@ impl AccountService {
         let address = waiting
             .or_else(current)
             .ok_or_else(|| DirectoryError::invalid(format!("User does not have {}.", attribute.name())))?;
-        let message = &self.attribute_message(Recipient { attribute, address });
+        let mut message = self.attribute_message(Recipient { attribute, address });
+        let of = (sender.subject(&user.username), MessageSource::VerifyUserAttribute);
+        self.customize(&mut message, of, user, sender.data).await?;
+        let message = &message;
         let requester = Requester::of(&sender);
         let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
@@ -175,7 +186,10 @@ impl AccountService {
         check_writable(&changes, Actor::User(&sender.client.settings))?;
         check_new_values(pool, user, &changes)?;
         let purpose = purpose(attribute)?;
-        let message = &self.attribute_message(Recipient { attribute, address: address.to_owned() });
+        let mut message = self.attribute_message(Recipient { attribute, address: address.to_owned() });
+        let of = (sender.subject(&user.username), MessageSource::UpdateUserAttribute);
+        self.customize(&mut message, of, user, sender.data).await?;
+        let message = &message;
         let requester = Requester::of(&sender);
         let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {

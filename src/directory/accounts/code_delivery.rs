@@ -3,12 +3,14 @@
 use super::{AccountService, link, pool_messages};
 use crate::base::{Entropy, KeyRing, Secret, Timestamp, uuid};
 use crate::catalogue::Catalogue;
-use crate::config::{Channel, MessageEvent};
+use crate::config::{Channel, MessageEvent, MessageTemplate};
 use crate::directory::account_code::CodePurpose;
 use crate::directory::error::Outcome;
+use crate::directory::events::MessageSource;
 use crate::message::{Message, MessageSettings, enqueue};
 use crate::model::{Pool, Recovery, SignInAttribute, User, UserFactors, is_address, is_phone_number};
 use crate::store::Tx;
+use crate::trigger::{ClientData, Subject};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -49,6 +51,8 @@ pub(super) struct Prepared {
     ring: Arc<KeyRing>,
     event: MessageEvent,
     recipient: Recipient,
+    /// The text that a function of the pool wrote.
+    own_text: Option<MessageTemplate>,
 }
 
 /// The account that a message is for.
@@ -76,7 +80,23 @@ impl AccountService {
         secret: Secret,
     ) -> Prepared {
         let (key, catalogue) = (uuid(&*self.entropy), self.catalogue.load());
-        Prepared { secret, key, catalogue, ring: self.ring.clone(), event, recipient }
+        Prepared { secret, key, catalogue, ring: self.ring.clone(), event, recipient, own_text: None }
+    }
+
+    /// Lets the pool's function write the text of a message to `user`.
+    ///
+    /// # Errors
+    /// Returns the function's refusal, or why it gave no valid answer.
+    pub(super) async fn customize(
+        &self,
+        message: &mut Prepared,
+        (subject, source): (Subject<'_>, MessageSource),
+        user: &User,
+        data: ClientData<'_>,
+    ) -> Outcome<()> {
+        let of = (source, message.event, channel(message.recipient.attribute));
+        message.own_text = self.events.custom_text(subject, of, user, data).await?;
+        Ok(())
     }
 
     /// Returns the address in the answer for a name without a user. An address is of the first kind
@@ -129,7 +149,7 @@ impl Prepared {
         (now, expires_at): (Timestamp, Timestamp),
         entropy: &dyn Entropy,
     ) -> Outcome<CodeDelivery> {
-        let Self { secret, key, catalogue, ring, event, recipient } = self;
+        let Self { secret, key, catalogue, ring, event, recipient, own_text } = self;
         let channel = channel(recipient.attribute);
         let locale = to.user.and_then(|user| user.attributes.get("locale"));
         let username = to.user.map_or(to.name, |user| &user.username);
@@ -153,7 +173,11 @@ impl Prepared {
             client: requester.address,
             expires_at,
         };
-        let templates = pool_messages::templates(catalogue, pool);
+        let mut templates = pool_messages::templates(catalogue, pool);
+        if let Some(own) = own_text {
+            templates.retain(|of| of.event != own.event || of.channel != own.channel);
+            templates.push(own.clone());
+        }
         let settings = MessageSettings::of(&catalogue.config, &templates);
         let destination = enqueue(tx, settings, &message, now, entropy).await??;
         Ok(CodeDelivery { attribute: recipient.attribute, channel, destination })

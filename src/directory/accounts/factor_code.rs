@@ -6,6 +6,7 @@ use crate::base::{Duration, Timestamp};
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
 use crate::directory::error::{ErrorKind, Outcome};
+use crate::directory::events::MessageSource;
 use crate::directory::sender::Sender;
 use crate::model::{Factor, User};
 use crate::store::Tx;
@@ -17,19 +18,23 @@ pub(in crate::directory) struct FactorMessage {
 }
 
 impl AccountService {
-    /// Prepares the message with a new code, valid for `lifetime`.
+    /// Prepares the message with a new code, valid for `lifetime`. A function of the pool may write
+    /// its text.
     ///
     /// # Errors
-    /// Returns `CodeDeliveryFailureException` if the user has no address of the factor.
-    pub(in crate::directory) fn factor_message(
+    /// Returns `CodeDeliveryFailureException` if the user has no address of the factor, or the
+    /// errors of the function.
+    pub(in crate::directory) async fn factor_message(
         &self,
-        user: &User,
+        (sender, user): (&Sender<'_>, &User),
         factor: Factor,
         lifetime: Duration,
     ) -> Outcome<FactorMessage> {
         let recipient = factor.address().and_then(|address| address_of(user, address));
         let recipient = recipient.ok_or(ErrorKind::CodeDelivery)?;
-        let message = self.code_message(MessageEvent::Mfa, recipient);
+        let mut message = self.code_message(MessageEvent::Mfa, recipient);
+        let of = (sender.subject(&user.username), MessageSource::Authentication);
+        self.customize(&mut message, of, user, sender.data).await?;
         Ok(FactorMessage { purpose: CodePurpose::SecondFactor(factor, lifetime), message })
     }
 

@@ -22,8 +22,11 @@ pub(super) use factor_code::FactorMessage;
 pub use link::{ConfirmationLink, LinkState};
 pub use sign_up::{SignUp, SignedUp};
 
+pub(super) use pool_messages::{html_template, sms_template};
+
 use super::account_code::CodeSource;
 use super::error::{ErrorKind, Outcome};
+use super::events::PoolEvents;
 use super::new_password::{NewPassword, NewPasswords, PreparedPassword};
 use super::password_attempts::account_no;
 use super::service::DirectoryDeps;
@@ -44,6 +47,7 @@ pub struct AccountService {
     catalogue: Arc<CatalogueCell>,
     /// The codes in messages.
     codes: Arc<dyn CodeSource>,
+    events: Arc<PoolEvents>,
 }
 
 /// The account that a name is of: a user, or nobody.
@@ -55,9 +59,13 @@ struct Account {
 
 impl AccountService {
     /// Creates the service of a deployment.
-    pub(super) fn new(deps: DirectoryDeps, passwords: Arc<NewPasswords>, codes: Arc<dyn CodeSource>) -> Self {
+    pub(super) fn new(
+        deps: DirectoryDeps,
+        passwords: Arc<NewPasswords>,
+        (codes, events): (Arc<dyn CodeSource>, Arc<PoolEvents>),
+    ) -> Self {
         let DirectoryDeps { store, ring, clock, entropy, catalogue } = deps;
-        Self { store, passwords, ring, clock, entropy, catalogue, codes }
+        Self { store, passwords, ring, clock, entropy, catalogue, codes, events }
     }
 
     /// Returns the account of a name at sign-in.
@@ -98,7 +106,7 @@ async fn current(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
 
 /// Writes the audit line of a change. `client_id` is of the client through which the user made it;
 /// an administrator has none.
-fn audit(change: &str, user: &User, client_id: Option<&str>) {
+pub(super) fn audit(change: &str, user: &User, client_id: Option<&str>) {
     let (sub, pool) = (&*user.id, &*user.pool_id);
     tracing::info!(target: "audit", event = "account_changed", change, sub, pool, client_id);
 }

@@ -38,22 +38,26 @@ fn of_members(kept: &Members) -> Vec<MessageTemplate> {
             true => ("EmailSubjectByLink", "EmailMessageByLink"),
             false => ("EmailSubject", "EmailMessage"),
         };
-        match email(event, text(verification, subject), text(verification, body)) {
+        match html_template(event, text(verification, subject), text(verification, body)) {
             Some(template) => templates.push(template),
             None if by_link && event.can_have_link() => {
                 templates.extend(link_templates(event, text(verification, subject)));
             }
             None => {}
         }
-        templates.extend(sms(event, text(verification, "SmsMessage")));
+        templates.extend(sms_template(event, text(verification, "SmsMessage")));
     }
     let event = MessageEvent::AdminCreateUser;
-    templates.extend(email(event, text(invitation, "EmailSubject"), text(invitation, "EmailMessage")));
-    templates.extend(sms(event, text(invitation, "SMSMessage")));
+    templates.extend(html_template(
+        event,
+        text(invitation, "EmailSubject"),
+        text(invitation, "EmailMessage"),
+    ));
+    templates.extend(sms_template(event, text(invitation, "SMSMessage")));
     let (by_email, by_sms) = (kept.get(EMAIL_MFA), text(kept.get(SMS_MFA), SMS_TEXT));
-    templates.extend(email(MessageEvent::Mfa, text(by_email, "Subject"), text(by_email, "Message")));
+    templates.extend(html_template(MessageEvent::Mfa, text(by_email, "Subject"), text(by_email, "Message")));
     let authentication = by_sms.or_else(|| kept.get(SMS_TEXT).and_then(Value::as_str));
-    templates.extend(sms(MessageEvent::Mfa, authentication));
+    templates.extend(sms_template(MessageEvent::Mfa, authentication));
     templates
 }
 
@@ -62,7 +66,11 @@ fn text<'v>(of: Option<&'v Value>, member: &str) -> Option<&'v str> {
 }
 
 /// Returns the text of an e-mail. Cognito sends it as HTML.
-fn email(event: MessageEvent, subject: Option<&str>, body: Option<&str>) -> Option<MessageTemplate> {
+pub fn html_template(
+    event: MessageEvent,
+    subject: Option<&str>,
+    body: Option<&str>,
+) -> Option<MessageTemplate> {
     let html = body?;
     Some(MessageTemplate {
         event,
@@ -77,7 +85,8 @@ fn email(event: MessageEvent, subject: Option<&str>, body: Option<&str>) -> Opti
 /// The subject of a text that has none of its own.
 const DEFAULT_SUBJECT: &str = "Your account";
 
-fn sms(event: MessageEvent, body: Option<&str>) -> Option<MessageTemplate> {
+/// Returns the text of a text message.
+pub fn sms_template(event: MessageEvent, body: Option<&str>) -> Option<MessageTemplate> {
     Some(MessageTemplate {
         event,
         channel: Channel::Sms,

@@ -11,6 +11,7 @@ use crate::directory::account_code::CodePurpose;
 use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::credential_events::{CredentialEvent, Current, end_credentials};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::events::{ConfirmationSource, MessageSource};
 use crate::directory::lifecycle::set_status;
 use crate::directory::names::Takeover;
 use crate::directory::sender::Sender;
@@ -33,8 +34,14 @@ impl AccountService {
 
     async fn send_recovery_code(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
         let (pool, now) = (sender.pool, self.clock.now());
-        let Account { mut user, no } = self.account(pool, name).await?;
+        let Account { mut user, mut no } = self.account(pool, name).await?;
+        // A user of another system has no factors yet.
         let factors = &self.factors(pool, no).await?;
+        if user.is_none()
+            && let Some(migrated) = self.events.migrate_at_recovery(sender, name).await?
+        {
+            (no, user) = (migrated.no, Some(migrated));
+        }
         let found = match &user {
             Some(user) => resettable(pool, user, factors),
             None => {
@@ -50,7 +57,12 @@ impl AccountService {
             }
             Err(error) => return Err(error),
         };
-        let message = &self.code_message(MessageEvent::ForgotPassword, recipient);
+        let mut message = self.code_message(MessageEvent::ForgotPassword, recipient);
+        if let Some(user) = &user {
+            let of = (sender.subject(&user.username), MessageSource::ForgotPassword);
+            self.customize(&mut message, of, user, sender.data).await?;
+        }
+        let message = &message;
         let to = Addressee { account_no: no, user: user.as_ref(), name };
         let requester = Requester::of(&sender);
         let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
@@ -118,6 +130,8 @@ impl AccountService {
         });
         let user = set.await?;
         audit("password_recovered", &user, Some(&sender.client.id));
+        let (subject, source) = (sender.subject(&user.username), ConfirmationSource::ForgotPassword);
+        self.events.post_confirmation(subject, source, &user, sender.data).await?;
         Ok(user)
     }
 }

@@ -9,6 +9,7 @@ use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::attributes::{Actor, check_writable};
 use crate::directory::create::{NewUser, Origin, add_user, draft_user};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::events::{ConfirmationSource, MessageSource, SignUpSource};
 use crate::directory::lifecycle::confirm;
 use crate::directory::names::Takeover;
 use crate::directory::sender::Sender;
@@ -29,9 +30,9 @@ pub struct SignUp<'a> {
 /// The result of a sign-up.
 #[derive(Clone, Debug)]
 pub struct SignedUp {
-    /// The user, who is not confirmed.
+    /// The user, who is confirmed only if a function of the pool says so.
     pub user: User,
-    /// Where the code was sent; `None` if an administrator has to confirm the user.
+    /// Where the code was sent; `None` if an administrator has to confirm the user, or nobody.
     pub delivery: Option<CodeDelivery>,
 }
 
@@ -40,7 +41,7 @@ impl AccountService {
     ///
     /// # Errors
     /// Returns `NotAuthorizedException` if only administrators create users,
-    /// `InvalidPasswordException`, and the errors of a new user and of a message.
+    /// `InvalidPasswordException`, and the errors of a new user, of a message and of a function.
     pub async fn sign_up(&self, sender: Sender<'_>, sign_up: SignUp<'_>) -> Outcome<SignedUp> {
         let (pool, entropy) = (sender.pool, &*self.entropy);
         if pool.settings.only_administrators_create {
@@ -58,10 +59,18 @@ impl AccountService {
             takeover: Takeover::Refuse,
         };
         let now = self.clock.now();
-        let user = draft_user(pool, &new, now, entropy)?;
+        let mut user = draft_user(pool, &new, now, entropy)?;
         let hashing = (sender.network, sender.keeps_verifiers);
         let password = self.prepare(pool, &user, sign_up.password, hashing).await?;
-        let message = sign_up_recipient(pool, &user).map(|to| self.code_message(MessageEvent::SignUp, to));
+        let username = user.username.clone();
+        let subject = sender.subject(&username);
+        self.events.pre_sign_up(subject, SignUpSource::SignUp, &mut user, sender.data).await?;
+        let is_confirmed = user.status == UserStatus::Confirmed;
+        let recipient = sign_up_recipient(pool, &user).filter(|_| !is_confirmed);
+        let mut message = recipient.map(|to| self.code_message(MessageEvent::SignUp, to));
+        if let Some(message) = &mut message {
+            self.customize(message, (subject, MessageSource::SignUp), &user, sender.data).await?;
+        }
         let (user_of_work, password, message) = (&user, &password, &message);
         let requester = Requester::of(&sender);
         let added = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
@@ -77,6 +86,10 @@ impl AccountService {
         });
         let delivery = added.await?;
         audit("sign_up", &user, Some(&sender.client.id));
+        if is_confirmed {
+            let source = ConfirmationSource::SignUp;
+            self.events.post_confirmation(subject, source, &user, sender.data).await?;
+        }
         Ok(SignedUp { user, delivery })
     }
 
@@ -126,6 +139,8 @@ impl AccountService {
         });
         let user = confirmed.await?;
         audit("sign_up_confirmed", &user, Some(&sender.client.id));
+        let (subject, source) = (sender.subject(&user.username), ConfirmationSource::SignUp);
+        self.events.post_confirmation(subject, source, &user, sender.data).await?;
         Ok(user)
     }
 
@@ -157,8 +172,12 @@ impl AccountService {
                 self.simulated_recipient(&pool.settings.auto_verified, name, no)
             }
         };
-        let (message, requester) =
-            (&self.code_message(MessageEvent::Resend, recipient), Requester::of(&sender));
+        let mut message = self.code_message(MessageEvent::Resend, recipient);
+        if let Some(user) = &user {
+            let of = (sender.subject(&user.username), MessageSource::ResendCode);
+            self.customize(&mut message, of, user, sender.data).await?;
+        }
+        let (message, requester) = (&message, Requester::of(&sender));
         let to = Addressee { account_no: no, user: user.as_ref(), name };
         let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {

@@ -1,5 +1,6 @@
 //! Checks that several operations on pools share, with AWS's words.
 
+use crate::config::{Config, PoolTriggers};
 use crate::directory::error::{DirectoryError, Outcome};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -74,6 +75,20 @@ pub(super) fn is_java_space(c: char) -> bool {
 /// Returns the first value that occurs twice.
 pub(super) fn duplicate<T: PartialEq>(values: &[T]) -> Option<&T> {
     values.iter().enumerate().find(|(at, value)| values[..*at].contains(value)).map(|(_, value)| value)
+}
+
+/// Checks that the configuration declares the functions of a pool: it alone has their addresses.
+///
+/// # Errors
+/// Returns `InvalidParameterException` for a function that it does not declare.
+pub fn check_triggers(config: &Config, triggers: &PoolTriggers) -> Outcome<()> {
+    let is_declared = |name: &String| config.triggers.iter().any(|trigger| trigger.name == *name);
+    match triggers.names.values().find(|name| !is_declared(name)) {
+        Some(name) => Err(DirectoryError::invalid(format!(
+            "The Lambda function {name} does not exist: no [[trigger]] of the configuration has this name."
+        ))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

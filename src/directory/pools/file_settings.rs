@@ -31,6 +31,7 @@ pub(super) fn pool_settings(pool: &config::UserPool) -> PoolSettings {
         mfa: mfa(rules.mfa, &rules.mfa_factors),
         deletion_protection: rules.deletion_protection,
         signing_algorithm: pool.signing_algorithm.to_owned(),
+        triggers: pool.triggers.clone(),
         ..PoolSettings::default()
     }
 }

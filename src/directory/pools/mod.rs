@@ -19,6 +19,7 @@ mod tags;
 mod ui_customization;
 
 pub use attributes::add_custom_attributes;
+pub use check::check_triggers;
 pub use client::{
     ClientDescription, NewClient, NewSecret, create_client, delete_client, describe_client, list_clients,
     register_client, update_client,

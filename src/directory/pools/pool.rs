@@ -6,6 +6,7 @@ use super::file::forget_file_pool;
 use super::tags::check_tags;
 use super::{check_writable, live_pool, no_pool, publish};
 use crate::base::{Entropy, KeyRing, Timestamp, pool_id, time_ordered_number};
+use crate::config::PoolTriggers;
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{
@@ -44,6 +45,8 @@ pub struct PoolChanges {
     pub deletion_protection: Option<bool>,
     /// The tags.
     pub tags: Option<BTreeMap<String, String>>,
+    /// The functions that are called at events.
+    pub triggers: Option<PoolTriggers>,
     /// What Cognito's API keeps with the pool, but for members that are fixed at its creation.
     pub kept: Option<Members>,
 }
@@ -87,6 +90,7 @@ impl PoolChanges {
             mfa: None,
             deletion_protection: Some(new.deletion_protection),
             tags: Some(new.tags),
+            triggers: Some(new.triggers),
             kept: Some(new.kept),
         }
     }
@@ -152,7 +156,7 @@ pub async fn update_pool(
         ($($field:ident)*) => { $(if let Some(value) = changes.$field { settings.$field = value; })* };
     }
     apply! { name password_policy only_administrators_create auto_verified verify_before_update recovery }
-    apply! { deletion_protection tags kept }
+    apply! { deletion_protection tags triggers kept }
     if let Some(mode) = changes.mfa_mode {
         settings.mfa = with_mode(&settings.mfa, mode);
     }

@@ -29,7 +29,7 @@ struct EffectContext<'a> {
 impl SignInService {
     /// Returns the message of the effects, whose code must not change where the transaction is
     /// repeated.
-    pub(super) fn factor_message(
+    pub(super) async fn factor_message(
         &self,
         input: &StepInput<'_>,
         effects: &[Effect],
@@ -40,7 +40,7 @@ impl SignInService {
         });
         let (Some(factor), Some(user)) = (sent, &input.user) else { return Ok(None) };
         let lifetime = input.sender.client.settings.session_validity();
-        Ok(Some(self.accounts.factor_message(user, factor, lifetime)?))
+        Ok(Some(self.accounts.factor_message((&input.sender, user), factor, lifetime).await?))
     }
 
     /// Applies the effects. `signs_in` is whether the step succeeds.

@@ -14,10 +14,11 @@ use crate::base::{Clock, Entropy, KeyRing, Timestamp};
 use crate::directory::account_code::RightCode;
 use crate::directory::accounts::FactorMessage;
 use crate::directory::answer_time::in_whole_intervals;
+use crate::directory::events::{ConfirmationSource, PoolEvents};
 use crate::directory::new_password::{NewPasswords, PreparedPassword};
 use crate::directory::password_attempts::{Attempts, account_no};
 use crate::directory::turns::Turns;
-use crate::directory::{AccountService, Sender};
+use crate::directory::{AccountService, DirectoryDeps, Sender};
 use crate::model::User;
 use crate::store::{Lookup, Store, StoredPassword};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub struct SignInService {
     pub(super) entropy: Arc<dyn Entropy>,
     /// Sends the codes of second factors.
     pub(super) accounts: Arc<AccountService>,
+    pub(super) events: Arc<PoolEvents>,
 }
 
 /// What identifies a challenge that a client answers.
@@ -91,13 +93,11 @@ impl StepInput<'_> {
 impl SignInService {
     /// Creates the service of a deployment.
     pub fn new(
-        store: Store,
+        deps: DirectoryDeps,
         passwords: Arc<NewPasswords>,
-        accounts: Arc<AccountService>,
-        ring: Arc<KeyRing>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
+        (accounts, events): (Arc<AccountService>, Arc<PoolEvents>),
     ) -> Self {
+        let DirectoryDeps { store, ring, clock, entropy, .. } = deps;
         Self {
             store,
             workers: Workers::new(passwords, ring.clone()),
@@ -107,6 +107,7 @@ impl SignInService {
             clock,
             entropy,
             accounts,
+            events,
         }
     }
 
@@ -122,9 +123,14 @@ impl SignInService {
         answer: &Answer,
     ) -> Result<Reply, SignInError> {
         in_whole_intervals(async {
-            let user = self.store.find_user(sender.pool, name, Lookup::SignIn).await?;
+            let user = match self.store.find_user(sender.pool, name, Lookup::SignIn).await? {
+                Some(user) => Some(user),
+                None => self.events.migrate_at_sign_in(sender, name, answer).await?,
+            };
+            self.events.pre_authentication(sender, name, user.as_ref()).await?;
             let (name, secret_block) = (name.to_owned(), &[]);
-            self.run(sender, State::Begin(flow), answer, (name, user, None), secret_block).await
+            let begun = self.run(sender, State::Begin(flow), answer, (name, user, None), secret_block);
+            Ok(self.events.post_authentication(sender, begun.await?).await?)
         })
         .await
     }
@@ -226,7 +232,8 @@ impl SignInService {
             let user = self.store.user_by_number(attempt.user_no).await?;
             let state = State::Challenged(attempt.challenge.clone());
             let subject = (attempt.name.clone(), user, Some(attempt));
-            self.run(sender, state, answer, subject, secret_block).await
+            let resumed = self.run(sender, state, answer, subject, secret_block);
+            Ok(self.events.post_authentication(sender, resumed.await?).await?)
         })
         .await
     }
@@ -271,7 +278,7 @@ impl SignInService {
         if effects.contains(&Effect::UpdateCredentials) {
             products.credentials = self.workers.credentials(&self.entropy, &input).await?;
         }
-        products.message = self.factor_message(&input, &effects)?;
+        products.message = self.factor_message(&input, &effects).await?;
         let signs_in = !matches!(outcome, Outcome::Refused(_) | Outcome::Confirmed);
         let applied = match effects.is_empty() {
             true => Applied { user: input.user.clone(), sent: None },
@@ -281,6 +288,10 @@ impl SignInService {
                 Err(error) => return Err(error),
             },
         };
+        if let Some(user) = applied.user.as_ref().filter(|_| effects.contains(&Effect::ConfirmSignUp)) {
+            let (subject, source) = (sender.subject(&user.username), ConfirmationSource::SignUp);
+            self.events.post_confirmation(subject, source, user, sender.data).await?;
+        }
         self.reply(&input, outcome, applied, products, (now, &facts))
     }
 

@@ -7,13 +7,15 @@ use crate::config::{Config, StoreUrl};
 use crate::directory::srp::tests::{Client, NOW, POOL, TIMESTAMP, series};
 use crate::directory::{
     AccountService, Argon2Params, CodePurpose, CodeSource, DirectoryDeps, FactorService, Hasher,
-    HasherSettings, NewPassword, NewPasswords, NewUser, Origin, Sender, Takeover, create_user, set_enabled,
+    HasherSettings, NewPassword, NewPasswords, NewUser, Origin, PoolEvents, Sender, Takeover, create_user,
+    set_enabled,
 };
 use crate::model::{
     AppClient, AppClientSettings, Attributes, Factor, MfaMode, MfaSettings, PasswordPolicy, Pool,
     PoolSettings, SignInAttribute, SignInSettings, User, UserStatus,
 };
 use crate::store::{CheckedWork, Store};
+use crate::trigger::ClientData;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -71,15 +73,10 @@ impl Scene {
             catalogue,
         };
         let factors = FactorService::new(deps.clone());
-        let accounts = Arc::new(AccountService::new(deps, passwords.clone(), Arc::new(FixedCode)));
-        let service = SignInService::new(
-            store.clone(),
-            passwords.clone(),
-            accounts,
-            ring.clone(),
-            clock.clone(),
-            entropy,
-        );
+        let events = Arc::new(PoolEvents::new(deps.clone(), passwords.clone()));
+        let codes = (Arc::new(FixedCode) as Arc<dyn CodeSource>, events.clone());
+        let accounts = Arc::new(AccountService::new(deps.clone(), passwords.clone(), codes));
+        let service = SignInService::new(deps, passwords.clone(), (accounts, events));
         let aliases = SignInSettings { alias_attributes: vec![SignInAttribute::Email], ..Default::default() };
         let settings = PoolSettings {
             sign_in: aliases,
@@ -113,6 +110,7 @@ impl Scene {
             address: None,
             language: None,
             redirect_uri: None,
+            data: ClientData::default(),
         }
     }
 

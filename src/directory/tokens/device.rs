@@ -103,7 +103,7 @@ impl TokenService {
             })
         });
         match redeemed.await? {
-            Ok(begun) => Ok(Ok(self.first_tokens(&keys, sender, (issuer, None, proof), begun, now)?)),
+            Ok(begun) => Ok(Ok(self.first_tokens(&keys, sender, (issuer, None, proof), begun, now).await?)),
             Err(error) => Ok(Err(error)),
         }
     }

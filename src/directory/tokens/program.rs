@@ -21,6 +21,7 @@ impl TokenService {
     ) -> Outcome<String> {
         check_proof(&of.client, key.is_some())?;
         let keys = self.access_token_keys(&of.pool).await?;
+        let overrides = self.events.client_token_overrides(&of.pool, &of.client.id, scope).await?;
         let origin = client_origin(&of.client.id);
         let token = ProgramToken {
             issuer,
@@ -29,6 +30,7 @@ impl TokenService {
             validity: Duration::from_secs(of.client.settings.access_token_validity),
             key,
             origin: Some(&origin),
+            overrides: overrides.as_ref(),
         };
         let issued = issue_to_program(&keys, token, self.clock.now(), &*self.entropy);
         issued.map_err(|error| signing_failed(&error))

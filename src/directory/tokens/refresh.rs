@@ -5,10 +5,11 @@ use super::{
     groups, not_authorized,
 };
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::events::TokenSource;
 use crate::directory::sender::Sender;
 use crate::model::{AppClient, AppClientSettings, User};
 use crate::store::{CheckedWork, RefreshFamily};
-use crate::token::{Proof, RefreshError, TokenSubject};
+use crate::token::{Proof, RefreshError, TokenOverrides, TokenSubject};
 
 /// The entry of `ExplicitAuthFlows` that allows `REFRESH_TOKEN_AUTH`.
 const REFRESH_FLOW: &str = "ALLOW_REFRESH_TOKEN_AUTH";
@@ -44,6 +45,7 @@ impl TokenService {
         };
         check_proof(sender.client, proof.is_some())?;
         let keys = self.signing_keys(sender.pool).await?;
+        let overrides = self.refresh_overrides(sender, token).await?;
         let (now, entropy) = (self.clock.now(), &*self.entropy);
         let refresh_tokens = self.refresh_tokens(&sender);
         let redeemed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
@@ -68,9 +70,22 @@ impl TokenService {
         let scope = remaining_scope(&refreshed.family.scope, &sender.client.settings)?;
         let family = RefreshFamily { scope, ..refreshed.family };
         let key = proof.map(|proof| &*proof.thumbprint);
-        let claims = GrantClaims { issuer, key, ..GrantClaims::default() };
+        let claims = GrantClaims { issuer, key, overrides: overrides.as_ref(), ..GrantClaims::default() };
         let tokens = self.tokens(&keys, subject, claims, &family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: refreshed.next, scope: family.scope })
+    }
+
+    /// Returns the changes of the new tokens by a function of the pool. It is asked before the
+    /// rotation: its failure must leave the refresh token valid.
+    async fn refresh_overrides(&self, sender: Sender<'_>, token: &str) -> Outcome<Option<TokenOverrides>> {
+        if !self.events.changes_tokens(sender.pool) {
+            return Ok(None);
+        }
+        let Some(id) = self.refresh_tokens(&sender).family_id(token) else { return Ok(None) };
+        let Some(family) = self.store.refresh_family(&id).await? else { return Ok(None) };
+        let Some(user) = self.store.user_by_number(family.user_no).await? else { return Ok(None) };
+        let scope = remaining_scope(&family.scope, &sender.client.settings)?;
+        self.overrides(sender, TokenSource::RefreshTokens, &user, &scope).await
     }
 
     /// Returns the user of a refresh token, if the token's family has not ended.

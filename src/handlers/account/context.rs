@@ -131,7 +131,7 @@ impl<'a> AccountContext<'a> {
         if matches!(error.kind(), ErrorKind::CodeMismatch | ErrorKind::NotAuthorized) {
             self.record_guess();
         }
-        match words_of_error(self.t, error.kind()) {
+        match words_of_error(self.t, error) {
             Some(words) => show(words),
             None => {
                 tracing::error!(request_id = self.info.request_id, %error, "a change of an account failed");

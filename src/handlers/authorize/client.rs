@@ -7,6 +7,7 @@ use crate::handlers::branding::brand_of;
 use crate::handlers::{AppState, RequestData};
 use crate::model::{AppClient, AppClientSettings, Session};
 use crate::pages::Brand;
+use crate::trigger::ClientData;
 use std::sync::Arc;
 
 /// A client for which users sign in.
@@ -184,6 +185,7 @@ impl SignInClient {
             address: info.client,
             language,
             redirect_uri: None,
+            data: ClientData::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::model::{AuthorizationRequest, ResponseType, Session};
 use crate::pages::ErrorResponse;
 use crate::store::{StoreError, Tx};
 use crate::token;
+use crate::trigger::words_of_function;
 use url::Url;
 
 /// Returns the address of an authorization response. RFC 9207, section 2: every authorization
@@ -103,7 +104,12 @@ async fn issue_tokens(
     let issued =
         app.directory.tokens.issue_for_session(sender, &client.issuer, session, &request.scope, nonce).await;
     let issued = issued.map_err(|error| match error.kind() {
-        ErrorKind::Internal => failed(info, &error),
+        ErrorKind::Internal | ErrorKind::UnexpectedLambda | ErrorKind::InvalidLambdaResponse => {
+            failed(info, &error)
+        }
+        ErrorKind::UserLambdaValidation => {
+            ErrorResponse::forbidden().with_advice(words_of_function(error.message()).to_owned())
+        }
         _ => ErrorResponse::forbidden(),
     })?;
     let is_openid = issued.scope.split(' ').any(|scope| scope == "openid");

@@ -148,7 +148,7 @@ impl<'a> LinkContext<'a> {
     }
 
     fn refused(&self, error: &DirectoryError) -> Handled {
-        match words::of_error(self.t, error.kind()) {
+        match words::of_error(self.t, error) {
             Some(words) => self.resend_page("", words),
             None => Err(failed(self.info, error)),
         }

@@ -192,7 +192,7 @@ impl PageContext<'_> {
         if matches!(error.kind(), crate::directory::ErrorKind::CodeMismatch) {
             self.record_guess();
         }
-        match words::of_error(self.t, error.kind()) {
+        match words::of_error(self.t, error) {
             Some(words) => show(words),
             None => {
                 tracing::error!(request_id = self.info.request_id, %error, "a page's operation failed");

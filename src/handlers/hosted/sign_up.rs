@@ -7,7 +7,7 @@ use crate::base::Secret;
 use crate::directory::sign_in::{Answer, Flow};
 use crate::directory::{DirectoryError, ErrorKind, SignUp};
 use crate::handlers::{AppState, Form, Handled, Reply, RequestData, Shared};
-use crate::model::{Attributes, SignInAttribute};
+use crate::model::{Attributes, SignInAttribute, UserStatus};
 use crate::pages::{ErrorResponse, Field, FormPage};
 use axum::extract::State;
 
@@ -119,7 +119,9 @@ async fn add_user(app: &AppState, info: &RequestData, body: &str) -> Handled {
     }
     let new = SignUp { username: &username, password: &password, attributes: &attributes };
     match app.directory.accounts.sign_up(context.sender(), new).await {
-        Ok(signed_up) if signed_up.delivery.is_none() => context.waiting_page(),
+        Ok(signed_up) if signed_up.delivery.is_none() && signed_up.user.status == UserStatus::Unconfirmed => {
+            context.waiting_page()
+        }
         Ok(_) => context.begin_confirmation(&username, password).await,
         Err(error) => {
             let at = context.field_of(&error);

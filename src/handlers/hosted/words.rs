@@ -1,8 +1,9 @@
 //! The words for refusals of the directory, in the user's language.
 
-use crate::directory::ErrorKind;
 use crate::directory::sign_in::Refusal;
+use crate::directory::{DirectoryError, ErrorKind};
 use crate::pages::Texts;
+use crate::trigger::words_of_function;
 
 /// Returns the words for a refused step of a sign-in.
 pub(super) fn of_refusal(t: &'static Texts, refusal: &Refusal) -> &'static str {
@@ -29,9 +30,11 @@ pub(super) fn of_refusal(t: &'static Texts, refusal: &Refusal) -> &'static str {
     }
 }
 
-/// Returns the words for a refused operation; `None` for a failure that is not the user's.
-pub(in crate::handlers) fn of_error(t: &'static Texts, kind: ErrorKind) -> Option<&'static str> {
-    Some(match kind {
+/// Returns the words for a refused operation; `None` for a failure that is not the user's. A
+/// function of the pool has words of its own.
+pub(in crate::handlers) fn of_error<'e>(t: &'static Texts, error: &'e DirectoryError) -> Option<&'e str> {
+    Some(match error.kind() {
+        ErrorKind::UserLambdaValidation => words_of_function(error.message()),
         ErrorKind::UsernameExists => &t.username_taken,
         ErrorKind::AliasExists => &t.address_taken,
         ErrorKind::InvalidPassword => &t.weak_password,

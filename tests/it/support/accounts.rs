@@ -98,11 +98,16 @@ impl AccountScene {
             address: None,
             language: None,
             redirect_uri: None,
+            data: narthex::trigger::ClientData::default(),
         }
     }
 
     pub fn administration(&self) -> Administration<'_> {
-        Administration { pool: &self.pool, keeps_verifiers: false }
+        Administration {
+            pool: &self.pool,
+            keeps_verifiers: false,
+            data: narthex::trigger::ClientData::default(),
+        }
     }
 
     /// Signs a user up.
@@ -166,6 +171,7 @@ impl AccountScene {
             nonce: None,
             device_key: "",
             auth_time: None,
+            source: narthex::directory::TokenSource::default(),
         };
         Some(self.tokens.issue(self.sender(), ISSUER, signed_in).await.unwrap())
     }

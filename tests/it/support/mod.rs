@@ -14,6 +14,7 @@ pub mod documented;
 pub mod emulator;
 pub mod engine;
 pub mod exceptions;
+pub mod functions;
 pub mod hosted;
 pub mod hostile_responses;
 pub mod hostile_signatures;
