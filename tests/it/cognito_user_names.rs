@@ -22,7 +22,7 @@ const FOUND: [(&str, &[&str], &[&str]); 7] = [
     ("preferred_username", &["aliases"], &["aliases"]),
 ];
 /// Signed operations on a user, with their other members. The last one deletes the user.
-const SIGNED: [(&str, &str); 14] = [
+const SIGNED: [(&str, &str); 18] = [
     ("AdminGetUser", "{}"),
     ("AdminCreateUser", r#"{ "MessageAction": "RESEND" }"#),
     ("AdminConfirmSignUp", "{}"),
@@ -36,6 +36,10 @@ const SIGNED: [(&str, &str); 14] = [
     ("AdminResetUserPassword", "{}"),
     ("AdminSetUserPassword", r#"{ "Password": "Another-Horse-8-Staple", "Permanent": true }"#),
     ("AdminUserGlobalSignOut", "{}"),
+    ("AdminGetUserAuthFactors", "{}"),
+    ("AdminSetUserMFAPreference", "{}"),
+    ("AdminSetUserSettings", r#"{ "MFAOptions": [] }"#),
+    ("AdminDeleteSoftwareToken", "{}"),
     ("AdminDeleteUser", "{}"),
 ];
 /// Unsigned operations on a user.

@@ -105,7 +105,8 @@ pub fn text(name: &str, length: usize) -> String {
         _ if shape(name)["pattern"].as_str().is_some_and(|pattern| pattern.contains("####")) => "{####}",
         _ => "",
     };
-    let filler = if name == "DeviceKeyType" { '0' } else { 'a' };
+    let is_of_digits = matches!(name, "DeviceKeyType" | "SoftwareTokenMFAUserCodeType");
+    let filler = if is_of_digits { '0' } else { 'a' };
     begin.chars().chain(std::iter::repeat(filler)).take(length).collect()
 }
 
