@@ -50,7 +50,7 @@ pub use credential_events::{
 pub use error::{DirectoryError, ErrorKind};
 pub use events::{PoolEvents, TokenSource};
 pub use export::{ExportCounts, ExportError, export_users};
-pub use factors::{FactorChange, FactorService, NewToken};
+pub use factors::{ByUser, FactorChange, FactorService, NewToken, TokenDraft};
 pub use federated::{FederatedAccount, new_user, upsert};
 pub use filter::Filter;
 pub use groups::{

@@ -4,7 +4,7 @@ use super::Message;
 use super::errors::EnqueueError;
 use super::recipient::sms_prefix;
 use crate::base::{Duration, Timestamp};
-use crate::config::{Channel, MessageLimits};
+use crate::config::{Channel, MessageEvent, MessageLimits};
 use crate::store::{self, Tx};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -70,7 +70,9 @@ fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, Strin
     };
     let recipient = format!("recipient/{pool}/{recipient}/{}", message.event.name());
     applicable.push((Limit::User, recipient, limits.per_user));
-    if let Some(client) = message.client {
+    // A code of a second factor follows a right password: requests of strangers behind the same
+    // address do not use it up.
+    if let Some(client) = message.client.filter(|_| message.event != MessageEvent::Mfa) {
         applicable.push((Limit::Address, format!("address/{}", network(client)), limits.per_address));
     }
     if message.channel == Channel::Sms {

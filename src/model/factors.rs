@@ -91,8 +91,7 @@ pub struct UserFactors {
 
 impl MfaSettings {
     /// Returns the factors that a sign-in of the user asks for: one of them suffices. Without any,
-    /// the user signs in with the first factor alone, or has to set one up where the pool demands a
-    /// second one.
+    /// [`MfaSettings::demands`] says whether the user may go on.
     ///
     /// Where a second factor is required, a user who has turned on none is asked for those that
     /// need no decision: the software token, and codes to verified addresses.
@@ -106,6 +105,15 @@ impl MfaSettings {
             }
             MfaMode::Optional | MfaMode::Required => enabled,
         }
+    }
+}
+
+impl MfaSettings {
+    /// Returns whether the user has turned on a factor that the pool allows. Then no sign-in goes
+    /// without one, also if the user can use none any more: an address that lost its verification
+    /// must not turn the second factor off.
+    pub fn demands(&self, of: &UserFactors) -> bool {
+        self.mode != MfaMode::Off && of.enabled.iter().any(|factor| self.factors.contains(factor))
     }
 }
 

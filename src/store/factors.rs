@@ -70,13 +70,7 @@ impl Store {
     /// # Errors
     /// Returns an error if the database fails.
     pub async fn token_secrets(&self, user_no: i64) -> Result<TokenSecrets> {
-        within_deadline(async {
-            let row = sqlx::query(SECRETS).bind(user_no).fetch_optional(&self.pool).await?;
-            let Some(row) = row else { return Ok(TokenSecrets::default()) };
-            let secret = |column| open(&self.ring, user_no, &row, column);
-            Ok(TokenSecrets { current: secret("token")?, pending: secret("pending_token")? })
-        })
-        .await
+        within_deadline(async { secrets(&mut *self.pool.acquire().await?, &self.ring, user_no).await }).await
     }
 
     /// Returns the number of a user's recovery codes.
@@ -98,6 +92,14 @@ impl Tx<'_> {
         factors(&mut self.inner, user_no).await
     }
 
+    /// Returns the secrets of a user's software tokens.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn token_secrets(&mut self, user_no: i64) -> Result<TokenSecrets> {
+        secrets(&mut self.inner, &self.ring, user_no).await
+    }
+
     /// Stores the secret of a software token whose first code is awaited, in place of an earlier
     /// one.
     ///
@@ -116,7 +118,7 @@ impl Tx<'_> {
     }
 
     /// Makes `secret` the software token in use. `step` is the time step of its first code. Nothing
-    /// is awaited any more.
+    /// is awaited any more, and the recovery codes of an earlier token are void.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -126,17 +128,20 @@ impl Tx<'_> {
         (secret, step): (&[u8], i64),
         entropy: &dyn Entropy,
     ) -> Result<()> {
+        sqlx::query(REMOVE_CODES).bind(user_no).execute(&mut *self.inner).await?;
         let sealed = seal(&self.ring, user_no, "token", secret, entropy);
         let query = sqlx::query(SET_TOKEN).bind(user_no).bind(sealed).bind(Vec::new()).bind(step);
         query.execute(&mut *self.inner).await?;
         Ok(())
     }
 
-    /// Removes the software tokens of a user. The factors that are turned on stay as they are.
+    /// Removes the software tokens of a user, and the recovery codes. The factors that are turned
+    /// on stay as they are.
     ///
     /// # Errors
     /// Returns an error if the database fails.
     pub async fn remove_token(&mut self, user_no: i64) -> Result<()> {
+        sqlx::query(REMOVE_CODES).bind(user_no).execute(&mut *self.inner).await?;
         let none = Vec::<u8>::new;
         let query = sqlx::query(SET_TOKEN).bind(user_no).bind(none()).bind(none()).bind(0_i64);
         query.execute(&mut *self.inner).await?;
@@ -202,6 +207,13 @@ impl Tx<'_> {
 async fn factors(connection: &mut AnyConnection, user_no: i64) -> Result<UserFactors> {
     let row = sqlx::query(FACTORS).bind(user_no).fetch_optional(connection).await?;
     row.map_or_else(|| Ok(UserFactors::default()), |row| read_factors(&row))
+}
+
+async fn secrets(connection: &mut AnyConnection, ring: &KeyRing, user_no: i64) -> Result<TokenSecrets> {
+    let row = sqlx::query(SECRETS).bind(user_no).fetch_optional(connection).await?;
+    let Some(row) = row else { return Ok(TokenSecrets::default()) };
+    let secret = |column| open(ring, user_no, &row, column);
+    Ok(TokenSecrets { current: secret("token")?, pending: secret("pending_token")? })
 }
 
 fn read_factors(row: &AnyRow) -> Result<UserFactors> {

@@ -265,6 +265,45 @@ fn the_address_of_a_second_factor_resets_no_password() {
 }
 
 #[test]
+fn an_address_that_loses_its_verification_does_not_turn_the_factor_off() {
+    let mut scene = Scene::required();
+    let mail = json!({ "Message": "{####}", "Subject": "Code" });
+    let optional =
+        json!({ "UserPoolId": scene.pool, "MfaConfiguration": "OPTIONAL", "EmailMfaConfiguration": mail });
+    ok(&mut scene.boto, "SetUserPoolMfaConfig", optional);
+    scene.create("ada", true);
+    let access = scene.sign_in("ada").unwrap()["AuthenticationResult"]["AccessToken"].clone();
+    scene.prefer(&access, json!({ "EmailMfaSettings": { "Enabled": true } })).unwrap();
+    assert_eq!(scene.sign_in("ada").unwrap()["ChallengeName"], "EMAIL_OTP");
+    let new = json!([{ "Name": "email", "Value": "new@example.com" }]);
+    let update = json!({ "AccessToken": access, "UserAttributes": new });
+    scene.boto.unsigned("UpdateUserAttributes", update).unwrap();
+    assert_eq!(exception(scene.sign_in("ada")).0, "NotAuthorizedException");
+    // An administrator helps.
+    let off =
+        json!({ "UserPoolId": scene.pool, "Username": "ada", "EmailMfaSettings": { "Enabled": false } });
+    ok(&mut scene.boto, "AdminSetUserMFAPreference", off);
+    assert!(is_signed_in(&scene.sign_in("ada").unwrap()));
+}
+
+#[test]
+fn a_refused_message_counts_no_wrong_password() {
+    let api = Api::start(&format!("{POOL}[messages]\nper_user = 1\nper_address = 1\n"));
+    let (boto, pool) = (api.boto(), api.pool_id());
+    let mut scene = Scene { api, boto, pool, client: "plainclient".to_owned() };
+    scene.create("ada", true);
+    let access = scene.sign_in("ada").unwrap()["AuthenticationResult"]["AccessToken"].clone();
+    scene.prefer(&access, json!({ "EmailMfaSettings": { "Enabled": true } })).unwrap();
+    // Messages that strangers behind the same address request do not use up its codes.
+    let forgot = json!({ "ClientId": "plainclient", "Username": "nobody" });
+    scene.boto.unsigned("ForgotPassword", forgot).unwrap();
+    assert_eq!(scene.sign_in("ada").unwrap()["ChallengeName"], "EMAIL_OTP");
+    for _ in 0..7 {
+        assert_eq!(exception(scene.sign_in("ada")).0, "TooManyRequestsException");
+    }
+}
+
+#[test]
 fn guesses_of_a_second_factor_are_limited() {
     let mut scene = Scene::of_file();
     scene.create("ada", true);

@@ -107,8 +107,19 @@ async fn a_user_adds_and_removes_factors_on_the_own_account() {
     press(&visitor, &page, set_up, &wrong).await.assert_shows("The name or the password is wrong.");
     let token = press(&visitor, &page, set_up, &right).await;
     let app = authenticator(&token);
+    // Without the form that the password opened, nothing is set up or shown.
+    for sealed in [String::new(), token.value("token").replace('A', "B")] {
+        let stolen = visitor.submit(&token, &[("token", &sealed), ("code", &app.code(-1))]).await;
+        assert!(
+            !stolen.html.contains("class=\"qr\"") && recovery_codes(&stolen).is_empty(),
+            "{}",
+            stolen.html
+        );
+    }
     let codes = visitor.submit(&token, &[("code", &app.code(-1))]).await;
     let first = recovery_codes(&codes);
+    let twice = visitor.submit(&token, &[("code", &app.code(0))]).await;
+    assert!(recovery_codes(&twice).is_empty(), "a form works once");
     let page = visitor.open(&codes.link("Continue")).await;
     page.assert_shows("Recovery codes left: 10");
     let codes = press(&visitor, &page, "Create new recovery codes", &right).await;
@@ -135,6 +146,11 @@ async fn a_user_adds_and_removes_factors_on_the_own_account() {
     let page = visitor.open(&account(&scene)).await;
     let page = press(&visitor, &page, "Remove the authenticator app", &right).await;
     page.assert_shows("The authenticator app was removed.");
+    // The recovery codes went with it.
+    let fourth = scene.visitor();
+    let ask = enter_password(&scene, &fourth).await;
+    ask.assert_shows("Enter the code that we sent to a***@e***.");
+    fourth.submit(&ask, &[("code", &second[0])]).await.assert_shows("The code is wrong.");
     press(&visitor, &page, "Turn off codes by email", &right).await.assert_shows("Saved.");
     let third = scene.visitor();
     let page = third.open(&scene.app).await;
@@ -165,15 +181,19 @@ async fn factors_of_another_site_or_another_session_are_refused() {
     let client = json!({ "Session": session, "UserCode": app.code(0) });
     assert_eq!(boto.unsigned("VerifySoftwareToken", client).unwrap_err().code, "NotAuthorizedException");
     assert!(boto.unsigned("AssociateSoftwareToken", json!({ "Session": session })).is_err());
-    // Who sets a token up first ends the other set-up.
+    // Each session shows and confirms its own key. The first one that is confirmed ends the others.
     let attacker = scene.visitor();
     let theirs = enter_password(&scene, &attacker).await;
     let their_app = authenticator(&theirs);
-    visitor.submit(&set_up, &[("code", &app.code(0))]).await.assert_shows("The code is wrong.");
-    let codes = visitor.submit(&set_up, &[("code", &their_app.code(0))]).await;
+    let wrong = attacker.submit(&theirs, &[("code", &app.code(0))]).await;
+    wrong.assert_shows("The code is wrong.");
+    assert_eq!(authenticator(&wrong).code(0), their_app.code(0));
+    let codes = visitor.submit(&set_up, &[("code", &app.code(0))]).await;
     assert_eq!(recovery_codes(&codes).len(), 10);
-    let late = attacker.submit(&theirs, &[("code", &their_app.code(1))]).await;
+    let late = attacker.submit(&theirs, &[("code", &their_app.code(0))]).await;
     late.assert_shows("name=\"password\"");
+    let again = visitor.submit(&set_up, &[("code", &app.code(1))]).await;
+    again.assert_shows("name=\"password\"");
     // A disabled user sets nothing up.
     let bob = json!({ "UserPoolId": scene.api.pool_id(), "Username": "ada" });
     ok(&mut boto, "AdminDeleteSoftwareToken", bob.clone());

@@ -1,12 +1,12 @@
 //! The second factors of users: software tokens, preferences.
 
 use super::shapes::secret;
-use crate::aws::call::{AdminCall, Call};
+use crate::aws::call::{AdminCall, Call, TokenCall};
 use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, Empty, Operation, operations};
 use crate::base::Secret;
 use crate::directory::sign_in::Refusal;
-use crate::directory::{FactorChange, PoolOfClient};
+use crate::directory::{ByUser, FactorChange, PoolOfClient};
 use crate::model::{Factor, Pool, User, UserFactors};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -93,7 +93,7 @@ async fn verify_software_token(call: &Call, request: VerifyRequest) -> Answer<Ve
     if let Some(token) = &request.access_token {
         let of = call.user(token).await?;
         // `SetUserMFAPreference` turns it on.
-        directory.factors.confirm_token(&of.of.pool, &of.user, code, false).await?;
+        directory.factors.confirm_token(by_user(&of), code).await?;
         return Ok(VerifyResponse { status: "SUCCESS", session: None });
     }
     let session = session(request.session.as_deref())?;
@@ -153,7 +153,7 @@ struct SetPreferenceRequest {
 async fn set_preference(call: &Call, request: SetPreferenceRequest) -> Answer<Empty> {
     let changes = request.preferences.changes()?;
     let of = call.user(&request.access_token).await?;
-    call.directory().factors.change(&of.of.pool, &of.user, &changes).await?;
+    call.directory().factors.change(by_user(&of), &changes).await?;
     Ok(Empty {})
 }
 
@@ -169,7 +169,7 @@ struct AdminSetPreferenceRequest {
 async fn admin_set_preference(call: &AdminCall, request: AdminSetPreferenceRequest) -> Answer<Empty> {
     let changes = request.preferences.changes()?;
     let (pool, user) = admin_user(call, &request.user_pool_id, &request.username).await?;
-    call.directory().factors.change(&pool, &user, &changes).await?;
+    call.directory().factors.change(by_administrator(&pool, &user), &changes).await?;
     Ok(Empty {})
 }
 
@@ -193,7 +193,7 @@ struct SetSettingsRequest {
 async fn set_settings(call: &Call, request: SetSettingsRequest) -> Answer<Empty> {
     let change = sms_change(&request.options)?;
     let of = call.user(&request.access_token).await?;
-    call.directory().factors.change(&of.of.pool, &of.user, &[change]).await?;
+    call.directory().factors.change(by_user(&of), &[change]).await?;
     Ok(Empty {})
 }
 
@@ -209,7 +209,7 @@ struct AdminSetSettingsRequest {
 async fn admin_set_settings(call: &AdminCall, request: AdminSetSettingsRequest) -> Answer<Empty> {
     let change = sms_change(&request.options)?;
     let (pool, user) = admin_user(call, &request.user_pool_id, &request.username).await?;
-    call.directory().factors.change(&pool, &user, &[change]).await?;
+    call.directory().factors.change(by_administrator(&pool, &user), &[change]).await?;
     Ok(Empty {})
 }
 
@@ -265,9 +265,17 @@ async fn factors_of(call: &Call, user: User) -> Answer<AuthFactorsResponse> {
 }
 
 async fn admin_delete_software_token(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
-    let (_, user) = admin_user(call, &request.user_pool_id, &request.username).await?;
-    call.directory().factors.remove_token(&user).await?;
+    let (pool, user) = admin_user(call, &request.user_pool_id, &request.username).await?;
+    call.directory().factors.remove_token(by_administrator(&pool, &user)).await?;
     Ok(Empty {})
+}
+
+fn by_user(of: &TokenCall) -> ByUser<'_> {
+    ByUser { pool: &of.of.pool, user: &of.user, client_id: Some(&of.of.client.id) }
+}
+
+fn by_administrator<'a>(pool: &'a Pool, user: &'a User) -> ByUser<'a> {
+    ByUser { pool, user, client_id: None }
 }
 
 async fn admin_user(call: &AdminCall, pool_id: &str, username: &str) -> Answer<(Arc<Pool>, User)> {

@@ -3,15 +3,18 @@
 //! The state machine of sign-in decides when one is asked for. This module sets factors up, and
 //! checks the codes of software tokens and recovery codes.
 
+mod draft;
 mod recovery_codes;
 mod totp;
+
+pub use draft::{NewToken, TokenDraft};
 
 use super::error::{DirectoryError, ErrorKind, Outcome, TOO_MANY_ATTEMPTS};
 use super::password_attempts::{Attempts, negative_no};
 use super::service::DirectoryDeps;
 use crate::base::{Clock, Entropy, KeyRing, Secret, Timestamp};
 use crate::model::{Factor, MfaMode, Pool, User, UserFactors};
-use crate::store::{CheckedWork, Store};
+use crate::store::{CheckedWork, ReplayKey, Store};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -23,22 +26,6 @@ pub struct FactorService {
     entropy: Arc<dyn Entropy>,
 }
 
-/// The secret of a new software token.
-pub struct NewToken {
-    /// In base32.
-    pub secret: Secret,
-    /// The address for the QR code.
-    pub uri: Secret,
-}
-
-impl NewToken {
-    fn new(pool: &Pool, user: &User, secret: &[u8]) -> Self {
-        let secret = totp::base32(secret);
-        let uri = totp::uri(&secret, &pool.settings.name, user.email().unwrap_or(&user.username));
-        Self { secret, uri }
-    }
-}
-
 /// A change of a user's factors; `None` leaves a setting as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FactorChange {
@@ -46,6 +33,18 @@ pub struct FactorChange {
     pub is_enabled: Option<bool>,
     /// Whether it is asked for without a choice.
     pub is_preferred: Option<bool>,
+}
+
+/// The user whose factors change, with the app client through which the user does that; an
+/// administrator has none.
+#[derive(Clone, Copy)]
+pub struct ByUser<'a> {
+    /// The pool.
+    pub pool: &'a Pool,
+    /// The user.
+    pub user: &'a User,
+    /// The id of the client.
+    pub client_id: Option<&'a str>,
 }
 
 /// The result of the check of a token's code.
@@ -73,8 +72,8 @@ impl FactorService {
         Ok(self.store.factors(user.no).await?)
     }
 
-    /// Creates a software token for a user. It is not used before its first code is right; an
-    /// existing token stays until then.
+    /// Creates a software token for the user of an access token. It is not used before its first
+    /// code is right; an existing token stays until then.
     ///
     /// # Errors
     /// Returns `SoftwareTokenMFANotFoundException` if the pool does not allow it.
@@ -89,57 +88,133 @@ impl FactorService {
         Ok(NewToken::new(pool, user, &secret))
     }
 
-    /// Returns the software token whose first code is awaited.
-    ///
-    /// # Errors
-    /// Returns `SoftwareTokenMFANotFoundException` if none is.
-    pub async fn pending_token(&self, pool: &Pool, user: &User) -> Outcome<NewToken> {
-        let pending = self.store.token_secrets(user.no).await?.pending;
-        let secret = pending.ok_or(ErrorKind::SoftwareTokenNotFound)?;
-        Ok(NewToken::new(pool, user, &secret))
-    }
-
-    /// Takes the new software token into use, if `code` is its code of now. It replaces an existing
-    /// one. With `turns_on` it is asked for from the next sign-in on.
+    /// Takes the token of [`FactorService::new_token`] into use, if `code` is its code of now. It
+    /// replaces an existing one; [`FactorService::change`] turns it on.
     ///
     /// # Errors
     /// Returns `EnableSoftwareTokenMFAException` for a wrong code, `NotAuthorizedException` after
     /// too many of them, or `SoftwareTokenMFANotFoundException` if no token waits.
-    pub async fn confirm_token(
-        &self,
-        pool: &Pool,
-        user: &User,
-        code: &Secret,
-        turns_on: bool,
-    ) -> Outcome<()> {
-        require(pool, Factor::SoftwareToken)?;
-        let now = self.clock.now();
-        let pending = self.store.token_secrets(user.no).await?.pending;
-        let secret = pending.ok_or(ErrorKind::SoftwareTokenNotFound)?;
-        let attempts = Attempts { store: &self.store, account_no: attempts_no(&self.ring, user.no) };
-        if !attempts.begin(now).await? {
-            return Err(DirectoryError::new(ErrorKind::NotAuthorized, TOO_MANY_ATTEMPTS));
-        }
-        let Some(step) = totp::step_of_code(&secret, code.expose().trim(), now) else {
-            attempts.fail(now).await?;
-            return Err(ErrorKind::TokenCodeMismatch.into());
-        };
-        attempts.clear().await?;
-        let (secret, entropy) = (&secret, &*self.entropy);
-        let set = self.store.transaction(|tx| {
+    pub async fn confirm_token(&self, by: ByUser<'_>, code: &Secret) -> Outcome<()> {
+        require(by.pool, Factor::SoftwareToken)?;
+        let pending = self.store.token_secrets(by.user.no).await?.pending;
+        let secret = &pending.ok_or(ErrorKind::SoftwareTokenNotFound)?;
+        let step = self.check_first_code(by.user, secret, code).await?;
+        let (user, entropy) = (by.user, &*self.entropy);
+        let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
-                tx.set_token(user.no, (secret, step), entropy).await?;
-                if turns_on {
-                    let mut factors = tx.factors(user.no).await?;
-                    factors.set(Factor::SoftwareToken, true);
-                    tx.set_enabled_factors(user.no, &factors).await?;
+                // Another request may have confirmed it, or created another one.
+                let pending = tx.token_secrets(user.no).await?.pending;
+                if pending.as_ref() != Some(secret) {
+                    return Err(ErrorKind::SoftwareTokenNotFound.into());
                 }
-                Ok(())
+                Ok(tx.set_token(user.no, (secret, step), entropy).await?)
             })
         });
         set.await?;
-        audit("factor_added", user, Factor::SoftwareToken);
+        audit("factor_added", by, Some(Factor::SoftwareToken));
         Ok(())
+    }
+
+    /// Creates a software token for a sign-in, whose session keeps the secret.
+    pub(super) fn new_token_of_session(
+        &self,
+        pool: &Pool,
+        user: &User,
+    ) -> Outcome<(NewToken, Zeroizing<Vec<u8>>)> {
+        require(pool, Factor::SoftwareToken)?;
+        let secret = totp::new_secret(&*self.entropy);
+        Ok((NewToken::new(pool, user, &secret), secret))
+    }
+
+    /// Creates a software token for a form of the user's session. Returns it with the text that the
+    /// form returns.
+    ///
+    /// # Errors
+    /// As [`FactorService::new_token`].
+    pub fn draft_token(&self, by: ByUser<'_>, session: &str) -> Outcome<(NewToken, String)> {
+        require(by.pool, Factor::SoftwareToken)?;
+        let draft = TokenDraft::new(by.user, self.clock.now(), &*self.entropy);
+        let token = NewToken::new(by.pool, by.user, draft.secret());
+        Ok((token, draft.seal(&self.ring, session, &*self.entropy)))
+    }
+
+    /// Returns the draft of a form.
+    ///
+    /// # Errors
+    /// Returns `ExpiredCodeException` for a text that is not one of this session and user, or has
+    /// expired.
+    pub fn open_draft(&self, user: &User, session: &str, sealed: &str) -> Outcome<TokenDraft> {
+        let draft = TokenDraft::open(&self.ring, session, user, sealed, self.clock.now());
+        draft.ok_or_else(|| ErrorKind::CodeExpired.into())
+    }
+
+    /// Returns the token of a draft, to show it again.
+    pub fn token_of_draft(&self, by: ByUser<'_>, draft: &TokenDraft) -> NewToken {
+        NewToken::new(by.pool, by.user, draft.secret())
+    }
+
+    /// Takes the token of a draft into use, if `code` is its code of now, and turns it on. It
+    /// replaces an existing one.
+    ///
+    /// # Errors
+    /// Returns `EnableSoftwareTokenMFAException` for a wrong code, `NotAuthorizedException` after
+    /// too many of them, or `ExpiredCodeException` for a draft that was confirmed before.
+    pub async fn confirm_draft(&self, by: ByUser<'_>, draft: &TokenDraft, code: &Secret) -> Outcome<()> {
+        let spent = (&*draft.id, draft.expires_at());
+        self.enable_token(by, draft.secret(), code, (spent, false)).await
+    }
+
+    /// Takes a token into use and turns it on. `spent` is what the confirmation uses up, with its
+    /// end; `is_first` is whether the user must have no other factor.
+    pub(super) async fn enable_token(
+        &self,
+        by: ByUser<'_>,
+        secret: &[u8],
+        code: &Secret,
+        (spent, is_first): ((&str, Timestamp), bool),
+    ) -> Outcome<()> {
+        require(by.pool, Factor::SoftwareToken)?;
+        let step = self.check_first_code(by.user, secret, code).await?;
+        let (user, entropy, (id, expires_at)) = (by.user, &*self.entropy, spent);
+        let mfa = &by.pool.settings.mfa;
+        let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                if !tx.use_once(ReplayKey::LoginAttempt, id, expires_at).await? {
+                    return Err(ErrorKind::CodeExpired.into());
+                }
+                let mut factors = tx.factors(user.no).await?;
+                if is_first && (mfa.demands(&factors) || !mfa.of_sign_in(user, &factors).is_empty()) {
+                    return Err(ErrorKind::CodeExpired.into());
+                }
+                factors.set(Factor::SoftwareToken, true);
+                tx.set_enabled_factors(user.no, &factors).await?;
+                Ok(tx.set_token(user.no, (secret, step), entropy).await?)
+            })
+        });
+        set.await?;
+        audit("factor_added", by, Some(Factor::SoftwareToken));
+        Ok(())
+    }
+
+    /// Checks the first code of a new token. Returns its time step.
+    async fn check_first_code(&self, user: &User, secret: &[u8], code: &Secret) -> Outcome<i64> {
+        let now = self.clock.now();
+        // Apart from the codes of sign-ins: who sets a token up must not lock those.
+        let account_no = attempts_no(&self.ring, "new token", user.no);
+        let attempts = Attempts { store: &self.store, account_no };
+        if !attempts.begin(now).await? {
+            return Err(DirectoryError::new(ErrorKind::NotAuthorized, TOO_MANY_ATTEMPTS));
+        }
+        match totp::step_of_code(secret, code.expose().trim(), now) {
+            Some(step) => {
+                attempts.clear().await?;
+                Ok(step)
+            }
+            None => {
+                attempts.fail(now).await?;
+                Err(ErrorKind::TokenCodeMismatch.into())
+            }
+        }
     }
 
     /// Changes which factors a user has turned on, and the preferred one.
@@ -147,7 +222,8 @@ impl FactorService {
     /// # Errors
     /// Returns `InvalidParameterException` if the user or the pool lacks a factor that is turned
     /// on, or if two are preferred.
-    pub async fn change(&self, pool: &Pool, user: &User, changes: &[(Factor, FactorChange)]) -> Outcome<()> {
+    pub async fn change(&self, by: ByUser<'_>, changes: &[(Factor, FactorChange)]) -> Outcome<()> {
+        let ByUser { pool, user, .. } = by;
         let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
                 let mut factors = tx.factors(user.no).await?;
@@ -160,16 +236,17 @@ impl FactorService {
         set.await?;
         for (factor, change) in changes.iter().filter(|(_, change)| change.is_enabled.is_some()) {
             let event = if change.is_enabled == Some(true) { "factor_enabled" } else { "factor_disabled" };
-            audit(event, user, *factor);
+            audit(event, by, Some(*factor));
         }
         Ok(())
     }
 
-    /// Removes the software token of a user, and turns it off.
+    /// Removes the software token of a user with its recovery codes, and turns it off.
     ///
     /// # Errors
     /// Returns an error if the database fails.
-    pub async fn remove_token(&self, user: &User) -> Outcome<()> {
+    pub async fn remove_token(&self, by: ByUser<'_>) -> Outcome<()> {
+        let user = by.user;
         let removed = self.store.transaction(|tx| {
             Box::pin(async move {
                 let mut factors = tx.factors(user.no).await?;
@@ -179,19 +256,7 @@ impl FactorService {
             })
         });
         removed.await?;
-        audit("factor_removed", user, Factor::SoftwareToken);
-        Ok(())
-    }
-
-    /// Removes every second factor of a user, and the recovery codes.
-    ///
-    /// # Errors
-    /// Returns an error if the database fails.
-    pub async fn remove_all(&self, user: &User) -> Outcome<()> {
-        let removed = self.store.transaction(|tx| Box::pin(async move { tx.remove_factors(user.no).await }));
-        removed.await?;
-        let (sub, pool) = (&*user.id, &*user.pool_id);
-        tracing::info!(target: "audit", event = "account_changed", change = "factors_removed", sub, pool);
+        audit("factor_removed", by, Some(Factor::SoftwareToken));
         Ok(())
     }
 
@@ -199,7 +264,8 @@ impl FactorService {
     ///
     /// # Errors
     /// Returns an error if the database fails.
-    pub async fn new_recovery_codes(&self, user: &User) -> Outcome<Vec<Secret>> {
+    pub async fn new_recovery_codes(&self, by: ByUser<'_>) -> Outcome<Vec<Secret>> {
+        let user = by.user;
         let codes = recovery_codes::new_codes(&*self.entropy);
         let hash = |code| recovery_codes::hash(&self.ring, user.no, code);
         let hashes: Vec<_> = codes.iter().filter_map(hash).collect();
@@ -208,8 +274,7 @@ impl FactorService {
             .store
             .transaction(|tx| Box::pin(async move { tx.set_recovery_codes(user.no, hashes).await }));
         set.await?;
-        let (sub, pool) = (&*user.id, &*user.pool_id);
-        tracing::info!(target: "audit", event = "account_changed", change = "recovery_codes_created", sub, pool);
+        audit("recovery_codes_created", by, None);
         Ok(codes)
     }
 
@@ -241,11 +306,12 @@ pub(super) fn is_recovery_code(code: &Secret) -> bool {
 /// uses it up.
 pub(super) async fn check_token_code(
     (store, ring): (&Store, &KeyRing),
-    (user_no, factor): (i64, Factor),
+    (by, factor): (ByUser<'_>, Factor),
     code: &Secret,
     now: Timestamp,
 ) -> crate::store::Result<TokenCheck> {
-    let attempts = Attempts { store, account_no: attempts_no(ring, user_no) };
+    let user_no = by.user.no;
+    let attempts = Attempts { store, account_no: attempts_no(ring, "token", user_no) };
     if !attempts.begin(now).await? {
         return Ok(TokenCheck::Locked);
     }
@@ -270,8 +336,15 @@ pub(super) async fn check_token_code(
         None => TokenCheck::Wrong,
     };
     match check {
-        TokenCheck::Right => attempts.clear().await?,
-        _ => attempts.fail(now).await?,
+        TokenCheck::Right => {
+            attempts.clear().await?;
+            if step.is_none() {
+                audit("recovery_code_used", by, Some(factor));
+            }
+        }
+        // A repetition of a right code is no guess.
+        TokenCheck::Used => attempts.withdraw(now).await?,
+        TokenCheck::Wrong | TokenCheck::Locked => attempts.fail(now).await?,
     }
     Ok(check)
 }
@@ -320,13 +393,14 @@ fn invalid(message: String) -> DirectoryError {
     DirectoryError::new(ErrorKind::InvalidParameter, message)
 }
 
-/// Returns the number under which wrong codes of a user's token are counted, negative as that of a
+/// Returns the number under which wrong codes of a user's tokens are counted, negative as that of a
 /// name without a user.
-fn attempts_no(ring: &KeyRing, user_no: i64) -> i64 {
-    negative_no(ring, format!("wrong codes of the token of {user_no}").as_bytes())
+fn attempts_no(ring: &KeyRing, of: &str, user_no: i64) -> i64 {
+    negative_no(ring, format!("wrong codes, {of} of {user_no}").as_bytes())
 }
 
-fn audit(change: &str, user: &User, factor: Factor) {
-    let (sub, pool, factor) = (&*user.id, &*user.pool_id, factor.name());
-    tracing::info!(target: "audit", event = "account_changed", change, sub, pool, factor);
+fn audit(change: &str, by: ByUser<'_>, factor: Option<Factor>) {
+    let (sub, pool, factor) = (&*by.user.id, &*by.user.pool_id, factor.map(Factor::name));
+    let client_id = by.client_id;
+    tracing::info!(target: "audit", event = "account_changed", change, sub, pool, client_id, factor);
 }

@@ -113,7 +113,7 @@ fn user(mut fields: Fields) -> Outcome<UserLine> {
     Ok(user)
 }
 
-/// Parses the second factors. What is turned on without a token or an address is not asked for.
+/// Parses the second factors. Without its secret a software token is not turned on.
 fn factors(mut fields: Fields) -> Outcome<StoredFactors> {
     let factor = |at: &str, name: &str| {
         Factor::parse(name)
@@ -136,6 +136,10 @@ fn factors(mut fields: Fields) -> Outcome<StoredFactors> {
         of.factors.preferred = Some(preferred);
     }
     of.factors.has_software_token = of.token.is_some();
+    if of.token.is_none() {
+        // No sign-in could answer it.
+        of.factors.set(Factor::SoftwareToken, false);
+    }
     fields.finish()?;
     Ok(of)
 }

@@ -26,6 +26,7 @@ fn user(factors: &[Factor], preferred: Option<Factor>) -> UserFacts {
         missing_attributes: Vec::new(),
         present_attributes: Vec::new(),
         factors: factors.to_vec(),
+        demands_factor: false,
         preferred_factor: preferred,
         proved_password: true,
     }
@@ -80,7 +81,7 @@ fn first_factors() -> [(State, Answer, WorkResult, UserStatus); 4] {
 #[test]
 fn every_first_factor_leads_to_the_second_one() {
     let ask = |factor| Outcome::Challenge(Challenge::Factor(factor));
-    let set_up = Outcome::Challenge(Challenge::SetUpFactor { is_verified: false });
+    let set_up = Outcome::Challenge(Challenge::SetUpFactor { is_verified: false, secret: None });
     let select = Outcome::Challenge(Challenge::SelectFactor);
     let (off, optional, required) = (MfaMode::Off, MfaMode::Optional, MfaMode::Required);
     let token = &[SoftwareToken][..];
@@ -114,6 +115,19 @@ fn every_first_factor_leads_to_the_second_one() {
             assert_eq!(sends, sent.into_iter().collect::<Vec<_>>(), "{of_user:?} {state:?}");
         }
     }
+}
+
+#[test]
+fn a_factor_that_is_turned_on_and_cannot_be_used_ends_the_sign_in() {
+    for mode in [MfaMode::Optional, MfaMode::Required] {
+        for (state, answer, result, status) in first_factors() {
+            let user = UserFacts { status, demands_factor: true, ..user(&[], None) };
+            let step = advance(&state, &answer, &facts(user, Some(result)), &rules(mode, &ALL, false));
+            assert_eq!(done(step).0, Outcome::Refused(FactorNotFound), "{mode:?} {state:?}");
+        }
+    }
+    let lost = UserFacts { demands_factor: true, ..user(&[], None) };
+    assert!(!step::may_set_up(&facts(lost, None)));
 }
 
 #[test]
@@ -172,7 +186,7 @@ fn a_user_chooses_among_the_own_factors() {
 fn only_a_verified_token_ends_the_set_up() {
     let rules = rules(MfaMode::Required, &[SoftwareToken], false);
     let step = |is_verified, of: UserFacts| {
-        let state = State::Challenged(Challenge::SetUpFactor { is_verified });
+        let state = State::Challenged(Challenge::SetUpFactor { is_verified, secret: None });
         advance(&state, &Answer::FactorSetUp, &facts(of, None), &rules)
     };
     let with_token = || user(&[SoftwareToken], None);

@@ -43,6 +43,7 @@ impl StepInput<'_> {
             missing_attributes,
             present_attributes,
             factors: settings.mfa.of_sign_in(user, factors),
+            demands_factor: settings.mfa.demands(factors),
             preferred_factor: factors.preferred,
             proved_password: proved == Some(password_set_at),
         }

@@ -31,6 +31,7 @@ pub use reply::{
 pub use service::{ChallengeId, ChallengeNames, SignInService};
 pub use session::{Attempt, SessionError, SessionSealer, client_of_session};
 pub use state::{
-    Answer, Challenge, ExchangeState, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult,
+    Answer, Challenge, ExchangeState, Facts, Flow, PasswordCheck, Rules, State, TokenSecret, UserFacts,
+    WorkResult,
 };
 pub use step::{Effect, Outcome, Step, Work, advance};

@@ -285,7 +285,13 @@ impl SignInService {
             false => match self.apply(&input, &effects, signs_in, &products, now).await {
                 Ok(applied) => applied,
                 Err(SignInError::Refused(refusal)) => return Ok(Reply::Refused(refusal)),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // The password was right, also if the message with a code cannot be sent.
+                    if effects.contains(&Effect::ResetFailures) {
+                        input.attempts(&self.store).clear().await?;
+                    }
+                    return Err(error);
+                }
             },
         };
         if let Some(user) = applied.user.as_ref().filter(|_| effects.contains(&Effect::ConfirmSignUp)) {

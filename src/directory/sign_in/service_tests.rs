@@ -6,9 +6,9 @@ use crate::catalogue::{Catalogue, CatalogueCell, Ids};
 use crate::config::{Config, StoreUrl};
 use crate::directory::srp::tests::{Client, NOW, POOL, TIMESTAMP, series};
 use crate::directory::{
-    AccountService, Argon2Params, CodePurpose, CodeSource, DirectoryDeps, FactorService, Hasher,
-    HasherSettings, NewPassword, NewPasswords, NewUser, Origin, PoolEvents, Sender, Takeover, create_user,
-    set_enabled,
+    AccountService, Argon2Params, ByUser, CodePurpose, CodeSource, DirectoryDeps, FactorChange,
+    FactorService, Hasher, HasherSettings, NewPassword, NewPasswords, NewUser, Origin, PoolEvents, Sender,
+    Takeover, create_user, set_enabled,
 };
 use crate::model::{
     AppClient, AppClientSettings, Attributes, Factor, MfaMode, MfaSettings, PasswordPolicy, Pool,
@@ -367,7 +367,10 @@ async fn a_challenge_of_a_second_factor_is_void_once_the_password_changes() {
     let user = scene.user("grace", UserStatus::Confirmed, None).await;
     let secret = scene.factors.new_token(&scene.pool, &user).await.unwrap().secret;
     let code = token_code(&secret, scene.clock.now());
-    scene.factors.confirm_token(&scene.pool, &user, &code, true).await.unwrap();
+    let by = ByUser { pool: &scene.pool, user: &user, client_id: None };
+    scene.factors.confirm_token(by, &code).await.unwrap();
+    let on = FactorChange { is_enabled: Some(true), is_preferred: None };
+    scene.factors.change(by, &[(Factor::SoftwareToken, on)]).await.unwrap();
     let ask = async || match scene.password(Flow::UserPassword, "grace", PASSWORD).await {
         Reply::Challenge(challenge) => challenge,
         other => panic!("{other:?}"),

@@ -1,17 +1,19 @@
-//! The set-up of a software token in the middle of a sign-in.
+//! The set-up of a software token in the middle of a sign-in. The secret is in the session: a
+//! session shows and confirms the token that it created, and no other one.
 
 use super::service::{SignInService, StepInput};
-use super::state::{Challenge, State};
+use super::state::{Challenge, State, TokenSecret};
 use super::{Answer, Attempt, Refusal, SignInError, step};
 use crate::base::{Secret, Timestamp};
 use crate::directory::answer_time::in_whole_intervals;
-use crate::directory::{FactorService, NewToken, Sender};
+use crate::directory::{ByUser, ErrorKind, FactorService, NewToken, Sender};
 use crate::model::User;
 
 /// A sign-in whose user sets a token up.
 struct SetUp {
     user: User,
     attempt: Attempt,
+    secret: Option<TokenSecret>,
 }
 
 impl SignInService {
@@ -26,30 +28,32 @@ impl SignInService {
         sender: Sender<'_>,
         session: &str,
     ) -> Result<(NewToken, String), SignInError> {
-        let SetUp { user, attempt } = self.set_up(on_page, sender, session).await?;
-        let token = factors.new_token(sender.pool, &user).await?;
-        Ok((token, self.next_session(sender, &attempt, false)))
+        let SetUp { user, attempt, .. } = self.set_up(on_page, sender, session).await?;
+        let (token, secret) = factors.new_token_of_session(sender.pool, &user)?;
+        let next = Challenge::SetUpFactor { is_verified: false, secret: Some(TokenSecret(secret.to_vec())) };
+        Ok((token, self.next_session(sender, &attempt, next)))
     }
 
-    /// Returns the software token that [`SignInService::new_token`] created for the session.
+    /// Returns the software token of the session, to show it again.
     ///
     /// # Errors
-    /// As there.
+    /// As [`SignInService::new_token`].
     pub async fn pending_token(
         &self,
-        (factors, on_page): (&FactorService, bool),
+        on_page: bool,
         sender: Sender<'_>,
         session: &str,
     ) -> Result<NewToken, SignInError> {
-        let SetUp { user, .. } = self.set_up(on_page, sender, session).await?;
-        Ok(factors.pending_token(sender.pool, &user).await?)
+        let SetUp { user, secret, .. } = self.set_up(on_page, sender, session).await?;
+        let secret = secret.ok_or(Refusal::InvalidSession)?;
+        Ok(NewToken::new(sender.pool, &user, &secret.0))
     }
 
-    /// Takes the software token of the challenge into use, if `code` is right. Returns the session
-    /// that completes the sign-in.
+    /// Takes the software token of the session into use, if `code` is right. Returns the session
+    /// that completes the sign-in; the given one is spent.
     ///
     /// # Errors
-    /// As [`SignInService::new_token`], and those of [`FactorService::confirm_token`].
+    /// As [`SignInService::new_token`]; `EnableSoftwareTokenMFAException` for a wrong code.
     pub async fn confirm_token(
         &self,
         (factors, on_page): (&FactorService, bool),
@@ -57,19 +61,31 @@ impl SignInService {
         session: &str,
         code: &Secret,
     ) -> Result<String, SignInError> {
-        let SetUp { user, attempt } = self.set_up(on_page, sender, session).await?;
-        factors.confirm_token(sender.pool, &user, code, true).await?;
-        Ok(self.next_session(sender, &attempt, true))
+        let SetUp { user, attempt, secret } = self.set_up(on_page, sender, session).await?;
+        let secret = secret.ok_or(Refusal::InvalidSession)?;
+        let by = ByUser { pool: sender.pool, user: &user, client_id: Some(&sender.client.id) };
+        let spent = (&*attempt.id, Timestamp::from_millis(attempt.expires_at));
+        match factors.enable_token(by, &secret.0, code, (spent, true)).await {
+            // Another request was faster.
+            Err(error) if error.kind() == ErrorKind::CodeExpired => {
+                return Err(Refusal::InvalidSession.into());
+            }
+            confirmed => confirmed?,
+        }
+        let next = Challenge::SetUpFactor { is_verified: true, secret: None };
+        Ok(self.next_session(sender, &attempt, next))
     }
 
     /// Returns the user of a session, if the next answer may set a token up.
     async fn set_up(&self, on_page: bool, sender: Sender<'_>, session: &str) -> Result<SetUp, SignInError> {
         let (pool, client) = (sender.pool.id.as_str(), sender.client.id.as_str());
         let attempt = self.sealer.open(pool, client, session, self.clock.now()).map_err(Refusal::from)?;
-        let is_set_up = matches!(attempt.challenge, Challenge::SetUpFactor { .. });
-        if attempt.on_page != on_page || !is_set_up {
-            return Err(Refusal::InvalidSession.into());
-        }
+        let secret = match &attempt.challenge {
+            Challenge::SetUpFactor { is_verified: false, secret } if attempt.on_page == on_page => {
+                secret.clone()
+            }
+            _ => return Err(Refusal::InvalidSession.into()),
+        };
         in_whole_intervals(async {
             let user = self.store.user_by_number(attempt.user_no).await?.ok_or(Refusal::InvalidSession)?;
             let password = self.store.password(user.no).await?;
@@ -85,19 +101,18 @@ impl SignInService {
                 attempt: Some(attempt.clone()),
             };
             let facts = self.facts(&input, self.clock.now()).await?;
-            // Who has got a factor meanwhile answers with that one.
+            // A user who has got a factor meanwhile answers with that one.
             match step::may_set_up(&facts) {
-                true => Ok(SetUp { user, attempt }),
+                true => Ok(SetUp { user, attempt, secret }),
                 false => Err(Refusal::InvalidSession.into()),
             }
         })
         .await
     }
 
-    fn next_session(&self, sender: Sender<'_>, attempt: &Attempt, is_verified: bool) -> String {
-        let now: Timestamp = self.clock.now();
-        let times = (now, sender.client.settings.session_validity());
-        let next = attempt.next(Challenge::SetUpFactor { is_verified }, times, &*self.entropy);
+    fn next_session(&self, sender: Sender<'_>, attempt: &Attempt, challenge: Challenge) -> String {
+        let times = (self.clock.now(), sender.client.settings.session_validity());
+        let next = attempt.next(challenge, times, &*self.entropy);
         self.sealer.seal(&sender.pool.id, &sender.client.id, &next, &*self.entropy)
     }
 }

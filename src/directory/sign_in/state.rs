@@ -89,7 +89,21 @@ pub enum Challenge {
     SetUpFactor {
         /// Whether the first code of the new token was right.
         is_verified: bool,
+        /// The secret of the new token, if there is one.
+        #[serde(default)]
+        secret: Option<TokenSecret>,
     },
+}
+
+/// The secret of a software token that is set up: sealed wherever it leaves the process.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenSecret(pub Vec<u8>);
+
+impl std::fmt::Debug for TokenSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenSecret(…)")
+    }
 }
 
 /// The server's state of an exchange: secret, and sealed wherever it leaves the process.
@@ -237,6 +251,8 @@ pub struct UserFacts {
     pub present_attributes: Vec<String>,
     /// The second factors of which the sign-in asks for one.
     pub factors: Vec<Factor>,
+    /// Whether the user has turned on a factor, usable or not.
+    pub demands_factor: bool,
     /// The one that is asked for without a choice.
     pub preferred_factor: Option<Factor>,
     /// Whether the user proved the present password in an earlier step of this sign-in.

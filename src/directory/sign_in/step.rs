@@ -103,7 +103,7 @@ pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> 
         (State::Challenged(Challenge::Factor(_)), Answer::Factor(chosen)) if rules.on_page => {
             select(*chosen, facts)
         }
-        (State::Challenged(Challenge::SetUpFactor { is_verified }), Answer::FactorSetUp) => {
+        (State::Challenged(Challenge::SetUpFactor { is_verified, .. }), Answer::FactorSetUp) => {
             factor_set_up(*is_verified, facts)
         }
         _ => refuse(Refusal::UnexpectedAnswer),
@@ -327,9 +327,11 @@ fn after_first_factor(user: &UserFacts, rules: &Rules) -> (Outcome, Option<Effec
         (Some(first), [_]) => ask(first),
         (Some(first), _) if preferred.is_some() || rules.on_page => ask(first),
         (Some(_), _) => (Outcome::Challenge(Challenge::SelectFactor), None),
+        // The user has turned on a factor, and has lost what it needs.
+        (None, _) if user.demands_factor => (Outcome::Refused(Refusal::FactorNotFound), None),
         (None, _) if !rules.requires_factor() => (Outcome::SignedIn, None),
         (None, _) if rules.can_set_up_factor() => {
-            (Outcome::Challenge(Challenge::SetUpFactor { is_verified: false }), None)
+            (Outcome::Challenge(Challenge::SetUpFactor { is_verified: false, secret: None }), None)
         }
         (None, _) => (Outcome::Refused(Refusal::FactorNotFound), None),
     }
@@ -352,7 +354,7 @@ fn after_password(facts: &Facts) -> Result<&UserFacts, Step> {
 /// Returns whether the user may set a software token up in this sign-in: the password was proved,
 /// and there is no second factor yet.
 pub(super) fn may_set_up(facts: &Facts) -> bool {
-    after_password(facts).is_ok_and(|user| user.factors.is_empty())
+    after_password(facts).is_ok_and(|user| user.factors.is_empty() && !user.demands_factor)
 }
 
 fn factor_code(factor: Factor, facts: &Facts) -> Step {

@@ -25,7 +25,7 @@ fn states() -> Vec<State> {
         Challenge::ConfirmSignUp { password_set_at: Some(SET_AT) },
         Challenge::SelectFactor,
         Challenge::Factor(SoftwareToken),
-        Challenge::SetUpFactor { is_verified: false },
+        Challenge::SetUpFactor { is_verified: false, secret: None },
     ];
     Flow::all().map(State::Begin).chain(challenges.map(State::Challenged)).collect()
 }
@@ -57,6 +57,7 @@ fn user(status: UserStatus) -> UserFacts {
         missing_attributes: Vec::new(),
         present_attributes: Vec::new(),
         factors: Vec::new(),
+        demands_factor: false,
         preferred_factor: None,
         proved_password: true,
     }

@@ -6,7 +6,7 @@ use super::service::StepInput;
 use super::state::{Answer, Challenge, PasswordCheck};
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp};
 use crate::directory::account_code::{CodePurpose, RightCode};
-use crate::directory::factors::{TokenCheck, check_token_code, is_recovery_code};
+use crate::directory::factors::{ByUser, TokenCheck, check_token_code, is_recovery_code};
 use crate::directory::new_password::{
     NewPassword, NewPasswords, PreparedPassword, derive_verifier, parse_hash,
 };
@@ -202,7 +202,9 @@ impl Workers {
             return Ok(Err(Refusal::InvalidSession));
         };
         if factor == Factor::SoftwareToken || is_recovery_code(code) {
-            let check = check_token_code((store, &self.ring), (user.no, factor), code, now).await?;
+            let client_id = Some(&*input.sender.client.id);
+            let by = ByUser { pool: input.sender.pool, user, client_id };
+            let check = check_token_code((store, &self.ring), (by, factor), code, now).await?;
             return Ok(match check {
                 TokenCheck::Right => Ok(None),
                 TokenCheck::Wrong => Err(Refusal::CodeMismatch),

@@ -2,7 +2,7 @@
 
 use super::context::{AccountContext, Problem};
 use crate::base::Secret;
-use crate::directory::{DirectoryError, ErrorKind, FactorChange, NewToken};
+use crate::directory::{ByUser, DirectoryError, ErrorKind, FactorChange, NewToken};
 use crate::handlers::hosted::{recovery_codes_page, secret, text, token_image};
 use crate::handlers::{AppState, Form as Fields, Handled, Reply, RequestData, Shared};
 use crate::model::{Factor, MfaMode, UserFactors};
@@ -43,8 +43,8 @@ async fn new_token(app: &AppState, info: &RequestData, body: &str) -> Handled {
         Ok(checked) => checked,
         Err(answer) => return answer,
     };
-    match app.directory.factors.new_token(context.pool(), context.principal.user()).await {
-        Ok(token) => context.token_page(&token, ""),
+    match app.directory.factors.draft_token(context.by_user(), &context.principal.session().id) {
+        Ok((token, draft)) => context.token_page(&token, &draft, ""),
         Err(error) => context.failed(&error, "mfa_password"),
     }
 }
@@ -53,11 +53,17 @@ pub async fn confirm_token_form(State(app): Shared, info: RequestData, body: Str
     Reply(confirm_token(&app, &info, &body).await)
 }
 
+/// Takes the app of a form into use. The form is the proof that the password was right.
 async fn confirm_token(app: &AppState, info: &RequestData, body: &str) -> Handled {
     let (context, fields) = AccountContext::read_form(app, info, body).await?;
-    let (factors, pool, user) = (&app.directory.factors, context.pool(), context.principal.user());
+    let (factors, sealed) = (&app.directory.factors, text(&fields, "token"));
+    let draft = factors.open_draft(context.principal.user(), &context.principal.session().id, sealed);
+    let draft = match draft {
+        Ok(draft) => draft,
+        Err(error) => return context.failed(&error, "mfa_password"),
+    };
     let code = Secret::new(text(&fields, "code").trim());
-    let words = match factors.confirm_token(pool, user, &code, true).await {
+    let words = match factors.confirm_draft(context.by_user(), &draft, &code).await {
         Ok(()) => return context.new_codes_page().await,
         Err(error) => match error.kind() {
             ErrorKind::TokenCodeMismatch => &context.t.wrong_token_code,
@@ -66,10 +72,7 @@ async fn confirm_token(app: &AppState, info: &RequestData, body: &str) -> Handle
         },
     };
     context.record_guess();
-    match factors.pending_token(pool, user).await {
-        Ok(token) => context.token_page(&token, words),
-        Err(error) => context.failed(&error, "mfa_password"),
-    }
+    context.token_page(&factors.token_of_draft(context.by_user(), &draft), sealed, words)
 }
 
 pub async fn remove_token_form(State(app): Shared, info: RequestData, body: String) -> Reply {
@@ -81,7 +84,7 @@ async fn remove_token(app: &AppState, info: &RequestData, body: &str) -> Handled
         Ok(checked) => checked,
         Err(answer) => return answer,
     };
-    match app.directory.factors.remove_token(context.principal.user()).await {
+    match app.directory.factors.remove_token(context.by_user()).await {
         Ok(()) => context.updated(&context.t.app_removed).await,
         Err(error) => context.failed(&error, "remove_password"),
     }
@@ -111,7 +114,7 @@ async fn change_message_factor(app: &AppState, info: &RequestData, body: &str) -
     let factor = Factor::parse(text(&fields, "factor")).ok_or_else(ErrorResponse::bad_request)?;
     let is_enabled = Some(text(&fields, "enabled") == "true");
     let change = [(factor, FactorChange { is_enabled, is_preferred: None })];
-    match app.directory.factors.change(context.pool(), context.principal.user(), &change).await {
+    match app.directory.factors.change(context.by_user(), &change).await {
         Ok(()) => context.updated(&context.t.saved).await,
         Err(error) => context.failed(&error, "message_password"),
     }
@@ -135,12 +138,18 @@ async fn with_password<'a>(
 }
 
 impl AccountContext<'_> {
+    /// Returns the user, who changes the own factors.
+    fn by_user(&self) -> ByUser<'_> {
+        let client_id = Some(&*self.sender().client.id);
+        ByUser { pool: self.pool(), user: self.principal.user(), client_id }
+    }
+
     /// Returns the page with the key of a new authenticator app.
-    fn token_page(&self, token: &NewToken, problem: &str) -> Handled {
+    fn token_page(&self, token: &NewToken, draft: &str, problem: &str) -> Handled {
         let t = self.t;
         let form = Form {
             action: self.url("/account/mfa/verify"),
-            hidden: Vec::new(),
+            hidden: vec![("token", draft.to_owned())],
             fields: vec![Field { max_length: 6, ..Field::code(t) }.problem(problem)],
             submit: t.confirm.clone(),
         };
@@ -151,7 +160,7 @@ impl AccountContext<'_> {
 
     /// Creates recovery codes, and returns the page that shows them.
     async fn new_codes_page(&self) -> Handled {
-        match self.app.directory.factors.new_recovery_codes(self.principal.user()).await {
+        match self.app.directory.factors.new_recovery_codes(self.by_user()).await {
             Ok(codes) => {
                 let onward = self.account_link(&self.t.go_on);
                 let page = self.new_page(&self.t.recovery_codes);

@@ -4,7 +4,7 @@ use super::context::{PageContext, secret, text};
 use super::reply::Step;
 use crate::base::Secret;
 use crate::directory::sign_in::{Answer, ChallengeReply, Reply as SignInReply, SignInError};
-use crate::directory::{ErrorKind, NewToken};
+use crate::directory::{ByUser, ErrorKind, NewToken};
 use crate::handlers::{AppState, Form, Handled, Reply, RequestData, Shared};
 use crate::model::Factor;
 use crate::pages::{ErrorResponse, Field, FormPage, Link, Qr, Texts};
@@ -164,7 +164,7 @@ async fn set_up(app: &AppState, info: &RequestData, body: &str) -> Handled {
                 _ => return context.failed(&error.into(), name),
             };
             context.record_guess();
-            let pending = sign_in.pending_token(factors, context.sender(), session).await;
+            let pending = sign_in.pending_token(true, context.sender(), session).await;
             return match pending {
                 Ok(token) => context.token_page(&token, session, name, words),
                 Err(error) => context.failed(&error, name),
@@ -175,7 +175,9 @@ async fn set_up(app: &AppState, info: &RequestData, body: &str) -> Handled {
     let reply = sign_in.respond_on_page(context.sender(), &next, &Answer::FactorSetUp).await;
     match reply {
         Ok(SignInReply::SignedIn(signed_in)) => {
-            let codes = match app.directory.factors.new_recovery_codes(&signed_in.user).await {
+            let client_id = Some(&*context.sender().client.id);
+            let by = ByUser { pool: context.pool(), user: &signed_in.user, client_id };
+            let codes = match app.directory.factors.new_recovery_codes(by).await {
                 Ok(codes) => codes,
                 Err(error) => return context.failed(&error.into(), name),
             };

@@ -40,7 +40,7 @@ pub(in crate::handlers) fn of_error<'e>(t: &'static Texts, error: &'e DirectoryE
         ErrorKind::InvalidPassword => &t.weak_password,
         ErrorKind::ReusedPassword => &t.reused_password,
         ErrorKind::CodeMismatch => &t.wrong_code,
-        ErrorKind::CodeExpired => &t.expired_code,
+        ErrorKind::CodeExpired | ErrorKind::SoftwareTokenNotFound => &t.expired_code,
         ErrorKind::CodeDelivery => &t.not_sent,
         ErrorKind::LimitExceeded => &t.too_many_messages,
         ErrorKind::InvalidParameter => &t.invalid_value,
