@@ -113,6 +113,42 @@ async fn each_client_of_a_session_gets_a_logout_token_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_failed_is_called_again_while_another_one_is_slow() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let answer = move |uri: axum::http::Uri| async move {
+        if uri.path() == "/two" {
+            tokio::time::sleep(Duration::from_millis(4500)).await;
+            return StatusCode::OK;
+        }
+        match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::OK,
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(answer))).await.unwrap() });
+    let scene = Scene::start_with(&clients(port), |builder| builder).await;
+    let ended = async |client: &str| {
+        let visitor = scene.visitor();
+        sign_in(&scene, &visitor, client).await;
+        visitor
+            .get(&format!("{}/logout?client_id={client}&logout_uri=https://spa.example/bye", scene.auth))
+            .await;
+    };
+    // Sign-outs for the slow client, so that its calls never end for long.
+    let begun = Instant::now();
+    ended("two").await;
+    ended("one").await;
+    while count.load(Ordering::SeqCst) < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(12), "{} calls", count.load(Ordering::SeqCst));
+        ended("two").await;
+        ended("one").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_fails_is_called_again_and_one_that_refuses_is_not() {
     let (status, count) = (Arc::new(AtomicU16::new(500)), Arc::new(AtomicUsize::new(0)));
     let (of, counted) = (status.clone(), count.clone());

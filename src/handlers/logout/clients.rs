@@ -1,15 +1,14 @@
 //! The app clients of a session that ends: frames for the browser (OpenID Connect Front-Channel
 //! Logout 1.0), and logout tokens (OpenID Connect Back-Channel Logout 1.0).
 
-use crate::base::{Duration, Timestamp};
+use crate::base::{Duration, MonotonicTime, Timestamp};
 use crate::directory::{DirectoryError, PoolOfClient};
 use crate::handlers::{AppState, metrics};
 use crate::model::LogoutNotice;
 use crate::store::StoreError;
 use crate::token::LogoutToken;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -49,13 +48,28 @@ pub enum ClientsError {
 /// An app client during one run.
 struct ClientState {
     calls: Semaphore,
-    /// Whether a call has failed: the others of the run would, too.
-    is_down: AtomicBool,
+    /// When a call has failed: others that wait for their turn would, too.
+    failed_at: Mutex<Option<MonotonicTime>>,
 }
+
+/// The time after a failed call in which no other one begins. A run lasts as long as any client is
+/// slow; one that has failed once must get its calls again meanwhile.
+const DOWN_FOR: Duration = Duration::from_secs(1);
 
 impl Default for ClientState {
     fn default() -> Self {
-        Self { calls: Semaphore::new(CALLS_OF_CLIENT), is_down: AtomicBool::new(false) }
+        Self { calls: Semaphore::new(CALLS_OF_CLIENT), failed_at: Mutex::default() }
+    }
+}
+
+impl ClientState {
+    fn is_down(&self, now: MonotonicTime) -> bool {
+        self.failed_at().is_some_and(|at| now.since(at) < DOWN_FOR)
+    }
+
+    fn failed_at(&self) -> MutexGuard<'_, Option<MonotonicTime>> {
+        // A time is consistent after every statement, so a poisoned lock is usable.
+        self.failed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,7 +146,7 @@ async fn send_in_turn(
     claimed_at: Timestamp,
 ) -> Option<Sent> {
     let _permit = client.calls.acquire().await;
-    if client.is_down.load(Ordering::Relaxed) {
+    if client.is_down(app.clock.monotonic()) {
         return Some(Sent::Failed("an earlier call has failed".to_owned()));
     }
     if app.clock.now().since(claimed_at) > BEGIN_WITHIN {
@@ -140,7 +154,7 @@ async fn send_in_turn(
     }
     let sent = send(app, notice).await;
     if matches!(sent, Sent::Failed(_)) {
-        client.is_down.store(true, Ordering::Relaxed);
+        *client.failed_at() = Some(app.clock.monotonic());
     }
     Some(sent)
 }
