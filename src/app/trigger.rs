@@ -19,7 +19,7 @@ const COMMAND: &str = "narthex trigger test";
 pub enum Command {
     /// Sends an event to a function, and explains its answer
     Test {
-        /// The name of the [[trigger]]
+        /// The name of a function in the configuration
         name: String,
         /// The event: a JSON object, as the function gets it
         #[arg(long, value_name = "FILE")]

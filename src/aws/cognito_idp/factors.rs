@@ -122,8 +122,7 @@ struct Preferences {
 
 impl Preferences {
     /// Returns the changes. A member that is given without `Enabled` turns its factor off, as in
-    /// AWS: "Specifies whether [it] is activated. If [it] is activated for a user, the user will be
-    /// prompted for MFA".
+    /// AWS.
     fn changes(&self) -> Answer<Vec<(Factor, FactorChange)>> {
         let all = [
             (Factor::SoftwareToken, self.software_token),
