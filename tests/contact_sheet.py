@@ -56,7 +56,9 @@ def main():
         sheet = pathlib.Path(work) / "sheet.html"
         sheet.write_text(f"<!DOCTYPE html><meta charset=utf-8><style>{STYLE}</style>{''.join(figures)}")
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1"]
-        command = ["chromium", *options, "--window-size=1930,650", f"--screenshot={picture}", sheet.as_uri()]
+        # Four pages a row.
+        height = 12 + 162 * -(-len(PAGES) // 4)
+        command = ["chromium", *options, f"--window-size=1930,{height}", f"--screenshot={picture}", sheet.as_uri()]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
