@@ -395,3 +395,27 @@ async fn a_challenge_of_a_second_factor_is_void_once_the_password_changes() {
     scene.clock.advance(Duration::from_mins(3));
     assert_eq!(refused(&answer(&expired.session).await), &Refusal::SessionExpired);
 }
+
+#[tokio::test]
+async fn a_software_token_is_set_up_where_the_sign_in_began() {
+    let mut scene = Scene::new().await;
+    scene.pool.settings.mfa = MfaSettings { mode: MfaMode::Required, factors: vec![Factor::SoftwareToken] };
+    scene.user("heidi", UserStatus::Confirmed, None).await;
+    for (flow, on_page) in [(Flow::Page, true), (Flow::UserPassword, false)] {
+        let reply = scene.password(flow, "heidi", PASSWORD).await;
+        let Reply::Challenge(challenge) = reply else { panic!("{reply:?}") };
+        let begin = async |on_page| {
+            scene.service.new_token((&scene.factors, on_page), scene.sender(), &challenge.session).await
+        };
+        let elsewhere = begin(!on_page).await.err().map(|error| error.to_string());
+        assert_eq!(elsewhere, Some(Refusal::InvalidSession.to_string()));
+        let (token, session) = begin(on_page).await.ok().unwrap();
+        let code = token_code(&token.secret, scene.clock.now());
+        let confirm = async |on_page| {
+            let factors = (&scene.factors, on_page);
+            scene.service.confirm_token(factors, scene.sender(), &session, &code).await
+        };
+        let elsewhere = confirm(!on_page).await.err().map(|error| error.to_string());
+        assert_eq!(elsewhere, Some(Refusal::InvalidSession.to_string()));
+    }
+}
