@@ -19,7 +19,7 @@ const fn limited(path: &'static [&'static str], accepted: &'static [&'static str
 const LIMITED: [Limited; 22] = [
     limited(&["WebAuthnMfaSettings", "Enabled"], &[]),
     limited(&["WebAuthnConfiguration"], &[]),
-    limited(&["Policies", "SignInPolicy", "AllowedFirstAuthFactors"], &["PASSWORD"]),
+    limited(&["Policies", "SignInPolicy", "AllowedFirstAuthFactors"], &["PASSWORD", "EMAIL_OTP", "SMS_OTP"]),
     limited(&["DeviceConfiguration", "ChallengeRequiredOnNewDevice"], &[]),
     limited(&[ADD_ONS, "AdvancedSecurityMode"], &["OFF", "AUDIT"]),
     limited(&[ADD_ONS, "AdvancedSecurityAdditionalFlows", "CustomAuthMode"], &["AUDIT"]),

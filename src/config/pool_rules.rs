@@ -95,6 +95,19 @@ pub(super) const MFA_FACTORS: Key<Vec<FactorRule>> = Key::new(
     "The second factors that users can have: an authenticator app, codes in e-mails, codes in text messages.",
 )
 .default("[\"software_token\"]");
+const FIRST_FACTOR_CHOICES: &[(&str, FirstFactorRule)] = &[
+    ("password", FirstFactorRule::Password),
+    ("email", FirstFactorRule::Email),
+    ("sms", FirstFactorRule::Sms),
+];
+pub(super) const FIRST_FACTORS: Key<Vec<FirstFactorRule>> = Key::new(
+    "first_factors",
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["password", "email", "sms"])), |item| {
+        Some(distinct(item, |item| item.choice(FIRST_FACTOR_CHOICES)))
+    }),
+    "What users can sign in with: a password, a code in an e-mail, a code in a text message.",
+)
+.default("[\"password\"]");
 pub(super) const DELETION_PROTECTION: Key<bool> =
     Key::new("deletion_protection", FLAG, "Whether the pool cannot be deleted.").default("false");
 pub(super) const PASSWORD_POLICY: Key<Nested> = Key::table("password_policy", &password_policy::SECTION);
@@ -142,6 +155,17 @@ pub enum FactorRule {
     Sms,
 }
 
+/// A first factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstFactorRule {
+    /// A password.
+    Password,
+    /// A code in an e-mail.
+    Email,
+    /// A code in a text message.
+    Sms,
+}
+
 /// The rules of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolRules {
@@ -165,6 +189,8 @@ pub struct PoolRules {
     pub deletion_protection: bool,
     /// Whether a user can use a code instead of a temporary password that was never replaced.
     pub temporary_password_recovery: bool,
+    /// What users can sign in with.
+    pub first_factors: Vec<FirstFactorRule>,
     /// Whether users sign in with a second factor.
     pub mfa: MfaRule,
     /// The second factors that users can have.
@@ -186,6 +212,7 @@ impl PoolRules {
         let verify_before_update = table.read(&VERIFY_BEFORE_UPDATE);
         let recovery = table.read(&RECOVERY);
         let deletion_protection = table.read(&DELETION_PROTECTION);
+        let first_factors = table.read(&FIRST_FACTORS);
         let mfa = table.read(&MFA);
         let mfa_factors = table.read(&MFA_FACTORS);
         let temporary_password_recovery = table.read(&TEMPORARY_PASSWORD_RECOVERY);
@@ -216,6 +243,7 @@ impl PoolRules {
             recovery: recovery?,
             deletion_protection: deletion_protection?,
             temporary_password_recovery: temporary_password_recovery?,
+            first_factors: first_factors?,
             mfa: mfa?,
             mfa_factors: mfa_factors?,
             password_policy: password_policy?,

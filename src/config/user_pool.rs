@@ -28,6 +28,7 @@ pub(super) const SECTION: Section = Section {
         &pool_rules::AUTO_VERIFIED,
         &pool_rules::VERIFY_BEFORE_UPDATE,
         &pool_rules::RECOVERY,
+        &pool_rules::FIRST_FACTORS,
         &pool_rules::MFA,
         &pool_rules::MFA_FACTORS,
         &pool_rules::TEMPORARY_PASSWORD_RECOVERY,

@@ -11,7 +11,9 @@ use std::sync::Arc;
 /// Wrong codes until a code is void.
 const MAX_ATTEMPTS: u32 = 5;
 /// The digits of a code.
-const DIGITS: usize = 6;
+pub(super) const DIGITS: usize = 6;
+/// The digits of a code that replaces a password: Cognito's.
+const LONG_DIGITS: usize = 8;
 
 /// What a code is for. A code for one purpose is none for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum CodePurpose {
     ForgotPassword,
     /// Verifies the attribute of this name.
     Attribute(&'static str),
+    /// Is the first factor of a sign-in, with its lifetime.
+    FirstFactor(Factor, Duration),
     /// Is the second factor of a sign-in, with its lifetime.
     SecondFactor(Factor, Duration),
 }
@@ -35,19 +39,27 @@ impl CodePurpose {
     /// Returns the stored purpose, the stored target and the lifetime. One code of sign-up is
     /// valid at a time, whatever the channel.
     fn row(self) -> (&'static str, &'static str, Duration) {
+        let address = |factor: Factor| factor.address().map_or("", |address| address.name());
         match self {
             Self::SignUp => ("sign_up", "account", LONG),
             Self::ForgotPassword => ("forgot_password", "account", SHORT),
             Self::Attribute(name) => ("attribute", name, LONG),
-            Self::SecondFactor(factor, lifetime) => {
-                ("second_factor", factor.address().map_or("", |address| address.name()), lifetime)
-            }
+            Self::FirstFactor(factor, lifetime) => ("first_factor", address(factor), lifetime),
+            Self::SecondFactor(factor, lifetime) => ("second_factor", address(factor), lifetime),
         }
     }
 
     /// Returns the lifetime of a code.
     pub fn lifetime(self) -> Duration {
         self.row().2
+    }
+
+    /// Returns the number of digits of a code. One that replaces a password has more.
+    pub fn digits(self) -> usize {
+        match self {
+            Self::FirstFactor(..) => LONG_DIGITS,
+            _ => DIGITS,
+        }
     }
 
     /// Returns the code of a user.
@@ -127,6 +139,11 @@ pub(super) struct RightCode {
 }
 
 impl RightCode {
+    /// Returns the factor to whose address the code was sent.
+    pub fn factor(&self) -> Factor {
+        if is_phone_number(&self.address) { Factor::Sms } else { Factor::Email }
+    }
+
     /// Uses the code up, in the transaction of what it allows: a failure leaves the code valid.
     ///
     /// # Errors
@@ -141,26 +158,26 @@ impl RightCode {
 
 /// A source of codes. A deployment has random ones.
 pub trait CodeSource: Send + Sync {
-    /// Returns a new code.
-    fn new_code(&self) -> Secret;
+    /// Returns a new code of that many digits.
+    fn new_code(&self, digits: usize) -> Secret;
 }
 
-/// Random codes of six digits.
+/// Random codes.
 pub(super) struct RandomCodes(pub Arc<dyn Entropy>);
 
 impl CodeSource for RandomCodes {
-    fn new_code(&self) -> Secret {
-        new_code(&*self.0)
+    fn new_code(&self, digits: usize) -> Secret {
+        new_code(&*self.0, digits)
     }
 }
 
-/// Returns a random code of six digits.
-pub fn new_code(entropy: &dyn Entropy) -> Secret {
+/// Returns a random code of that many digits, at most 18.
+pub fn new_code(entropy: &dyn Entropy, digits: usize) -> Secret {
     // The bias of a remainder of 128 bits is below 2^-100.
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes);
-    let number = u128::from_be_bytes(bytes) % 10_u128.pow(DIGITS as u32);
-    Secret::new(format!("{number:0DIGITS$}"))
+    let number = u128::from_be_bytes(bytes) % 10_u128.pow(digits as u32);
+    Secret::new(format!("{number:0digits$}"))
 }
 
 /// Returns the number under which wrong codes of a user and purpose are counted, negative as that
@@ -182,10 +199,12 @@ mod tests {
     use crate::base::{MasterKey, SystemEntropy};
 
     #[test]
-    fn a_code_has_six_digits_and_its_digest_is_of_one_user_and_purpose() {
+    fn a_code_has_its_digits_and_its_digest_is_of_one_user_and_purpose() {
         for _ in 0..100 {
-            let code = new_code(&SystemEntropy);
-            assert!(code.expose().len() == 6 && code.expose().bytes().all(|b| b.is_ascii_digit()));
+            for digits in [DIGITS, LONG_DIGITS] {
+                let code = new_code(&SystemEntropy, digits);
+                assert!(code.expose().len() == digits && code.expose().bytes().all(|b| b.is_ascii_digit()));
+            }
         }
         let ring = KeyRing::new(&MasterKey::random(&SystemEntropy));
         let code = Secret::new("123456");
@@ -196,6 +215,8 @@ mod tests {
             hash(&ring, CodePurpose::Attribute("email").of(1), &code),
             hash(&ring, CodePurpose::Attribute("phone_number").of(1), &code),
             hash(&ring, CodePurpose::SignUp.of(1), &Secret::new("123457")),
+            hash(&ring, CodePurpose::FirstFactor(Factor::Email, SHORT).of(1), &code),
+            hash(&ring, CodePurpose::SecondFactor(Factor::Email, SHORT).of(1), &code),
         ];
         for (at, one) in all.iter().enumerate() {
             assert!(all[at + 1..].iter().all(|other| other != one));

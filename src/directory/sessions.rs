@@ -35,15 +35,17 @@ pub struct Browser {
     pub address: String,
 }
 
-/// A sign-in with a password that was right.
+/// A sign-in with a password, or with a code in its place.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordSignIn<'a> {
     /// The user's number.
     pub user_no: i64,
     /// When the sign-in began.
     pub begun_at: Timestamp,
-    /// When the password was set with which the user signed in.
-    pub password_set_at: Timestamp,
+    /// When the password was set that the user had; `None` without one.
+    pub password_set_at: Option<Timestamp>,
+    /// The code that was the first factor; `None` for a password.
+    pub first_code: Option<Factor>,
     /// The second factor, if there was one.
     pub factor: Option<Factor>,
     /// The browser.
@@ -73,14 +75,14 @@ impl DirectoryDeps {
                 let user = tx.user_by_number(sign_in.user_no).await?.ok_or_else(changed)?;
                 let set_at = tx.password(user.no).await?.map(|password| password.set_at);
                 let may_sign_in = user.enabled && user.status == UserStatus::Confirmed;
-                if !may_sign_in || set_at != Some(sign_in.password_set_at) {
+                if !may_sign_in || set_at != sign_in.password_set_at {
                     return Err(changed());
                 }
                 let authentication = Authentication {
                     provider: LOCAL_PROVIDER.to_owned(),
                     provider_sid: String::new(),
                     browser: sign_in.browser.clone(),
-                    amr: methods(sign_in.factor),
+                    amr: methods(sign_in.first_code, sign_in.factor),
                     auth_time: Some(now),
                     ends_at: None,
                     begun_at: sign_in.begun_at,
@@ -98,16 +100,21 @@ impl DirectoryDeps {
     }
 }
 
-/// Returns the authentication methods of a sign-in with a password. RFC 8176, section 2: "pwd":
+/// Returns the authentication methods of a sign-in. RFC 8176, section 2: "pwd":
 /// "Password-based authentication", "otp": "One-time password", "sms": "Confirmation using SMS text
 /// message to the user at a registered number", "mfa": "Multiple-factor authentication".
-fn methods(factor: Option<Factor>) -> Vec<String> {
-    let second = match factor {
-        None => &[][..],
-        Some(Factor::SoftwareToken | Factor::Email) => &["otp", "mfa"],
-        Some(Factor::Sms) => &["sms", "mfa"],
+fn methods(first_code: Option<Factor>, second: Option<Factor>) -> Vec<String> {
+    let method = |factor: Factor| match factor {
+        Factor::SoftwareToken | Factor::Email => "otp",
+        Factor::Sms => "sms",
     };
-    std::iter::once("pwd").chain(second.iter().copied()).map(str::to_owned).collect()
+    let mut methods = vec![first_code.map_or("pwd", method)];
+    if let Some(second) = second {
+        methods.push(method(second));
+        methods.dedup();
+        methods.push("mfa");
+    }
+    methods.into_iter().map(str::to_owned).collect()
 }
 
 /// Creates the session of a browser in which `user` was just authenticated.

@@ -45,7 +45,7 @@ pub struct TokenService {
 pub struct SignedIn<'a> {
     /// The user.
     pub user: &'a User,
-    /// When the password was set with which the user signed in; `None` for another kind of sign-in.
+    /// When the password was set that the user had at the sign-in; `None` without one.
     pub password_set_at: Option<Timestamp>,
     /// The scopes of the access token, separated by spaces.
     pub scope: &'a str,
@@ -127,7 +127,7 @@ impl TokenService {
             Box::pin(async move {
                 let user = current_user(tx, signed_in.user.no).await?;
                 let set_at = tx.password(user.no).await?.map(|password| password.set_at);
-                if signed_in.password_set_at.is_some() && set_at != signed_in.password_set_at {
+                if set_at != signed_in.password_set_at {
                     return Err(not_authorized("Incorrect username or password."));
                 }
                 let groups = groups(tx, sender.pool, &user).await?;

@@ -95,6 +95,7 @@ pub fn router(app: Arc<AppState>) -> Router {
         .route("/", get(home::get))
         .route("/app-icons/{file}", get(home::icon))
         .route("/login", get(authorize::login).post(hosted::login_form))
+        .route("/loginCode", post(hosted::first_code_form))
         .route("/newPassword", post(hosted::new_password_form))
         .route("/mfa", post(hosted::factor_form))
         .route("/mfaSetup", post(hosted::set_up_form))

@@ -5,6 +5,7 @@ mod app_client;
 mod attributes;
 mod claim;
 mod factors;
+mod first_factors;
 mod grant;
 mod identity_provider;
 mod key_schedule;
@@ -25,6 +26,7 @@ pub use app_client::{AppClient, AppClientSettings, ClientSecret, RefreshRotation
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
 pub use factors::{FACTORS, Factor, MfaMode, MfaSettings, UserFactors};
+pub use first_factors::{FIRST_FACTORS, FirstFactor, has_code_address, usable_first_factors};
 pub use grant::{
     AuthorizationCode, AuthorizationRequest, Consent, DeviceRequest, DeviceState, PushedRequest, ResponseType,
 };

@@ -1,6 +1,6 @@
 //! User pools, with their settings and groups.
 
-use super::{MfaSettings, PasswordPolicy, Schema};
+use super::{FirstFactor, MfaSettings, PasswordPolicy, Schema};
 use crate::base::Timestamp;
 use crate::config::PoolTriggers;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,8 @@ pub struct PoolSettings {
     pub recovery: Recovery,
     /// Whether a user whose temporary password was never replaced can set a new one with a code.
     pub temporary_password_recovery: bool,
+    /// The first factors.
+    pub first_factors: Vec<FirstFactor>,
     /// The second factors.
     pub mfa: MfaSettings,
     /// Whether the pool cannot be deleted.
@@ -102,6 +104,7 @@ impl Default for PoolSettings {
             verify_before_update: Vec::new(),
             recovery: Recovery::default(),
             temporary_password_recovery: false,
+            first_factors: vec![FirstFactor::Password],
             mfa: MfaSettings::default(),
             deletion_protection: false,
             signing_algorithm: "RS256".to_owned(),

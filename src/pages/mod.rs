@@ -19,8 +19,8 @@ pub use logos::logo;
 pub use qr::Qr;
 pub use site::Site;
 pub use templates::{
-    AllowedApp, App, AppIcon, ConsentPage, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage,
-    SignInPage, SignOutPage, SignedOutPage,
+    AllowedApp, App, AppIcon, CodeButton, ConsentPage, EmailLookup, HomePage, ProviderChoice, SessionRow,
+    SessionsPage, SignInPage, SignOutPage, SignedOutPage,
 };
 pub use texts::{Texts, accepted_languages};
 

@@ -60,6 +60,17 @@ pub struct ProviderChoice {
     pub last_used: bool,
 }
 
+/// A button of the form for name and password, which sends a code instead.
+#[derive(Clone, Debug)]
+pub struct CodeButton {
+    /// The name of the button.
+    pub name: &'static str,
+    /// The value.
+    pub value: &'static str,
+    /// The label.
+    pub label: String,
+}
+
 /// The form that looks up a provider by e-mail address.
 #[derive(Clone, Debug)]
 pub struct EmailLookup {
@@ -95,8 +106,10 @@ pub struct SignInPage {
     pub problem: String,
     /// The form for name and password, if users can sign in with a password.
     pub password: Option<Form>,
-    /// The URL of the page for a forgotten password.
-    pub forgot: String,
+    /// The codes that replace a password.
+    pub methods: Vec<CodeButton>,
+    /// The URL of the page for a forgotten password, if users have passwords.
+    pub forgot: Option<String>,
     /// The URL of the sign-up page, if users can sign up.
     pub sign_up: Option<String>,
     /// The providers.

@@ -131,6 +131,7 @@ async fn forms_of_other_sites_and_pages_that_are_off_are_refused() {
     let auth = scene.api.narthex.origin("auth");
     for path in [
         "/login",
+        "/loginCode",
         "/newPassword",
         "/mfa",
         "/mfaSetup",

@@ -316,7 +316,7 @@ async fn tokens_are_for_the_password_of_the_sign_in(engine: Engine) {
     let Reply::SignedIn(AuthenticatedUser { user, password_set_at, .. }) = begin().await else { panic!() };
     let signed_in = SignedIn {
         user: &user,
-        password_set_at: Some(password_set_at),
+        password_set_at,
         scope: "",
         nonce: None,
         device_key: "",

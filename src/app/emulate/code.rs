@@ -24,7 +24,7 @@ impl FixedCode {
 }
 
 impl CodeSource for FixedCode {
-    fn new_code(&self) -> Secret {
+    fn new_code(&self, _digits: usize) -> Secret {
         self.0.clone()
     }
 }

@@ -7,7 +7,7 @@ use crate::aws::operation::{Answer, Empty, Operation, operations};
 use crate::base::Secret;
 use crate::directory::sign_in::Refusal;
 use crate::directory::{ByUser, FactorChange, PoolOfClient};
-use crate::model::{Factor, Pool, User, UserFactors};
+use crate::model::{Factor, FirstFactor, Pool, User, UserFactors};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -242,7 +242,7 @@ struct AuthFactorsRequest {
 
 async fn auth_factors(call: &Call, request: AuthFactorsRequest) -> Answer<AuthFactorsResponse> {
     let of = call.user(&request.access_token).await?;
-    factors_of(call, of.user).await
+    factors_of(call, &of.of.pool, of.user).await
 }
 
 /// A request about one user.
@@ -254,13 +254,16 @@ struct UserRequest {
 }
 
 async fn admin_auth_factors(call: &AdminCall, request: UserRequest) -> Answer<AuthFactorsResponse> {
-    let (_, user) = admin_user(call, &request.user_pool_id, &request.username).await?;
-    factors_of(call, user).await
+    let (pool, user) = admin_user(call, &request.user_pool_id, &request.username).await?;
+    factors_of(call, &pool, user).await
 }
 
-async fn factors_of(call: &Call, user: User) -> Answer<AuthFactorsResponse> {
-    let mfa = call.directory().factors.of_user(&user).await?.into();
-    Ok(AuthFactorsResponse { username: user.username, mfa, configured_user_auth_factors: vec!["PASSWORD"] })
+async fn factors_of(call: &Call, pool: &Pool, user: User) -> Answer<AuthFactorsResponse> {
+    let factors = &call.directory().factors;
+    let mfa = factors.of_user(&user).await?.into();
+    let first = factors.first_factors(pool, &user).await?.into_iter();
+    let configured_user_auth_factors = first.map(FirstFactor::name).collect();
+    Ok(AuthFactorsResponse { username: user.username, mfa, configured_user_auth_factors })
 }
 
 async fn admin_delete_software_token(call: &AdminCall, request: UserRequest) -> Answer<Empty> {

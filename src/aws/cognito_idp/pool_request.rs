@@ -7,8 +7,8 @@ use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, decode};
 use crate::directory::pools::with_mode;
 use crate::model::{
-    Factor, Members, MfaMode, MfaSettings, PasswordPolicy, PoolSettings, Recovery, Schema, SignInAttribute,
-    SignInSettings,
+    Factor, FirstFactor, Members, MfaMode, MfaSettings, PasswordPolicy, PoolSettings, Recovery, Schema,
+    SignInAttribute, SignInSettings,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -63,10 +63,17 @@ struct PoolRequest {
     sms_configuration: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct Policies {
     password_policy: Option<PasswordPolicyShape>,
+    sign_in_policy: Option<SignInPolicy>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SignInPolicy {
+    allowed_first_auth_factors: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +152,7 @@ impl RequestedPool {
         // A new pool with `SmsConfiguration` also sends codes in text messages, as in AWS.
         let sms = request.sms_configuration.map(|_| vec![Factor::SoftwareToken, Factor::Sms]);
         let factors = MfaSettings { mode: MfaMode::Off, factors: sms.unwrap_or_default() };
+        let policies = request.policies.unwrap_or_default();
         let settings = PoolSettings {
             mfa: with_mode(&factors, mfa_mode.unwrap_or_default()),
             name: request.pool_name.unwrap_or_default(),
@@ -155,10 +163,8 @@ impl RequestedPool {
                 // "This is the default value." (UsernameConfigurationType, CaseSensitive)
                 case_sensitive: request.username_configuration.is_none_or(|of| of.case_sensitive),
             },
-            password_policy: password_policy(
-                request.policies.and_then(|of| of.password_policy),
-                unused_days,
-            )?,
+            password_policy: password_policy(policies.password_policy, unused_days)?,
+            first_factors: first_factors(policies.sign_in_policy)?,
             only_administrators_create: admin.and_then(|of| of.allow_admin_create_user_only) == Some(true),
             auto_verified: request.auto_verified_attributes.unwrap_or_default(),
             verify_before_update: verify_before_update.clone().unwrap_or_default(),
@@ -203,6 +209,22 @@ fn password_policy(of: Option<PasswordPolicyShape>, unused_days: Option<u16>) ->
         },
         None => default,
     })
+}
+
+/// Returns the first factors; a password alone, if there are none.
+fn first_factors(of: Option<SignInPolicy>) -> Answer<Vec<FirstFactor>> {
+    let Some(names) = of.and_then(|of| of.allowed_first_auth_factors) else {
+        return Ok(vec![FirstFactor::Password]);
+    };
+    let mut factors = Vec::new();
+    for name in names {
+        let unknown = || ApiError::invalid_parameter(format!("{name} is not available as a first factor."));
+        let factor = FirstFactor::parse(&name).ok_or_else(unknown)?;
+        if !factors.contains(&factor) {
+            factors.push(factor);
+        }
+    }
+    Ok(factors)
 }
 
 /// Returns the recovery: the mechanisms in the order of their priorities, or `admin_only` alone.

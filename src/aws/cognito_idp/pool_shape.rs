@@ -100,7 +100,7 @@ pub fn describe(pool: &Pool, facts: PoolFacts) -> Answer<Value> {
         id: &pool.id,
         name: &settings.name,
         arn,
-        policies: policies(&settings.password_policy),
+        policies: policies(settings),
         deletion_protection: if settings.deletion_protection { "ACTIVE" } else { "INACTIVE" },
         lambda_config,
         last_modified_date: Time(pool.updated_at),
@@ -142,7 +142,9 @@ pub fn with_kept(shape: &impl Serialize, names: &[&str], kept: &Members) -> Answ
     Ok(value)
 }
 
-fn policies(of: &PasswordPolicy) -> Policies {
+fn policies(settings: &PoolSettings) -> Policies {
+    let of: &PasswordPolicy = &settings.password_policy;
+    let first: Vec<_> = settings.first_factors.iter().map(|factor| factor.name()).collect();
     Policies {
         password_policy: PasswordPolicyShape {
             minimum_length: of.minimum_length,
@@ -153,7 +155,7 @@ fn policies(of: &PasswordPolicy) -> Policies {
             password_history_size: Some(of.history_size).filter(|size| *size > 0),
             temporary_password_validity_days: of.temporary_password_validity_days,
         },
-        sign_in_policy: json!({ "AllowedFirstAuthFactors": ["PASSWORD"] }),
+        sign_in_policy: json!({ "AllowedFirstAuthFactors": first }),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::directory::sign_in::{
     SignInError,
 };
 use crate::directory::{IssuedTokens, PoolOfClient, RefreshFlow, Sender, SignedIn, TokenSource};
-use crate::model::Factor;
+use crate::model::{Factor, FirstFactor};
 use crate::trigger::ClientData;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -38,6 +38,7 @@ struct AuthRequest {
     #[serde(default)]
     auth_parameters: Parameters,
     client_metadata: Option<Parameters>,
+    session: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -65,7 +66,7 @@ pub struct AuthResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     authentication_result: Option<AuthenticationResult>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    available_challenges: Option<[&'static str; 2]>,
+    available_challenges: Option<Vec<&'static str>>,
 }
 
 /// `AuthenticationResultType`
@@ -157,11 +158,19 @@ async fn begin(call: &Call, of: &PoolOfClient, request: &AuthRequest) -> Answer<
         (Flow::UserAuth, Some("PASSWORD")) | (Flow::UserPassword | Flow::AdminUserPassword, _) => {
             ChallengeAnswer::Password(Secret::new(required(parameters, "PASSWORD")?))
         }
-        // A challenge that the pool does not have: Cognito lets the user choose.
-        (Flow::UserAuth, Some(_)) => ChallengeAnswer::Nothing,
+        // For a challenge that the pool does not have, Cognito lets the user choose.
+        (Flow::UserAuth, Some(name)) => first_code(name).unwrap_or(ChallengeAnswer::Nothing),
         (Flow::Page, _) => return Err(not_supported()),
     };
     let sign_in = &call.directory().sign_in;
+    // The session of `ConfirmSignUp`.
+    if let Some(session) = request.session.as_deref().filter(|_| flow == Flow::UserAuth) {
+        let id = ChallengeId::Session(session);
+        let sender = call.sender_with(of, request.client_metadata.as_ref());
+        check_names(call, (of, sender), id, (name, parameters)).await?;
+        let reply = sign_in.respond(sender, session, &ChallengeAnswer::Nothing).await;
+        return reply_of(call, (of, sender), TokenSource::Authentication, reply).await;
+    }
     // It reaches no function that runs after the password was compared (InitiateAuth,
     // `ClientMetadata`).
     let data = ClientData { validation_data: request.client_metadata.as_ref(), client_metadata: None };
@@ -184,17 +193,7 @@ async fn respond(call: &Call, of: &PoolOfClient, request: &ChallengeRequest) -> 
     };
     let sign_in = &call.directory().sign_in;
     let sender = call.sender_with(of, request.client_metadata.as_ref());
-    let secret_hash = responses.get("SECRET_HASH").map(String::as_str);
-    match sign_in.names(sender, id).await.map_err(failed)? {
-        Some(names) => {
-            // From here on the hash is over the user name, whatever the user typed.
-            call.check_hash(of, &[&names.username], secret_hash)?;
-            if username != names.username && username != names.typed {
-                return Err(ApiError::not_authorized("Incorrect username or password."));
-            }
-        }
-        None => call.check_hash(of, &[username], secret_hash)?,
-    }
+    check_names(call, (of, sender), id, (username, responses)).await?;
     let reply = match id {
         ChallengeId::Session(session) => sign_in.respond(sender, session, &answer).await,
         ChallengeId::SecretBlock(block) => sign_in.respond_to_exchange(sender, block, &answer).await,
@@ -204,6 +203,32 @@ async fn respond(call: &Call, of: &PoolOfClient, request: &ChallengeRequest) -> 
         _ => TokenSource::Authentication,
     };
     reply_of(call, (of, sender), source, reply).await
+}
+
+/// Checks that the answer to a challenge is of its user and client. From the first challenge on the
+/// hash is over the user name, whatever the user typed.
+async fn check_names(
+    call: &Call,
+    (of, sender): (&PoolOfClient, Sender<'_>),
+    id: ChallengeId<'_>,
+    (username, parameters): (&str, &Parameters),
+) -> Answer<()> {
+    let secret_hash = parameters.get("SECRET_HASH").map(String::as_str);
+    match call.directory().sign_in.names(sender, id).await.map_err(failed)? {
+        Some(names) => {
+            call.check_hash(of, &[&names.username], secret_hash)?;
+            match username == names.username || username == names.typed {
+                true => Ok(()),
+                false => Err(ApiError::not_authorized("Incorrect username or password.")),
+            }
+        }
+        None => call.check_hash(of, &[username], secret_hash),
+    }
+}
+
+/// Returns the choice of a code that replaces a password.
+fn first_code(name: &str) -> Option<ChallengeAnswer> {
+    FirstFactor::parse(name).and_then(FirstFactor::code).map(ChallengeAnswer::FirstFactor)
 }
 
 /// Reads the answer to a challenge.
@@ -217,6 +242,7 @@ fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<Challenge
         "SOFTWARE_TOKEN_MFA" => ChallengeAnswer::Code(Secret::new(text("SOFTWARE_TOKEN_MFA_CODE")?)),
         "EMAIL_OTP" => ChallengeAnswer::Code(Secret::new(text("EMAIL_OTP_CODE")?)),
         "SMS_MFA" => ChallengeAnswer::Code(Secret::new(text("SMS_MFA_CODE")?)),
+        "SMS_OTP" => ChallengeAnswer::Code(Secret::new(text("SMS_OTP_CODE")?)),
         "SELECT_MFA_TYPE" => {
             ChallengeAnswer::Factor(Factor::parse(text("ANSWER")?).ok_or_else(not_available)?)
         }
@@ -233,7 +259,7 @@ fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<Challenge
         "SELECT_CHALLENGE" => match text("ANSWER")? {
             "PASSWORD" => ChallengeAnswer::Password(Secret::new(text("PASSWORD")?)),
             "PASSWORD_SRP" => ChallengeAnswer::SrpA(text("SRP_A")?.to_owned()),
-            _ => return Err(not_available()),
+            name => first_code(name).ok_or_else(not_available)?,
         },
         // The short form of a choice, which some clients send.
         "PASSWORD" => ChallengeAnswer::Password(Secret::new(text("PASSWORD")?)),
@@ -266,7 +292,7 @@ async fn reply_of(
         Reply::SignedIn(AuthenticatedUser { user, password_set_at, .. }) => {
             let signed_in = SignedIn {
                 user: &user,
-                password_set_at: Some(password_set_at),
+                password_set_at,
                 scope: SCOPE,
                 nonce: None,
                 device_key: "",
@@ -311,14 +337,23 @@ fn challenge_response(reply: ChallengeReply) -> AuthResponse {
         set("CODE_DELIVERY_DELIVERY_MEDIUM", medium.to_owned());
         set("CODE_DELIVERY_DESTINATION", sent.destination.clone());
     }
-    let choices =
-        matches!(reply.challenge, Challenge::SelectChallenge).then_some(["PASSWORD_SRP", "PASSWORD"]);
+    let choices = matches!(reply.challenge, Challenge::SelectChallenge)
+        .then(|| reply.factors.first_choices.iter().flat_map(|of| challenges(*of)).copied().collect());
     AuthResponse {
         challenge_name: Some(reply.challenge.name()),
         session: Some(reply.session).filter(|session| !session.is_empty()),
         challenge_parameters: Some(parameters),
         available_challenges: choices,
         ..AuthResponse::default()
+    }
+}
+
+/// Returns the challenges of a first factor.
+fn challenges(of: FirstFactor) -> &'static [&'static str] {
+    match of {
+        FirstFactor::Password => &["PASSWORD_SRP", "PASSWORD"],
+        FirstFactor::Email => &["EMAIL_OTP"],
+        FirstFactor::Sms => &["SMS_OTP"],
     }
 }
 

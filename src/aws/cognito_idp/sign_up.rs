@@ -2,7 +2,6 @@
 
 use super::shapes::{Attribute, CodeDeliveryDetails, CodeSent, Parameters, attributes_of, secret, values_of};
 use crate::aws::call::Call;
-use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, Empty, Operation, operations};
 use crate::base::Secret;
 use crate::directory::{Sender, SignUp, Takeover};
@@ -43,11 +42,9 @@ struct SignUpResponse {
 async fn sign_up(call: &Call, request: SignUpRequest) -> Answer<SignUpResponse> {
     let of =
         call.client_with_hash(&request.client_id, &request.username, request.secret_hash.as_deref()).await?;
-    let password = request
-        .password
-        .ok_or_else(|| ApiError::invalid_parameter("Password is required for this user pool."))?;
     let attributes = attributes_of(request.user_attributes);
-    let sign_up = SignUp { username: &request.username, password: &password, attributes: &attributes };
+    let sign_up =
+        SignUp { username: &request.username, password: request.password.as_ref(), attributes: &attributes };
     let validation_data = request.validation_data.map(values_of);
     let data = ClientData {
         client_metadata: request.client_metadata.as_ref(),
@@ -75,7 +72,14 @@ struct ConfirmSignUpRequest {
     client_metadata: Option<Parameters>,
 }
 
-async fn confirm_sign_up(call: &Call, request: ConfirmSignUpRequest) -> Answer<Empty> {
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ConfirmSignUpResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+}
+
+async fn confirm_sign_up(call: &Call, request: ConfirmSignUpRequest) -> Answer<ConfirmSignUpResponse> {
     let name = &request.username;
     let of = call.client_with_hash(&request.client_id, name, request.secret_hash.as_deref()).await?;
     let takeover = match request.force_alias_creation {
@@ -84,8 +88,10 @@ async fn confirm_sign_up(call: &Call, request: ConfirmSignUpRequest) -> Answer<E
     };
     let code = &request.confirmation_code;
     let sender = call.sender_with(&of, request.client_metadata.as_ref());
-    call.directory().accounts.confirm_sign_up(sender, name, code, takeover).await?;
-    Ok(Empty {})
+    let (user, verified) = call.directory().accounts.confirm_sign_up(sender, name, code, takeover).await?;
+    // "If a user signs in with choice-based sign-in, the session signs them in" (ConfirmSignUp).
+    let session = call.directory().sign_in.confirmed_session(sender, &user, verified).await;
+    Ok(ConfirmSignUpResponse { session: session.map_err(super::sign_in::failed)? })
 }
 
 /// The request of a code by user name.

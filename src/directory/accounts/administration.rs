@@ -14,7 +14,7 @@ use crate::directory::events::{ConfirmationSource, MessageSource, SignUpSource};
 use crate::directory::lifecycle::{confirm, set_status};
 use crate::directory::names::Takeover;
 use crate::directory::new_password::{PreparedPassword, temporary_end};
-use crate::model::{Attributes, PasswordPolicy, Pool, SignInAttribute, User, UserStatus};
+use crate::model::{Attributes, PasswordPolicy, Pool, SignInAttribute, User, UserStatus, has_code_address};
 use crate::store::{CheckedWork, Tx};
 use crate::trigger::{ClientData, Subject};
 
@@ -70,7 +70,8 @@ pub enum Invitation {
 }
 
 impl AccountService {
-    /// Creates a user with a temporary password.
+    /// Creates a user with a temporary password. Without one, a user with a verified address for
+    /// codes that replace a password needs none.
     ///
     /// # Errors
     /// Returns `UsernameExistsException`, `InvalidPasswordException`, and the errors of a new user
@@ -81,26 +82,40 @@ impl AccountService {
         new: AdminNewUser,
     ) -> Outcome<User> {
         let (pool, entropy, now) = (administration.pool, &*self.entropy, self.clock.now());
+        let has_password = new.temporary_password.is_some() || !signs_in_by_code(pool, &new.attributes);
+        let status = if has_password { UserStatus::ForceChangePassword } else { UserStatus::Confirmed };
         let user = NewUser {
             username: new.username,
             attributes: new.attributes,
-            status: UserStatus::ForceChangePassword,
+            status,
             origin: Origin::Administrator,
             takeover: new.takeover,
         };
         let mut user = draft_user(pool, &user, now, entropy)?;
         let temporary = new.temporary_password.unwrap_or_else(|| generate(entropy));
-        let prepared = &self.prepare(pool, &user, &temporary, (0, administration.keeps_verifiers)).await?;
+        let hashing = (0, administration.keeps_verifiers);
+        let prepared = match has_password {
+            true => Some(self.prepare(pool, &user, &temporary, hashing).await?),
+            false => None,
+        };
+        let prepared = prepared.as_ref();
         let (username, source) = (user.username.clone(), SignUpSource::AdminCreateUser);
         let subject = administration.subject(&username);
         self.events.pre_sign_up(subject, source, &mut user, administration.data).await?;
         let user = &user;
-        let messages = self.invitations(administration, user, &new.invitation, &temporary).await?;
+        let messages = match has_password {
+            true => self.invitations(administration, user, &new.invitation, &temporary).await?,
+            // A message with a password would be wrong.
+            false => Vec::new(),
+        };
         let (messages, takeover) = (&messages, new.takeover);
         let added = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
                 add_user(tx, pool, (user, Origin::Administrator, takeover), now, entropy).await?;
-                self.set_temporary(tx, (pool, user), (prepared, messages), now).await
+                match prepared {
+                    Some(prepared) => self.set_temporary(tx, (pool, user), (prepared, messages), now).await,
+                    None => Ok(()),
+                }
             })
         });
         added.await?;
@@ -350,6 +365,14 @@ fn check_invited(user: &User) -> Outcome<()> {
             "Resend not possible. User has already changed the password.",
         )),
     }
+}
+
+/// Returns whether a new user can sign in with a code, to an address that the administrator has
+/// verified.
+fn signs_in_by_code(pool: &Pool, attributes: &Attributes) -> bool {
+    has_code_address(&pool.settings.first_factors, attributes, |address| {
+        address.verified_name().and_then(|flag| attributes.get(flag)) == Some("true")
+    })
 }
 
 /// Returns a random password with a character of each class, about 90 bits.

@@ -4,7 +4,7 @@ use super::{AccountService, link, pool_messages};
 use crate::base::{Entropy, KeyRing, Secret, Timestamp, uuid};
 use crate::catalogue::Catalogue;
 use crate::config::{Channel, MessageEvent, MessageTemplate};
-use crate::directory::account_code::CodePurpose;
+use crate::directory::account_code::{CodePurpose, DIGITS};
 use crate::directory::error::Outcome;
 use crate::directory::events::MessageSource;
 use crate::message::{Message, MessageSettings, enqueue};
@@ -69,7 +69,7 @@ pub(super) struct Addressee<'a> {
 impl AccountService {
     /// Prepares a message with a new code.
     pub(super) fn code_message(&self, event: MessageEvent, recipient: Recipient) -> Prepared {
-        self.secret_message(event, recipient, self.codes.new_code())
+        self.secret_message(event, recipient, self.codes.new_code(DIGITS))
     }
 
     /// Prepares a message with a code or a temporary password.

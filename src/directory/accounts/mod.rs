@@ -18,7 +18,7 @@ mod sign_up;
 
 pub use administration::{AdminNewUser, Administration, Invitation};
 pub use code_delivery::CodeDelivery;
-pub(super) use factor_code::FactorMessage;
+pub(super) use factor_code::{CodeAccount, FactorMessage};
 pub use link::{ConfirmationLink, LinkState};
 pub use sign_up::{SignUp, SignedUp};
 

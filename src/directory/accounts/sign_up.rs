@@ -13,7 +13,7 @@ use crate::directory::events::{ConfirmationSource, MessageSource, SignUpSource};
 use crate::directory::lifecycle::confirm;
 use crate::directory::names::Takeover;
 use crate::directory::sender::Sender;
-use crate::model::{Attributes, User, UserStatus};
+use crate::model::{Attributes, Factor, Pool, User, UserStatus, has_code_address};
 use crate::store::CheckedWork;
 
 /// A sign-up.
@@ -21,8 +21,8 @@ use crate::store::CheckedWork;
 pub struct SignUp<'a> {
     /// What was typed as user name.
     pub username: &'a str,
-    /// The password.
-    pub password: &'a Secret,
+    /// The password; `None` in a pool whose users sign in with codes.
+    pub password: Option<&'a Secret>,
     /// The attributes.
     pub attributes: &'a Attributes,
 }
@@ -61,7 +61,11 @@ impl AccountService {
         let now = self.clock.now();
         let mut user = draft_user(pool, &new, now, entropy)?;
         let hashing = (sender.network, sender.keeps_verifiers);
-        let password = self.prepare(pool, &user, sign_up.password, hashing).await?;
+        let password = match sign_up.password {
+            Some(password) => Some(self.prepare(pool, &user, password, hashing).await?),
+            None if signs_in_by_code(pool, &user) => None,
+            None => return Err(DirectoryError::invalid("Password is required for this user pool.")),
+        };
         let username = user.username.clone();
         let subject = sender.subject(&username);
         self.events.pre_sign_up(subject, SignUpSource::SignUp, &mut user, sender.data).await?;
@@ -77,7 +81,9 @@ impl AccountService {
             Box::pin(async move {
                 let user = user_of_work;
                 add_user(tx, pool, (user, Origin::SignUp, Takeover::Refuse), now, entropy).await?;
-                password.set(tx, user.no, &pool.settings.password_policy, (now, None), entropy).await?;
+                if let Some(password) = password {
+                    password.set(tx, user.no, &pool.settings.password_policy, (now, None), entropy).await?;
+                }
                 let Some(message) = message else { return Ok(None) };
                 let to = Addressee { account_no: user.no, user: Some(user), name: "" };
                 let request = (message, requester);
@@ -94,7 +100,8 @@ impl AccountService {
     }
 
     /// Confirms a sign-up with the code that was sent. The code verifies its address. `takeover`
-    /// decides about an alias that another user has verified (`ForceAliasCreation`).
+    /// decides about an alias that another user has verified (`ForceAliasCreation`). Returns the
+    /// user, and the factor to whose address the code was sent.
     ///
     /// # Errors
     /// Returns `CodeMismatchException`, `ExpiredCodeException`, `AliasExistsException`, or, where
@@ -106,7 +113,7 @@ impl AccountService {
         name: &str,
         code: &Secret,
         takeover: Takeover,
-    ) -> Outcome<User> {
+    ) -> Outcome<(User, Factor)> {
         in_whole_intervals(self.confirm_with_code(sender, name, code, takeover)).await
     }
 
@@ -116,7 +123,7 @@ impl AccountService {
         name: &str,
         code: &Secret,
         takeover: Takeover,
-    ) -> Outcome<User> {
+    ) -> Outcome<(User, Factor)> {
         let (pool, entropy, now) = (sender.pool, &*self.entropy, self.clock.now());
         let hides_users = sender.client.settings.hide_unknown_users;
         let Account { user, no } = self.account(pool, name).await?;
@@ -141,7 +148,7 @@ impl AccountService {
         audit("sign_up_confirmed", &user, Some(&sender.client.id));
         let (subject, source) = (sender.subject(&user.username), ConfirmationSource::SignUp);
         self.events.post_confirmation(subject, source, &user, sender.data).await?;
-        Ok(user)
+        Ok((user, right.factor()))
     }
 
     /// Sends another code for a sign-up; the earlier one is void.
@@ -189,6 +196,12 @@ impl AccountService {
 }
 
 /// Returns the address to which the code of an unconfirmed user is sent.
+/// Returns whether a new user can sign in with a code, to the address that the sign-up verifies.
+fn signs_in_by_code(pool: &Pool, user: &User) -> bool {
+    let verified = &pool.settings.auto_verified;
+    has_code_address(&pool.settings.first_factors, &user.attributes, |address| verified.contains(&address))
+}
+
 fn unconfirmed_recipient(sender: Sender<'_>, user: &User) -> Outcome<Recipient> {
     let recipient = sign_up_recipient(sender.pool, user);
     recipient.ok_or_else(|| DirectoryError::invalid("Auto verification not turned on."))

@@ -13,7 +13,9 @@ use super::error::{DirectoryError, ErrorKind, Outcome, TOO_MANY_ATTEMPTS};
 use super::password_attempts::{Attempts, negative_no};
 use super::service::DirectoryDeps;
 use crate::base::{Clock, Entropy, KeyRing, Secret, Timestamp};
-use crate::model::{Factor, MfaMode, Pool, User, UserFactors};
+use crate::model::{
+    Factor, FirstFactor, MfaMode, Pool, PoolSettings, User, UserFactors, usable_first_factors,
+};
 use crate::store::{CheckedWork, ReplayKey, Store};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -70,6 +72,17 @@ impl FactorService {
     /// Returns an error if the database fails.
     pub async fn of_user(&self, user: &User) -> Outcome<UserFactors> {
         Ok(self.store.factors(user.no).await?)
+    }
+
+    /// Returns the first factors with which a user can sign in.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn first_factors(&self, pool: &Pool, user: &User) -> Outcome<Vec<FirstFactor>> {
+        let factors = self.store.factors(user.no).await?;
+        let has_password = self.store.password(user.no).await?.is_some();
+        let PoolSettings { first_factors, mfa, .. } = &pool.settings;
+        Ok(usable_first_factors(first_factors, mfa, (user, &factors, has_password)))
     }
 
     /// Creates a software token for the user of an access token. It is not used before its first

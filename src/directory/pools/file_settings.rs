@@ -1,10 +1,12 @@
 //! The configuration file's user pool, in the form in which pools are stored.
 
-use crate::config::{self, AttributeKind, ContactAttribute, FactorRule, MfaRule, RecoveryRule};
+use crate::config::{
+    self, AttributeKind, ContactAttribute, FactorRule, FirstFactorRule, MfaRule, RecoveryRule,
+};
 use crate::model::{
-    AppClientSettings, AttributeType, Factor, MfaMode, MfaSettings, PasswordPolicy, PoolSettings, Quotas,
-    Recovery, RefreshRotation, ResourceScope, ResourceServerSettings, Schema, SchemaAttribute,
-    SignInAttribute, SignInSettings,
+    AppClientSettings, AttributeType, Factor, FirstFactor, MfaMode, MfaSettings, PasswordPolicy,
+    PoolSettings, Quotas, Recovery, RefreshRotation, ResourceScope, ResourceServerSettings, Schema,
+    SchemaAttribute, SignInAttribute, SignInSettings,
 };
 
 /// Returns the settings of the pool.
@@ -28,6 +30,7 @@ pub(super) fn pool_settings(pool: &config::UserPool) -> PoolSettings {
             RecoveryRule::Administrator => Recovery::Administrator,
         },
         temporary_password_recovery: rules.temporary_password_recovery,
+        first_factors: rules.first_factors.iter().map(first_factor).collect(),
         mfa: mfa(rules.mfa, &rules.mfa_factors),
         deletion_protection: rules.deletion_protection,
         signing_algorithm: pool.signing_algorithm.to_owned(),
@@ -77,6 +80,14 @@ fn oauth_flow(flow: config::OAuthFlow) -> String {
         config::OAuthFlow::AuthorizationCode => "code".to_owned(),
         config::OAuthFlow::Implicit => "implicit".to_owned(),
         config::OAuthFlow::ClientCredentials => "client_credentials".to_owned(),
+    }
+}
+
+fn first_factor(rule: &FirstFactorRule) -> FirstFactor {
+    match rule {
+        FirstFactorRule::Password => FirstFactor::Password,
+        FirstFactorRule::Email => FirstFactor::Email,
+        FirstFactorRule::Sms => FirstFactor::Sms,
     }
 }
 

@@ -10,8 +10,8 @@ use crate::config::PoolTriggers;
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{
-    Factor, Members, MfaMode, MfaSettings, PasswordPolicy, Pool, PoolSettings, PoolSource, PoolState,
-    Recovery, SignInAttribute, SignInSettings,
+    Factor, FirstFactor, Members, MfaMode, MfaSettings, PasswordPolicy, Pool, PoolSettings, PoolSource,
+    PoolState, Recovery, SignInAttribute, SignInSettings,
 };
 use crate::store::{Store, Tx};
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub struct PoolChanges {
     pub verify_before_update: Option<Vec<SignInAttribute>>,
     /// Where the code for a forgotten password is sent.
     pub recovery: Option<Recovery>,
+    /// The first factors.
+    pub first_factors: Option<Vec<FirstFactor>>,
     /// Who signs in with a second factor. A pool without factors gets software tokens.
     pub mfa_mode: Option<MfaMode>,
     /// The second factors.
@@ -86,6 +88,7 @@ impl PoolChanges {
             auto_verified: Some(new.auto_verified),
             verify_before_update,
             recovery: Some(new.recovery),
+            first_factors: Some(new.first_factors),
             mfa_mode,
             mfa: None,
             deletion_protection: Some(new.deletion_protection),
@@ -156,7 +159,7 @@ pub async fn update_pool(
         ($($field:ident)*) => { $(if let Some(value) = changes.$field { settings.$field = value; })* };
     }
     apply! { name password_policy only_administrators_create auto_verified verify_before_update recovery }
-    apply! { deletion_protection tags triggers kept }
+    apply! { first_factors deletion_protection tags triggers kept }
     if let Some(mode) = changes.mfa_mode {
         settings.mfa = with_mode(&settings.mfa, mode);
     }
@@ -271,6 +274,9 @@ fn check_settings(settings: &PoolSettings) -> Outcome<()> {
     check_sign_in(&settings.sign_in)?;
     check_tags(&settings.tags)?;
     check_mfa(&settings.mfa)?;
+    if settings.first_factors.is_empty() {
+        return Err(DirectoryError::invalid("At least one first authentication factor must be allowed."));
+    }
     for (what, attributes) in [
         ("auto verified attributes", &settings.auto_verified),
         ("attributes that require verification before update", &settings.verify_before_update),

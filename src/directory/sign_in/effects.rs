@@ -2,15 +2,15 @@
 
 use super::reply::SignInError;
 use super::service::{Products, SignInService, StepInput};
-use super::{Effect, Refusal};
+use super::{Effect, Facts, Refusal};
 use crate::base::{Entropy, Timestamp};
-use crate::directory::accounts::{AccountService, FactorMessage};
+use crate::directory::accounts::{AccountService, CodeAccount, FactorMessage};
 use crate::directory::lifecycle::confirm;
 use crate::directory::{Actor, CodeDelivery, Takeover, set_status, update_attributes};
-use crate::model::{Attributes, User};
+use crate::model::{Attributes, FirstFactor, User};
 use crate::store::{CheckedWork, ReplayKey, Tx};
 
-/// The user after the effects, and where the code of a second factor was sent.
+/// The user after the effects, and where the code of a factor was sent.
 pub(super) struct Applied {
     pub user: Option<User>,
     pub sent: Option<CodeDelivery>,
@@ -32,15 +32,25 @@ impl SignInService {
     pub(super) async fn factor_message(
         &self,
         input: &StepInput<'_>,
-        effects: &[Effect],
+        (effects, facts): (&[Effect], &Facts),
     ) -> Result<Option<FactorMessage>, SignInError> {
-        let sent = effects.iter().find_map(|effect| match effect {
-            Effect::SendCode(factor) => Some(*factor),
-            _ => None,
-        });
-        let (Some(factor), Some(user)) = (sent, &input.user) else { return Ok(None) };
         let lifetime = input.sender.client.settings.session_validity();
-        Ok(Some(self.accounts.factor_message((&input.sender, user), factor, lifetime).await?))
+        for effect in effects {
+            let message = match (effect, &input.user) {
+                (Effect::SendCode(factor), Some(user)) => {
+                    self.accounts.factor_message((&input.sender, user), *factor, lifetime).await?
+                }
+                (Effect::SendFirstCode(factor), user) => {
+                    let has =
+                        FirstFactor::of_code(*factor).is_some_and(|of| facts.first_factors.contains(&of));
+                    let to = CodeAccount { user: user.as_ref().filter(|_| has), ..input.code_account() };
+                    self.accounts.first_factor_message(&input.sender, to, *factor, lifetime).await?
+                }
+                _ => continue,
+            };
+            return Ok(Some(message));
+        }
+        Ok(None)
     }
 
     /// Applies the effects. `signs_in` is whether the step succeeds.
@@ -52,9 +62,15 @@ impl SignInService {
         products: &Products,
         now: Timestamp,
     ) -> Result<Applied, SignInError> {
-        let Some(before) = &input.user else { return Ok(Applied { user: None, sent: None }) };
         let context =
             EffectContext { input, products, accounts: &self.accounts, now, entropy: &*self.entropy };
+        let Some(before) = &input.user else {
+            // A code of nobody has the same writes as one of a user.
+            let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
+                Box::pin(async move { context.send_code(tx, None).await })
+            });
+            return Ok(Applied { user: None, sent: sent.await? });
+        };
         let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
             Box::pin(async move {
                 // The facts are of before the work, which took its time.
@@ -73,7 +89,9 @@ impl SignInService {
                 let mut sent = None;
                 for effect in effects {
                     match effect {
-                        Effect::SendCode(_) => sent = context.send_code(tx, &user).await?,
+                        Effect::SendFirstCode(_) | Effect::SendCode(_) => {
+                            sent = context.send_code(tx, Some(&user)).await?;
+                        }
                         effect => user = context.apply_one(tx, user, effect).await?,
                     }
                 }
@@ -129,15 +147,20 @@ impl EffectContext<'_> {
                 }
             }
             // Sent by `send_code`.
-            Effect::SendCode(_) => {}
+            Effect::SendFirstCode(_) | Effect::SendCode(_) => {}
         }
         Ok(user)
     }
 
-    /// Stores the code of the second factor, and adds its message to the outbox.
-    async fn send_code(self, tx: &mut Tx<'_>, user: &User) -> Result<Option<CodeDelivery>, SignInError> {
+    /// Stores the code of a factor, and adds its message to the outbox.
+    async fn send_code(
+        self,
+        tx: &mut Tx<'_>,
+        user: Option<&User>,
+    ) -> Result<Option<CodeDelivery>, SignInError> {
         let Some(message) = &self.products.message else { return Ok(None) };
-        let sent = self.accounts.send_factor_code(tx, (&self.input.sender, user), message, self.now);
+        let to = CodeAccount { user, ..self.input.code_account() };
+        let sent = self.accounts.send_factor_code(tx, (&self.input.sender, to), message, self.now);
         Ok(Some(sent.await?))
     }
 }

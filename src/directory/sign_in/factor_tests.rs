@@ -6,15 +6,22 @@ use super::Refusal::{
 use super::*;
 use crate::base::Secret;
 use crate::model::Factor::{self, Email, Sms, SoftwareToken};
-use crate::model::{MfaMode, MfaSettings, UserStatus};
+use crate::model::{FirstFactor, MfaMode, MfaSettings, UserStatus};
 use std::collections::BTreeMap;
 
 const SET_AT: i64 = 17;
 const ALL: [Factor; 3] = [SoftwareToken, Email, Sms];
+const ALL_FIRST: [FirstFactor; 3] = [FirstFactor::Password, FirstFactor::Email, FirstFactor::Sms];
 
 fn rules(mode: MfaMode, factors: &[Factor], on_page: bool) -> Rules {
     let mfa = MfaSettings { mode, factors: factors.to_vec() };
-    Rules { flows: Flow::all().collect(), hide_unknown_users: true, on_page, mfa }
+    Rules {
+        flows: Flow::all().collect(),
+        hide_unknown_users: true,
+        on_page,
+        first_factors: ALL_FIRST.to_vec(),
+        mfa,
+    }
 }
 
 fn user(factors: &[Factor], preferred: Option<Factor>) -> UserFacts {
@@ -28,12 +35,12 @@ fn user(factors: &[Factor], preferred: Option<Factor>) -> UserFacts {
         factors: factors.to_vec(),
         demands_factor: false,
         preferred_factor: preferred,
-        proved_password: true,
+        proved_first_factor: true,
     }
 }
 
 fn facts(user: UserFacts, result: Option<WorkResult>) -> Facts {
-    Facts { user: Some(user), locked: false, result }
+    Facts { user: Some(user), locked: false, first_factors: ALL_FIRST.to_vec(), result }
 }
 
 fn done(step: Step) -> (Outcome, Vec<Effect>) {
@@ -149,7 +156,7 @@ fn the_right_code_signs_in_once_and_every_other_one_does_not() {
         assert_eq!(refused(step(user(&ALL, None), Some(WorkResult::Code(Ok(()))))), CodeMismatch);
         let without: Vec<_> = ALL.into_iter().filter(|of| *of != factor).collect();
         for void in [
-            UserFacts { proved_password: false, ..user(&ALL, None) },
+            UserFacts { proved_first_factor: false, ..user(&ALL, None) },
             UserFacts { enabled: false, ..user(&ALL, None) },
             UserFacts { status: UserStatus::ResetRequired, ..user(&ALL, None) },
             user(&without, None),
@@ -157,7 +164,7 @@ fn the_right_code_signs_in_once_and_every_other_one_does_not() {
             assert_eq!(refused(step(void.clone(), None)), InvalidSession, "{void:?}");
             assert_eq!(refused(step(void, right())), InvalidSession);
         }
-        let nobody = Facts { user: None, locked: false, result: right() };
+        let nobody = Facts { user: None, locked: false, first_factors: ALL_FIRST.to_vec(), result: right() };
         assert_eq!(refused(advance(&state, &code, &nobody, &rules)), InvalidSession);
     }
 }
@@ -195,8 +202,8 @@ fn only_a_verified_token_ends_the_set_up() {
     // The session of somebody who knows the password, from before the user set a token up.
     assert_eq!(refused(step(false, with_token())), FactorNotSetUp);
     assert_eq!(refused(step(true, user(&[], None))), FactorNotSetUp);
-    assert_eq!(refused(step(true, UserFacts { proved_password: false, ..with_token() })), InvalidSession);
+    assert_eq!(refused(step(true, UserFacts { proved_first_factor: false, ..with_token() })), InvalidSession);
     assert!(step::may_set_up(&facts(user(&[], None), None)));
     assert!(!step::may_set_up(&facts(with_token(), None)));
-    assert!(!step::may_set_up(&facts(UserFacts { proved_password: false, ..user(&[], None) }, None)));
+    assert!(!step::may_set_up(&facts(UserFacts { proved_first_factor: false, ..user(&[], None) }, None)));
 }

@@ -2,9 +2,9 @@
 
 use super::reply::SignInError;
 use super::service::{SignInService, StepInput};
-use super::state::{Facts, UserFacts};
+use super::state::{Challenge, Facts, State, UserFacts};
 use crate::base::Timestamp;
-use crate::model::{MfaMode, User, UserFactors};
+use crate::model::{Factor, FirstFactor, MfaMode, User, UserFactors, UserStatus, usable_first_factors};
 
 impl SignInService {
     /// Returns the facts of a step.
@@ -18,12 +18,25 @@ impl SignInService {
         // Also for nobody.
         let nobody = User::default();
         let facts = input.user_facts(input.user.as_ref().unwrap_or(&nobody), &factors, now);
+        let first_factors = match &input.user {
+            Some(user) => input.first_factors(user, &factors),
+            None => self.workers.simulated_first_factors(input.sender.pool, &input.name),
+        };
         let user = input.user.is_some().then_some(facts);
-        Ok(Facts { user, locked, result: None })
+        Ok(Facts { user, locked, first_factors, result: None })
     }
 }
 
 impl StepInput<'_> {
+    /// Returns the first factors of a user. One who has to replace the password proves that one.
+    fn first_factors(&self, user: &User, factors: &UserFactors) -> Vec<FirstFactor> {
+        let settings = &self.sender.pool.settings;
+        let of = (user, factors, self.password.is_some());
+        let mut usable = usable_first_factors(&settings.first_factors, &settings.mfa, of);
+        usable.retain(|of| user.status == UserStatus::Confirmed || *of == FirstFactor::Password);
+        usable
+    }
+
     fn user_facts(&self, user: &User, factors: &UserFactors, now: Timestamp) -> UserFacts {
         let settings = &self.sender.pool.settings;
         let required = settings.schema.iter().filter(|of| of.required && of.name != "sub");
@@ -42,10 +55,26 @@ impl StepInput<'_> {
                 .is_some_and(|end| end <= now),
             missing_attributes,
             present_attributes,
-            factors: settings.mfa.of_sign_in(user, factors),
+            factors: self.second_factors(user, factors),
             demands_factor: settings.mfa.demands(factors),
             preferred_factor: factors.preferred,
-            proved_password: proved == Some(password_set_at),
+            proved_first_factor: proved == Some(password_set_at),
+        }
+    }
+
+    /// Returns the second factors of a user: none that is a code to the same address as the first.
+    fn second_factors(&self, user: &User, factors: &UserFactors) -> Vec<Factor> {
+        let mut usable = self.sender.pool.settings.mfa.of_sign_in(user, factors);
+        usable.retain(|factor| self.first_code() != Some(*factor));
+        usable
+    }
+
+    /// Returns the code that is or was the first factor.
+    pub(super) fn first_code(&self) -> Option<Factor> {
+        match &self.state {
+            State::Challenged(Challenge::FirstFactor(factor)) => Some(*factor),
+            State::Challenged(Challenge::SignUpConfirmed { verified, .. }) => Some(*verified),
+            _ => self.attempt.as_ref().and_then(|attempt| attempt.first_code),
         }
     }
 }

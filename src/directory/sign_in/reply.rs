@@ -3,7 +3,7 @@
 use super::{Challenge, Facts, Refusal, SessionError};
 use crate::base::{Duration, Timestamp};
 use crate::directory::{CodeDelivery, DirectoryError, HashError, NewPasswordError, Sender, srp};
-use crate::model::{Attributes, Factor, User};
+use crate::model::{Attributes, Factor, FirstFactor, User};
 use crate::store::{StoreError, WorkError};
 
 /// The result of a step.
@@ -19,16 +19,18 @@ pub enum Reply {
     Refused(Refusal),
 }
 
-/// A user who has signed in with a password.
+/// A user who has signed in.
 #[derive(Debug)]
 pub struct AuthenticatedUser {
     /// The user.
     pub user: Box<User>,
     /// When the sign-in began.
     pub begun_at: Timestamp,
-    /// When the password was set with which the user signed in: tokens and sessions are for it
-    /// alone.
-    pub password_set_at: Timestamp,
+    /// When the password was set that the user has; `None` without one. Tokens and sessions are for
+    /// it alone.
+    pub password_set_at: Option<Timestamp>,
+    /// The code that was the first factor; `None` for a password.
+    pub first_code: Option<Factor>,
     /// The second factor, if there was one.
     pub factor: Option<Factor>,
 }
@@ -43,14 +45,16 @@ pub struct ChallengeReply {
     pub exchange: Option<Exchange>,
     /// The values of `NEW_PASSWORD_REQUIRED`.
     pub new_password: Option<NewPasswordParameters>,
-    /// The values of the challenges of second factors.
+    /// The values of the challenges of factors.
     pub factors: FactorParameters,
 }
 
-/// The values of the challenges of second factors.
+/// The values of the challenges of factors.
 #[derive(Debug, Default)]
 pub struct FactorParameters {
-    /// The factors of which the user can choose one.
+    /// The first factors of which the user can choose one.
+    pub first_choices: Vec<FirstFactor>,
+    /// The second factors of which the user can choose one.
     pub choices: Vec<Factor>,
     /// Where the code was sent.
     pub sent: Option<CodeDelivery>,
@@ -58,7 +62,8 @@ pub struct FactorParameters {
 
 impl FactorParameters {
     pub(super) fn of(facts: &Facts, sent: Option<CodeDelivery>) -> Self {
-        Self { choices: facts.user.as_ref().map_or_else(Vec::new, |user| user.factors.clone()), sent }
+        let choices = facts.user.as_ref().map_or_else(Vec::new, |user| user.factors.clone());
+        Self { first_choices: facts.first_factors.clone(), choices, sent }
     }
 }
 

@@ -12,14 +12,14 @@ use super::work::{NewCredentials, Workers};
 use super::{Attempt, ExchangeState, Refusal, SessionSealer};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
 use crate::directory::account_code::RightCode;
-use crate::directory::accounts::FactorMessage;
+use crate::directory::accounts::{CodeAccount, FactorMessage};
 use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::events::{ConfirmationSource, PoolEvents};
 use crate::directory::new_password::{NewPasswords, PreparedPassword};
 use crate::directory::password_attempts::{Attempts, account_no};
 use crate::directory::turns::Turns;
 use crate::directory::{AccountService, DirectoryDeps, Sender};
-use crate::model::User;
+use crate::model::{Factor, User};
 use crate::store::{Lookup, Store, StoredPassword};
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ const MAX_CONCURRENT_CHECKS: usize = 4;
 /// Signs users in with the passwords of their pool.
 pub struct SignInService {
     pub(super) store: Store,
-    workers: Workers,
+    pub(super) workers: Workers,
     turns: Turns<i64>,
     ring: Arc<KeyRing>,
     pub(super) sealer: SessionSealer,
@@ -85,8 +85,22 @@ pub(super) struct Products {
 }
 
 impl StepInput<'_> {
+    /// Returns the account that gets a code, without its user.
+    pub(super) fn code_account(&self) -> CodeAccount<'_> {
+        CodeAccount { account_no: self.account_no, user: None, name: &self.name }
+    }
+
     pub(super) fn attempts<'s>(&self, store: &'s Store) -> Attempts<'s> {
         Attempts { store, account_no: self.account_no }
+    }
+}
+
+impl StepInput<'_> {
+    /// Returns the factor whose code confirmed the sign-up of a user without a password.
+    fn confirmed_by(&self, products: &Products) -> Option<Factor> {
+        let confirms = matches!(self.state, State::Challenged(Challenge::ConfirmSignUp { .. }));
+        let code = products.code.as_ref().filter(|_| confirms && self.password.is_none())?;
+        Some(code.factor())
     }
 }
 
@@ -196,6 +210,30 @@ impl SignInService {
         }
     }
 
+    /// Returns the session with which a user who has just confirmed the sign-up signs in, by
+    /// [`Answer::Nothing`]; `None` for a client without [`Flow::UserAuth`]. `verified` is the
+    /// factor to whose address the code was sent.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn confirmed_session(
+        &self,
+        sender: Sender<'_>,
+        user: &User,
+        verified: Factor,
+    ) -> Result<Option<String>, SignInError> {
+        let (client, pool) = (&sender.client.settings, &sender.pool.settings);
+        if !Rules::of(client, pool).flows.contains(&Flow::UserAuth) {
+            return Ok(None);
+        }
+        let password = self.store.password(user.no).await?;
+        let password_set_at = password.map_or(0, |password| password.set_at.millis());
+        let challenge = Challenge::SignUpConfirmed { verified, password_set_at };
+        let (times, entropy) = ((self.clock.now(), client.session_validity()), &*self.entropy);
+        let attempt = Attempt::begin(&user.username, user.no, challenge, times, entropy);
+        Ok(Some(self.sealer.seal(&sender.pool.id, &sender.client.id, &attempt, entropy)))
+    }
+
     /// Returns the names of the user of a challenge; `None` for a challenge that is not valid.
     ///
     /// # Errors
@@ -262,7 +300,7 @@ impl SignInService {
         let now = self.clock.now();
         let on_page = input.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
         let on_page = on_page || matches!(input.state, State::Begin(Flow::Page));
-        let rules = Rules { on_page, ..Rules::of(&sender.client.settings, &sender.pool.settings.mfa) };
+        let rules = Rules { on_page, ..Rules::of(&sender.client.settings, &sender.pool.settings) };
         let mut facts = self.facts(&input, now).await?;
         let mut products = Products::default();
         let (outcome, effects) = loop {
@@ -278,7 +316,7 @@ impl SignInService {
         if effects.contains(&Effect::UpdateCredentials) {
             products.credentials = self.workers.credentials(&self.entropy, &input).await?;
         }
-        products.message = self.factor_message(&input, &effects).await?;
+        products.message = self.factor_message(&input, (&effects, &facts)).await?;
         let signs_in = !matches!(outcome, Outcome::Refused(_) | Outcome::Confirmed);
         let applied = match effects.is_empty() {
             true => Applied { user: input.user.clone(), sent: None },
@@ -373,6 +411,16 @@ impl SignInService {
                 };
                 Ok(Some(WorkResult::Code(result)))
             }
+            Work::CheckFirstCode(factor) => {
+                let result = match self.workers.check_first_code(&self.store, input, factor, now).await? {
+                    Ok(right) => {
+                        products.code = Some(right);
+                        Ok(())
+                    }
+                    Err(refusal) => Err(Box::new(refusal)),
+                };
+                Ok(Some(WorkResult::Code(result)))
+            }
             Work::CheckFactor(factor) => {
                 let result = match self.workers.check_factor(&self.store, input, factor, now).await? {
                     Ok(right) => {
@@ -395,15 +443,17 @@ impl SignInService {
         (now, facts): (Timestamp, &Facts),
     ) -> Result<Reply, SignInError> {
         let password_set_at = match &products.password {
-            Some(_) => now,
-            None => input.password.as_ref().map_or(now, |password| password.set_at),
+            Some(_) => Some(now),
+            None => input.password.as_ref().map(|password| password.set_at),
         };
+        let first_code = input.first_code().or_else(|| input.confirmed_by(&products));
         let (challenge, user) = match (outcome, user) {
             (Outcome::Challenge(challenge), user) => (challenge, user),
             (Outcome::SignedIn, Some(user)) => {
                 let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
                 let (user, factor) = (Box::new(user), input.state.factor());
-                return Ok(Reply::SignedIn(AuthenticatedUser { user, begun_at, password_set_at, factor }));
+                let signed_in = AuthenticatedUser { user, begun_at, password_set_at, first_code, factor };
+                return Ok(Reply::SignedIn(signed_in));
             }
             (Outcome::SignedIn, None) => return Ok(Reply::Refused(Refusal::IncorrectPassword)),
             (Outcome::Confirmed, _) => return Ok(Reply::Confirmed),
@@ -426,8 +476,9 @@ impl SignInService {
                 Attempt { on_page, ..begun }
             }
         };
-        if challenge.follows_password() {
-            attempt.proved_password_of = Some(password_set_at.millis());
+        if challenge.follows_first_factor() {
+            attempt.proved_password_of = Some(password_set_at.map_or(0, Timestamp::millis));
+            attempt.first_code = first_code;
         }
         let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.id.as_str());
         Ok(Reply::Challenge(Box::new(match (&challenge, products.exchange) {

@@ -28,7 +28,7 @@ const OTHER: &str = "Another-Horse-8-Staple";
 struct FixedCode;
 
 impl CodeSource for FixedCode {
-    fn new_code(&self) -> Secret {
+    fn new_code(&self, _digits: usize) -> Secret {
         Secret::new("424242")
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Challenge;
 use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, uuid};
-use crate::model::MAX_NAME_LENGTH;
+use crate::model::{Factor, MAX_NAME_LENGTH};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -35,10 +35,13 @@ pub struct Attempt {
     /// page serves clients that may not sign users in by the API.
     #[serde(default)]
     pub on_page: bool,
-    /// When the password was set that the user proved before the challenge of a second factor, in
-    /// milliseconds.
+    /// When the password was set that the user had when a first factor was proved, in milliseconds;
+    /// 0 without one. `None` before that.
     #[serde(default)]
     pub proved_password_of: Option<i64>,
+    /// The code that was the first factor; `None` for a password.
+    #[serde(default)]
+    pub first_code: Option<Factor>,
     /// When the sign-in began, in milliseconds.
     pub begun_at: i64,
     /// When the challenge expires, in milliseconds.
@@ -62,6 +65,7 @@ impl Attempt {
             challenge,
             on_page: false,
             proved_password_of: None,
+            first_code: None,
             begun_at: now.millis(),
             expires_at: now.plus(validity).millis(),
         }

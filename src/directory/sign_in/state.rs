@@ -1,7 +1,7 @@
 //! States, answers and facts of a sign-in.
 
 use crate::base::Secret;
-use crate::model::{AppClientSettings, Factor, MfaMode, MfaSettings, UserStatus};
+use crate::model::{AppClientSettings, Factor, FirstFactor, MfaMode, MfaSettings, PoolSettings, UserStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -62,6 +62,15 @@ impl Flow {
 pub enum Challenge {
     /// `SELECT_CHALLENGE`: which challenge to begin with.
     SelectChallenge,
+    /// `EMAIL_OTP`, `SMS_OTP`: the code that replaces a password.
+    FirstFactor(Factor),
+    /// A confirmed sign-up, whose code replaces a password.
+    SignUpConfirmed {
+        /// The factor to whose address the code was sent.
+        verified: Factor,
+        /// When the password was set, in milliseconds; 0 without one.
+        password_set_at: i64,
+    },
     /// `PASSWORD_VERIFIER`: the proof of a Secure Remote Password exchange.
     PasswordVerifier {
         /// The server's state of the exchange.
@@ -122,9 +131,10 @@ impl Challenge {
     pub fn name(&self) -> &'static str {
         match self {
             Self::SelectChallenge => "SELECT_CHALLENGE",
+            Self::FirstFactor(factor) => FirstFactor::of_code(*factor).map_or("", FirstFactor::name),
             Self::PasswordVerifier { .. } => "PASSWORD_VERIFIER",
             Self::NewPasswordRequired { .. } => "NEW_PASSWORD_REQUIRED",
-            Self::ConfirmSignUp { .. } => "",
+            Self::ConfirmSignUp { .. } | Self::SignUpConfirmed { .. } => "",
             Self::SelectFactor => "SELECT_MFA_TYPE",
             Self::Factor(factor) => factor.name(),
             Self::SetUpFactor { .. } => "MFA_SETUP",
@@ -133,8 +143,8 @@ impl Challenge {
 }
 
 impl Challenge {
-    /// Returns whether the challenge is of a user who proved the password.
-    pub fn follows_password(&self) -> bool {
+    /// Returns whether the challenge is of a user who proved a first factor.
+    pub fn follows_first_factor(&self) -> bool {
         matches!(self, Self::SelectFactor | Self::Factor(_) | Self::SetUpFactor { .. })
     }
 }
@@ -164,6 +174,8 @@ impl State {
 pub enum Answer {
     /// No credential yet: the start of [`Flow::UserAuth`] without a preferred challenge.
     Nothing,
+    /// The first factor that the user chose, whose code is sent.
+    FirstFactor(Factor),
     /// A password.
     Password(Secret),
     /// The client's public value of Secure Remote Password, in hexadecimal digits.
@@ -199,16 +211,29 @@ pub struct Rules {
     pub hide_unknown_users: bool,
     /// Whether the user is on the pool's own page, and fills in missing attributes alone.
     pub on_page: bool,
+    /// The first factors of the pool.
+    pub first_factors: Vec<FirstFactor>,
     /// The second factors of the pool.
     pub mfa: MfaSettings,
 }
 
 impl Rules {
-    /// Returns the rules of a client, in a pool with these second factors. An entry of
-    /// `ExplicitAuthFlows` that this version does not know allows nothing.
-    pub fn of(client: &AppClientSettings, mfa: &MfaSettings) -> Self {
+    /// Returns the rules of a client in a pool. An entry of `ExplicitAuthFlows` that this version
+    /// does not know allows nothing.
+    pub fn of(client: &AppClientSettings, pool: &PoolSettings) -> Self {
         let flows = Flow::all().filter(|flow| client.allows_auth_flow(flow.setting())).collect();
-        Self { flows, hide_unknown_users: client.hide_unknown_users, on_page: false, mfa: mfa.clone() }
+        Self {
+            flows,
+            hide_unknown_users: client.hide_unknown_users,
+            on_page: false,
+            first_factors: pool.first_factors.clone(),
+            mfa: pool.mfa.clone(),
+        }
+    }
+
+    /// Returns whether the pool's users can sign in with this first factor.
+    pub fn has_first_factor(&self, of: FirstFactor) -> bool {
+        self.first_factors.contains(&of)
     }
 
     /// Returns whether a second factor is required.
@@ -229,6 +254,8 @@ pub struct Facts {
     pub user: Option<UserFacts>,
     /// Whether the name is locked after wrong passwords.
     pub locked: bool,
+    /// The first factors with which the name can sign in; simulated ones if no user has it.
+    pub first_factors: Vec<FirstFactor>,
     /// The result of the [`Work`](super::Work) that the last call asked for.
     pub result: Option<WorkResult>,
 }
@@ -249,14 +276,16 @@ pub struct UserFacts {
     pub missing_attributes: Vec<String>,
     /// The required attributes with a value.
     pub present_attributes: Vec<String>,
-    /// The second factors of which the sign-in asks for one.
+    /// The second factors of which the sign-in asks for one. A code that was the first factor is
+    /// none.
     pub factors: Vec<Factor>,
     /// Whether the user has turned on a factor, usable or not.
     pub demands_factor: bool,
     /// The one that is asked for without a choice.
     pub preferred_factor: Option<Factor>,
-    /// Whether the user proved the present password in an earlier step of this sign-in.
-    pub proved_password: bool,
+    /// Whether the user proved a first factor in an earlier step of this sign-in, and has the same
+    /// password since.
+    pub proved_first_factor: bool,
 }
 
 /// The result of work outside of the state machine.
@@ -271,7 +300,8 @@ pub enum WorkResult {
     SrpProof(bool),
     /// Of [`Work::PrepareNewPassword`](super::Work::PrepareNewPassword).
     NewPassword(Result<(), Box<super::Refusal>>),
-    /// Of [`Work::CheckCode`](super::Work::CheckCode).
+    /// Of [`Work::CheckCode`](super::Work::CheckCode) and
+    /// [`Work::CheckFirstCode`](super::Work::CheckFirstCode).
     Code(Result<(), Box<super::Refusal>>),
     /// Of [`Work::CheckFactor`](super::Work::CheckFactor).
     Factor(Result<(), Box<super::Refusal>>),

@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use super::state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult};
-use crate::model::{Factor, UserStatus};
+use crate::model::{Factor, FirstFactor, UserStatus};
 use std::collections::BTreeMap;
 
 /// What follows from a state, an answer and the facts.
@@ -31,6 +31,8 @@ pub enum Work {
     PrepareNewPassword,
     /// Compare the answer's code with the one of the user's sign-up.
     CheckCode,
+    /// Compare the answer's code with the one that replaces a password.
+    CheckFirstCode(Factor),
     /// Check the answer's code of this second factor. Wrong codes are counted by themselves.
     CheckFactor(Factor),
 }
@@ -63,8 +65,10 @@ pub enum Effect {
     SetStatus(UserStatus),
     /// Use the code of the sign-up, which verifies its address, and set the status.
     ConfirmSignUp,
-    /// Use the code of the second factor that was sent in a message.
+    /// Use the code of a factor that was sent in a message.
     UseCode,
+    /// Send the code that replaces a password; to nobody, if the user does not have it.
+    SendFirstCode(Factor),
     /// Send the code of a second factor.
     SendCode(Factor),
     /// Record that the challenge was answered, so that it is not answered again.
@@ -78,6 +82,9 @@ pub enum Effect {
 pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> Step {
     let step = match (state, answer) {
         (State::Begin(flow), _) if !rules.allow(*flow) => refuse(Refusal::FlowNotEnabled(*flow)),
+        (_, Answer::Password(_) | Answer::SrpA(_)) if !rules.has_first_factor(FirstFactor::Password) => {
+            refuse(Refusal::UnexpectedAnswer)
+        }
         (
             State::Begin(Flow::UserPassword | Flow::AdminUserPassword | Flow::UserAuth),
             Answer::Password(_),
@@ -87,6 +94,20 @@ pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> 
         (State::Begin(Flow::UserSrp | Flow::UserAuth), Answer::SrpA(_))
         | (State::Challenged(Challenge::SelectChallenge), Answer::SrpA(_)) => srp_a(facts, rules),
         (State::Begin(Flow::UserAuth), Answer::Nothing) => choice(facts, rules),
+        (
+            State::Begin(Flow::UserAuth | Flow::Page) | State::Challenged(Challenge::SelectChallenge),
+            Answer::FirstFactor(chosen),
+        ) => first_factor(state, *chosen, facts, rules),
+        // A page offers another code beside the field.
+        (State::Challenged(Challenge::FirstFactor(_)), Answer::FirstFactor(chosen)) if rules.on_page => {
+            first_factor(state, *chosen, facts, rules)
+        }
+        (State::Challenged(Challenge::FirstFactor(factor)), Answer::Code(_)) => {
+            first_code(*factor, facts, rules)
+        }
+        (State::Challenged(Challenge::SignUpConfirmed { password_set_at, .. }), Answer::Nothing) => {
+            sign_up_confirmed(*password_set_at, facts, rules)
+        }
         (State::Challenged(Challenge::PasswordVerifier { password_set_at, .. }), Answer::SrpProof { .. }) => {
             srp_proof(*password_set_at, facts, rules)
         }
@@ -131,7 +152,14 @@ fn spend(state: &State, step: Step) -> Step {
 }
 
 fn proves(outcome: &Outcome) -> bool {
-    !matches!(outcome, Outcome::Refused(_) | Outcome::Challenge(Challenge::PasswordVerifier { .. }))
+    let proves_nothing = |challenge: &Challenge| {
+        matches!(challenge, Challenge::PasswordVerifier { .. } | Challenge::FirstFactor(_))
+    };
+    match outcome {
+        Outcome::Refused(_) => false,
+        Outcome::Challenge(challenge) => !proves_nothing(challenge),
+        Outcome::SignedIn | Outcome::Confirmed => true,
+    }
 }
 
 /// `SELECT_CHALLENGE`, unless the name alone is refused.
@@ -139,6 +167,77 @@ fn choice(facts: &Facts, rules: &Rules) -> Step {
     match refused_by_name(facts, rules) {
         Some(refusal) => refuse(refusal),
         None => Step::Done(Outcome::Challenge(Challenge::SelectChallenge), Vec::new()),
+    }
+}
+
+/// The challenge of the code that replaces a password. A name without a user, and on the page a
+/// user who cannot get a code, have the same answer.
+fn first_factor(state: &State, chosen: Factor, facts: &Facts, rules: &Rules) -> Step {
+    let Some(factor) = FirstFactor::of_code(chosen).filter(|of| rules.has_first_factor(*of)) else {
+        return match state {
+            // Cognito lets the user choose.
+            State::Begin(Flow::UserAuth) => choice(facts, rules),
+            _ => refuse(Refusal::UnexpectedAnswer),
+        };
+    };
+    let is_unconfirmed = facts.user.as_ref().is_some_and(|user| user.status == UserStatus::Unconfirmed);
+    if rules.on_page && is_unconfirmed && !facts.locked {
+        return Step::Done(
+            Outcome::Challenge(Challenge::ConfirmSignUp { password_set_at: None }),
+            Vec::new(),
+        );
+    }
+    match (refused_by_name(facts, rules), state) {
+        (Some(refusal), _) => refuse(refusal),
+        (None, _) if rules.on_page || facts.first_factors.contains(&factor) => {
+            let challenge = Outcome::Challenge(Challenge::FirstFactor(chosen));
+            Step::Done(challenge, vec![Effect::SendFirstCode(chosen)])
+        }
+        (None, State::Begin(_)) => choice(facts, rules),
+        (None, _) => refuse(Refusal::UnexpectedAnswer),
+    }
+}
+
+fn first_code(factor: Factor, facts: &Facts, rules: &Rules) -> Step {
+    if let Some(refusal) = refused_by_name(facts, rules) {
+        return refuse(refusal);
+    }
+    let can_sign_in = |user: &&UserFacts| {
+        let has_factor = FirstFactor::of_code(factor).is_some_and(|of| facts.first_factors.contains(&of));
+        user.status == UserStatus::Confirmed && has_factor
+    };
+    match (facts.user.as_ref().filter(can_sign_in), &facts.result) {
+        (_, None) => Step::Work(Work::CheckFirstCode(factor)),
+        (Some(user), Some(WorkResult::Code(Ok(())))) if user.enabled => {
+            signed_in_by_code(user, Effect::UseCode, rules)
+        }
+        (Some(_), Some(WorkResult::Code(Ok(())))) => refuse(Refusal::UserDisabled),
+        (_, Some(WorkResult::Code(Err(refusal)))) => refuse((**refusal).clone()),
+        _ => refuse(Refusal::CodeMismatch),
+    }
+}
+
+fn signed_in_by_code(user: &UserFacts, effect: Effect, rules: &Rules) -> Step {
+    let (outcome, sent) = after_first_factor(user, rules);
+    if matches!(outcome, Outcome::Refused(_)) {
+        return Step::Done(outcome, Vec::new());
+    }
+    let mut effects = vec![effect];
+    effects.extend(sent);
+    Step::Done(outcome, effects)
+}
+
+/// The sign-in of a user who has just confirmed the sign-up, with the session of that answer.
+fn sign_up_confirmed(password_set_at: i64, facts: &Facts, rules: &Rules) -> Step {
+    let valid = |user: &&UserFacts| {
+        user.enabled && user.status == UserStatus::Confirmed && user.password_set_at == password_set_at
+    };
+    match facts.user.as_ref().filter(valid) {
+        Some(user) => {
+            let (outcome, sent) = after_first_factor(user, rules);
+            Step::Done(outcome, sent.into_iter().collect())
+        }
+        None => refuse(Refusal::InvalidSession),
     }
 }
 
@@ -248,7 +347,8 @@ fn code(password_set_at: Option<i64>, facts: &Facts, rules: &Rules) -> Step {
     match &facts.result {
         None => Step::Work(Work::CheckCode),
         Some(WorkResult::Code(Ok(()))) => {
-            let same_password = password_set_at == Some(user.password_set_at);
+            // Without a password the code is the first factor.
+            let same_password = password_set_at == Some(user.password_set_at) || user.password_set_at == 0;
             let (outcome, sent) = match user.enabled && same_password {
                 true => after_first_factor(user, rules),
                 false => (Outcome::Confirmed, None),
@@ -343,22 +443,22 @@ fn ask(factor: Factor) -> (Outcome, Option<Effect>) {
     (Outcome::Challenge(Challenge::Factor(factor)), sent)
 }
 
-/// Returns the user who may answer the challenge of a second factor: the password that was proved
-/// is the present one.
-fn after_password(facts: &Facts) -> Result<&UserFacts, Step> {
+/// Returns the user who may answer the challenge of a second factor: the first one was proved, and
+/// the password is the same since.
+fn proved_user(facts: &Facts) -> Result<&UserFacts, Step> {
     let valid =
-        |user: &&UserFacts| user.enabled && user.status == UserStatus::Confirmed && user.proved_password;
+        |user: &&UserFacts| user.enabled && user.status == UserStatus::Confirmed && user.proved_first_factor;
     facts.user.as_ref().filter(valid).ok_or_else(|| refuse(Refusal::InvalidSession))
 }
 
-/// Returns whether the user may set a software token up in this sign-in: the password was proved,
+/// Returns whether the user may set a software token up in this sign-in: a first factor was proved,
 /// and there is no second factor yet.
 pub(super) fn may_set_up(facts: &Facts) -> bool {
-    after_password(facts).is_ok_and(|user| user.factors.is_empty() && !user.demands_factor)
+    proved_user(facts).is_ok_and(|user| user.factors.is_empty() && !user.demands_factor)
 }
 
 fn factor_code(factor: Factor, facts: &Facts) -> Step {
-    let user = match after_password(facts) {
+    let user = match proved_user(facts) {
         Ok(user) => user,
         Err(step) => return step,
     };
@@ -372,7 +472,7 @@ fn factor_code(factor: Factor, facts: &Facts) -> Step {
 }
 
 fn select(chosen: Factor, facts: &Facts) -> Step {
-    match after_password(facts) {
+    match proved_user(facts) {
         Ok(user) if user.factors.contains(&chosen) => {
             let (outcome, sent) = ask(chosen);
             Step::Done(outcome, sent.into_iter().collect())
@@ -383,7 +483,7 @@ fn select(chosen: Factor, facts: &Facts) -> Step {
 }
 
 fn factor_set_up(is_verified: bool, facts: &Facts) -> Step {
-    match after_password(facts) {
+    match proved_user(facts) {
         Ok(user) if is_verified && user.factors.contains(&Factor::SoftwareToken) => {
             Step::Done(Outcome::SignedIn, Vec::new())
         }

@@ -7,7 +7,8 @@ use super::Refusal::{
 };
 use super::*;
 use crate::base::Secret;
-use crate::model::Factor::SoftwareToken;
+use crate::model::Factor::{Email, SoftwareToken};
+use crate::model::FirstFactor::{self, Password};
 use crate::model::MfaSettings;
 use crate::model::UserStatus::{
     self, Archived, Compromised, Confirmed, ExternalProvider, ForceChangePassword, ResetRequired,
@@ -16,10 +17,13 @@ use crate::model::UserStatus::{
 use std::collections::BTreeMap;
 
 const SET_AT: i64 = 17;
+const ALL_FIRST: [FirstFactor; 3] = [Password, FirstFactor::Email, FirstFactor::Sms];
 
 fn states() -> Vec<State> {
     let challenges = [
         Challenge::SelectChallenge,
+        Challenge::FirstFactor(Email),
+        Challenge::SignUpConfirmed { verified: Email, password_set_at: SET_AT },
         Challenge::PasswordVerifier { exchange: ExchangeState(vec![1]), password_set_at: SET_AT },
         Challenge::NewPasswordRequired { password_set_at: SET_AT },
         Challenge::ConfirmSignUp { password_set_at: Some(SET_AT) },
@@ -40,12 +44,19 @@ fn answers() -> Vec<Answer> {
         Answer::Code(Secret::new("123456")),
         Answer::Factor(SoftwareToken),
         Answer::FactorSetUp,
+        Answer::FirstFactor(Email),
     ]
 }
 
 fn rules() -> Rules {
     let mfa = MfaSettings::default();
-    Rules { flows: Flow::all().collect(), hide_unknown_users: true, on_page: false, mfa }
+    Rules {
+        flows: Flow::all().collect(),
+        hide_unknown_users: true,
+        on_page: false,
+        first_factors: ALL_FIRST.to_vec(),
+        mfa,
+    }
 }
 
 fn user(status: UserStatus) -> UserFacts {
@@ -59,12 +70,12 @@ fn user(status: UserStatus) -> UserFacts {
         factors: Vec::new(),
         demands_factor: false,
         preferred_factor: None,
-        proved_password: true,
+        proved_first_factor: true,
     }
 }
 
 fn facts(user: Option<UserFacts>, result: Option<WorkResult>) -> Facts {
-    Facts { user, locked: false, result }
+    Facts { user, locked: false, first_factors: ALL_FIRST.to_vec(), result }
 }
 
 fn right() -> Option<WorkResult> {
@@ -87,22 +98,25 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
 }
 
 /// Every state with the work that each answer asks for: `P` password, `S` the exchange's start, `V`
-/// its proof, `N` the new password, `C` the code, `F` the second factor's code, `c` a choice
-/// without work, `s` a factor's challenge, `u` a token that is not set up, `-` not an answer to
-/// this state. The answers are in the order of [`answers`].
-const WORK: [&str; 12] = [
-    "-P------", // USER_PASSWORD_AUTH
-    "-P------", // ADMIN_USER_PASSWORD_AUTH
-    "--S-----", // USER_SRP_AUTH
-    "cPS-----", // USER_AUTH
-    "-P------", // the page
-    "-PS-----", // SELECT_CHALLENGE
-    "---V----", // PASSWORD_VERIFIER
-    "----N---", // NEW_PASSWORD_REQUIRED
-    "-----C--", // the code of a sign-up
-    "------s-", // SELECT_MFA_TYPE
-    "-----F--", // SOFTWARE_TOKEN_MFA
-    "-------u", // MFA_SETUP
+/// its proof, `N` the new password, `C` the code, `O` the code that replaces a password, `F` the
+/// second factor's code, `c` a choice without work, `e` the challenge of a code that is sent, `s` a
+/// factor's challenge, `i` a sign-in with the session of a confirmed sign-up, `u` a token that is
+/// not set up, `-` not an answer to this state. The answers are in the order of [`answers`].
+const WORK: [&str; 14] = [
+    "-P-------", // USER_PASSWORD_AUTH
+    "-P-------", // ADMIN_USER_PASSWORD_AUTH
+    "--S------", // USER_SRP_AUTH
+    "cPS-----e", // USER_AUTH
+    "-P------e", // the page
+    "-PS-----e", // SELECT_CHALLENGE
+    "-----O---", // EMAIL_OTP
+    "i--------", // a confirmed sign-up
+    "---V-----", // PASSWORD_VERIFIER
+    "----N----", // NEW_PASSWORD_REQUIRED
+    "-----C---", // the code of a sign-up
+    "------s--", // SELECT_MFA_TYPE
+    "-----F---", // SOFTWARE_TOKEN_MFA
+    "-------u-", // MFA_SETUP
 ];
 
 #[test]
@@ -121,7 +135,16 @@ fn each_state_takes_its_own_answers_alone_and_no_answer_signs_in_without_work() 
                 'V' => Step::Work(Work::CheckSrpProof),
                 'N' => Step::Work(Work::PrepareNewPassword),
                 'C' => Step::Work(Work::CheckCode),
+                'O' => Step::Work(Work::CheckFirstCode(Email)),
                 'F' => Step::Work(Work::CheckFactor(SoftwareToken)),
+                'e' => {
+                    let sent = Outcome::Challenge(Challenge::FirstFactor(Email));
+                    Step::Done(sent, vec![Effect::SendFirstCode(Email)])
+                }
+                'i' => {
+                    let asked = Outcome::Challenge(Challenge::Factor(SoftwareToken));
+                    Step::Done(asked, vec![Effect::SpendChallenge])
+                }
                 's' => {
                     let asked = Outcome::Challenge(Challenge::Factor(SoftwareToken));
                     Step::Done(asked, vec![Effect::SpendChallenge])
@@ -139,13 +162,16 @@ fn each_state_takes_its_own_answers_alone_and_no_answer_signs_in_without_work() 
 
 #[test]
 fn an_unknown_user_asks_for_the_same_work_and_fails_whatever_its_result() {
-    let results = || [right(), Some(WorkResult::SrpProof(true)), Some(WorkResult::NewPassword(Ok(())))];
+    let results = || {
+        let proof = Some(WorkResult::SrpProof(true));
+        [right(), proof, Some(WorkResult::NewPassword(Ok(()))), Some(WorkResult::Code(Ok(())))]
+    };
     for (state, row) in states().iter().zip(WORK) {
         for (answer, work) in answers().iter().zip(row.chars()) {
             let known = advance(state, answer, &facts(Some(user(Confirmed)), None), &rules());
             let unknown = advance(state, answer, &facts(None, None), &rules());
             match work {
-                'P' | 'S' | 'V' | 'c' | '-' => assert_eq!(known, unknown, "{state:?} {answer:?}"),
+                'P' | 'S' | 'V' | 'O' | 'c' | 'e' | '-' => assert_eq!(known, unknown, "{state:?} {answer:?}"),
                 _ => assert!(matches!(unknown, Step::Done(Outcome::Refused(_), _))),
             }
             for result in results() {

@@ -13,7 +13,7 @@ use crate::directory::new_password::{
 use crate::directory::srp::{self, Claim, Realm, SessionKey, Simulator, Verifier};
 use crate::directory::turns::Turns;
 use crate::directory::{ErrorKind, HashError, PasswordHash, Verdict};
-use crate::model::{Factor, Pool, SignInAttribute, User, is_address, is_phone_number};
+use crate::model::{Factor, FirstFactor, Pool, SignInAttribute, is_address, is_phone_number};
 use crate::store::{Result, Store, Tx};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -186,7 +186,7 @@ impl Workers {
         let (Some(user), Answer::Code(code)) = (&input.user, input.answer) else {
             return Ok(Err(Refusal::CodeExpired));
         };
-        self.check_sent_code(store, CodePurpose::SignUp, (user, code), now).await
+        self.check_sent_code(store, CodePurpose::SignUp, ((user.no, false), code), now).await
     }
 
     /// Checks the code of a second factor. Returns one that was sent in a message; those of tokens
@@ -213,7 +213,46 @@ impl Workers {
             });
         }
         let purpose = CodePurpose::SecondFactor(factor, input.sender.client.settings.session_validity());
-        self.check_sent_code(store, purpose, (user, code), now).await.map(|result| result.map(Some))
+        self.check_sent_code(store, purpose, ((user.no, false), code), now)
+            .await
+            .map(|result| result.map(Some))
+    }
+
+    /// Compares the code that replaces a password. It is of the address that the user has now.
+    pub(super) async fn check_first_code(
+        &self,
+        store: &Store,
+        input: &StepInput<'_>,
+        factor: Factor,
+        now: Timestamp,
+    ) -> std::result::Result<std::result::Result<RightCode, Refusal>, SignInError> {
+        let Answer::Code(code) = input.answer else { return Ok(Err(Refusal::CodeMismatch)) };
+        let settings = &input.sender.client.settings;
+        let purpose = CodePurpose::FirstFactor(factor, settings.session_validity());
+        let account = (input.account_no, settings.hide_unknown_users);
+        let address = factor.address().map(|address| address.name());
+        let address = input.user.as_ref().zip(address).and_then(|(user, name)| user.attributes.get(name));
+        Ok(match self.check_sent_code(store, purpose, (account, code), now).await? {
+            Ok(right) if address == Some(&right.address) => Ok(right),
+            Ok(_) => Err(Refusal::CodeMismatch),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    /// Returns the first factors of a name without a user. They follow from the name: every
+    /// combination occurs, so that none reveals that a user exists.
+    pub(super) fn simulated_first_factors(&self, pool: &Pool, name: &str) -> Vec<FirstFactor> {
+        let mut text = format!("first factors {} ", pool.no).into_bytes();
+        text.extend(pool.stored_name(name));
+        let [for_password, for_email, for_sms, ..] = self.ring.pseudonym(&text);
+        let has = |of: &FirstFactor| match of {
+            FirstFactor::Password => for_password >= 16,
+            FirstFactor::Email => for_email >= 16 || is_address(name),
+            FirstFactor::Sms => for_sms >= 128 || is_phone_number(name),
+        };
+        let allowed = &pool.settings.first_factors;
+        let some: Vec<_> = allowed.iter().copied().filter(has).collect();
+        if some.is_empty() { allowed.clone() } else { some }
     }
 
     /// Compares a code that was sent in a message.
@@ -221,10 +260,10 @@ impl Workers {
         &self,
         store: &Store,
         purpose: CodePurpose,
-        (user, code): (&User, &Secret),
+        (account, code): ((i64, bool), &Secret),
         now: Timestamp,
     ) -> std::result::Result<std::result::Result<RightCode, Refusal>, SignInError> {
-        match purpose.check((store, &self.ring), (user.no, false), code, now).await {
+        match purpose.check((store, &self.ring), account, code, now).await {
             Ok(right) => Ok(Ok(right)),
             Err(error) => match error.kind() {
                 ErrorKind::CodeMismatch => Ok(Err(Refusal::CodeMismatch)),

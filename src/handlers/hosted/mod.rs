@@ -3,6 +3,7 @@
 
 mod context;
 mod factor;
+mod first_code;
 mod link;
 mod recovery;
 mod reply;
@@ -13,6 +14,7 @@ mod words;
 pub(super) use context::{new_password_field, secret, text};
 pub use factor::{factor_form, set_up_form};
 pub(super) use factor::{recovery_codes_page, token_image};
+pub use first_code::first_code_form;
 pub use link::confirm_user;
 pub use recovery::{
     confirm_forgot_password, confirm_forgot_password_form, forgot_password, forgot_password_form,

@@ -2,6 +2,7 @@
 
 use super::context::{PageContext, text};
 use super::factor::FactorForm;
+use super::first_code::CodeForm;
 use super::sign_in::{SignInForm, sign_in_page};
 use super::words;
 use crate::authn::{POOL_COOKIE, PROVIDER_COOKIE, set_cookie_value};
@@ -30,6 +31,8 @@ pub(super) enum Step<'f> {
     NewPassword { fields: &'f Form },
     /// The code of a sign-up.
     Code { fields: &'f Form },
+    /// The code that replaces a password.
+    FirstCode { fields: &'f Form },
     /// The code of a second factor.
     Factor { fields: &'f Form },
 }
@@ -38,18 +41,20 @@ impl Step<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Password { name } => name,
-            Self::NewPassword { fields } | Self::Code { fields } | Self::Factor { fields } => {
-                text(fields, "username")
-            }
+            Self::NewPassword { fields }
+            | Self::Code { fields }
+            | Self::FirstCode { fields }
+            | Self::Factor { fields } => text(fields, "username"),
         }
     }
 
     fn session(&self) -> &str {
         match self {
             Self::Password { .. } => "",
-            Self::NewPassword { fields } | Self::Code { fields } | Self::Factor { fields } => {
-                text(fields, "session")
-            }
+            Self::NewPassword { fields }
+            | Self::Code { fields }
+            | Self::FirstCode { fields }
+            | Self::Factor { fields } => text(fields, "session"),
         }
     }
 }
@@ -82,12 +87,17 @@ impl PageContext<'_> {
                 self.new_password_page(&reply.session, name, fields, "")
             }
             Challenge::ConfirmSignUp { .. } => self.code_page(&reply.session, name, "", ""),
+            Challenge::FirstFactor(factor) => {
+                let form = CodeForm::of_reply(&reply, factor, name).ok_or_else(ErrorResponse::internal)?;
+                self.first_code_page(&form, "")
+            }
             Challenge::Factor(factor) => self.factor_page(&FactorForm::of_reply(&reply, factor, name), ""),
             Challenge::SetUpFactor { .. } => self.set_up_page(&reply.session, name).await,
             // Not on pages.
-            Challenge::SelectChallenge | Challenge::PasswordVerifier { .. } | Challenge::SelectFactor => {
-                Err(ErrorResponse::internal())
-            }
+            Challenge::SelectChallenge
+            | Challenge::SignUpConfirmed { .. }
+            | Challenge::PasswordVerifier { .. }
+            | Challenge::SelectFactor => Err(ErrorResponse::internal()),
         }
     }
 
@@ -151,6 +161,13 @@ impl PageContext<'_> {
             (Step::Code { .. }, Refusal::CodeMismatch | Refusal::CodeExpired) => {
                 self.code_page(step.session(), step.name(), "", words)
             }
+            (
+                Step::FirstCode { fields },
+                Refusal::CodeMismatch | Refusal::CodeExpired | Refusal::AttemptsExceeded,
+            ) => match CodeForm::of_fields(fields) {
+                Some(form) => self.first_code_page(&form, words),
+                None => self.sign_in_page(step.name(), "", words),
+            },
             (
                 Step::Factor { fields },
                 Refusal::CodeMismatch
@@ -257,6 +274,7 @@ impl PageContext<'_> {
             user_no: of.user.no,
             begun_at: of.begun_at,
             password_set_at: of.password_set_at,
+            first_code: of.first_code,
             factor: of.factor,
             browser: &info.browser(),
             earlier: earlier.as_deref(),

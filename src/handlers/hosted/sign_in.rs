@@ -1,12 +1,14 @@
 //! `/login`: the sign-in page and its form; `/newPassword`: a password in place of a temporary one.
 
 use super::context::{PageContext, name_field, secret, text};
+use super::first_code::{chosen, methods};
 use super::reply::{ATTRIBUTE_PREFIX, Step};
 use crate::authn::{PROVIDER_COOKIE, cookie_value};
 use crate::catalogue::Catalogue;
 use crate::directory::sign_in::{Answer, Flow};
 use crate::handlers::authorize::{SignInRequest, page_url, request_parameters, to_provider};
 use crate::handlers::{AppState, Handled, Reply, RequestData, Shared};
+use crate::model::{FirstFactor, Pool};
 use crate::pages::{EmailLookup, Field, Form, ProviderChoice, SignInPage, logo};
 use axum::extract::State;
 use http::Method;
@@ -23,6 +25,8 @@ pub struct SignInForm<'a> {
     pub notice: &'a str,
     /// What is wrong.
     pub problem: &'a str,
+    /// What is wrong with the name.
+    pub name_problem: &'a str,
     /// What is wrong with the password.
     pub password_problem: &'a str,
 }
@@ -46,7 +50,8 @@ pub fn sign_in_page(
         notice: shown.notice.to_owned(),
         problem: shown.problem.to_owned(),
         password: client.has_passwords.then(|| password_form(catalogue, info, request, shown, url("/login"))),
-        forgot: url("/forgotPassword"),
+        methods: if client.has_passwords { methods(&client.of.pool.settings, t) } else { Vec::new() },
+        forgot: signs_in_by_password(&client.of.pool).then(|| url("/forgotPassword")),
         sign_up: has_sign_up.then(|| url("/signup")),
         choices: choices(catalogue, info, request),
         email_lookup: email_lookup(catalogue, request, shown),
@@ -64,11 +69,20 @@ fn password_form(
 ) -> Form {
     let t = request.texts(info);
     let has_domains = request.client.offered(catalogue).any(|provider| !provider.domains.is_empty());
-    let name = name_field(&request.client.of.pool, t).value(shown.name);
+    let pool = &request.client.of.pool;
+    let name = name_field(pool, t).value(shown.name).problem(shown.name_problem);
+    if !signs_in_by_password(pool) {
+        // The buttons of the codes are the only ones.
+        return Form { action, fields: vec![name], ..Form::default() };
+    }
     let password =
         Field::password("password", &t.password, "current-password").problem(shown.password_problem);
     let password = Field { is_required: !has_domains, ..password };
     Form { action, hidden: Vec::new(), fields: vec![name, password], submit: t.sign_in.clone() }
+}
+
+fn signs_in_by_password(pool: &Pool) -> bool {
+    pool.settings.first_factors.contains(&FirstFactor::Password)
 }
 
 /// Returns what the user goes on to: the app's host, or the name of the app client.
@@ -123,6 +137,14 @@ pub async fn login_form(State(app): Shared, info: RequestData, body: String) -> 
 async fn sign_in(app: &AppState, info: &RequestData, body: &str) -> Handled {
     let (context, fields) = PageContext::read_form(app, info, body).await?;
     let name = text(&fields, "username").trim();
+    if let Some(answer) = chosen(&fields)? {
+        if name.is_empty() {
+            let shown = SignInForm { name_problem: &context.t.required, ..SignInForm::default() };
+            return sign_in_page(&context.catalogue, info, &context.request, shown);
+        }
+        let reply = app.directory.sign_in.begin(context.sender(), Flow::Page, name, &answer).await;
+        return context.answer(reply, Step::Password { name }).await;
+    }
     if text(&fields, "password").is_empty() {
         // An address of a provider's domain needs no password here.
         if let Some(provider) = context.request.client.provider_of(&context.catalogue, name) {

@@ -7,7 +7,7 @@ use crate::base::Secret;
 use crate::directory::sign_in::{Answer, Flow};
 use crate::directory::{DirectoryError, ErrorKind, SignUp};
 use crate::handlers::{AppState, Form, Handled, Reply, RequestData, Shared};
-use crate::model::{Attributes, SignInAttribute, UserStatus};
+use crate::model::{Attributes, FirstFactor, SignInAttribute, UserStatus};
 use crate::pages::{ErrorResponse, Field, FormPage};
 use axum::extract::State;
 
@@ -55,8 +55,9 @@ impl PageContext<'_> {
             field.value(&value).problem(&problem)
         };
         let mut fields: Vec<Field> = fields.into_iter().map(shown).collect();
-        let password = self.new_password_field(&t.password).problem(of_field("password"));
-        fields.push(password);
+        if self.has_password() {
+            fields.push(self.new_password_field(&t.password).problem(of_field("password")));
+        }
         let form = self.form("/signup", &t.sign_up, fields);
         FormPage {
             problem: above.to_owned(),
@@ -65,6 +66,11 @@ impl PageContext<'_> {
             ..self.new_page(&t.sign_up)
         }
         .answer()
+    }
+
+    /// Returns whether users sign in with passwords.
+    fn has_password(&self) -> bool {
+        self.pool().settings.first_factors.contains(&FirstFactor::Password)
     }
 
     /// Returns whether users sign up with an address in place of a user name.
@@ -109,15 +115,13 @@ async fn add_user(app: &AppState, info: &RequestData, body: &str) -> Handled {
         Some(address) => attributes.get(address.name()).unwrap_or_default().to_owned(),
         None => text(&fields, "username").trim().to_owned(),
     };
-    let password = secret(&fields, "password");
-    for (field, value) in
-        [(context.name_field_of_sign_up(), &*username), ("password".into(), password.expose())]
-    {
-        if value.is_empty() {
-            return context.sign_up_page(&fields, Some((&field, &context.t.required)), "");
-        }
+    let password = context.has_password().then(|| secret(&fields, "password"));
+    let mut required = vec![(context.name_field_of_sign_up(), &*username)];
+    required.extend(password.as_ref().map(|password| ("password".to_owned(), password.expose())));
+    if let Some((field, _)) = required.iter().find(|(_, value)| value.is_empty()) {
+        return context.sign_up_page(&fields, Some((field, &context.t.required)), "");
     }
-    let new = SignUp { username: &username, password: &password, attributes: &attributes };
+    let new = SignUp { username: &username, password: password.as_ref(), attributes: &attributes };
     match app.directory.accounts.sign_up(context.sender(), new).await {
         Ok(signed_up) if signed_up.delivery.is_none() && signed_up.user.status == UserStatus::Unconfirmed => {
             context.waiting_page()
@@ -158,8 +162,12 @@ impl PageContext<'_> {
     }
 
     /// Shows the page for the code. The code then completes the sign-in.
-    async fn begin_confirmation(&self, username: &str, password: Secret) -> Handled {
-        let answer = Answer::Password(password);
+    async fn begin_confirmation(&self, username: &str, password: Option<Secret>) -> Handled {
+        let codes = self.pool().settings.first_factors.iter().filter_map(|of| of.code());
+        let answer = match password {
+            Some(password) => Answer::Password(password),
+            None => codes.map(Answer::FirstFactor).next().unwrap_or(Answer::Nothing),
+        };
         let reply = self.app.directory.sign_in.begin(self.sender(), Flow::Page, username, &answer).await;
         self.answer(reply, Step::Password { name: username }).await
     }

@@ -114,7 +114,7 @@ impl AccountScene {
     pub async fn sign_up(&self, name: &str, attributes: &[(&str, &str)]) -> Result<User, DirectoryError> {
         let attributes: Attributes = attributes.iter().copied().collect();
         let password = &Secret::new(PASSWORD);
-        let sign_up = SignUp { username: name, password, attributes: &attributes };
+        let sign_up = SignUp { username: name, password: Some(password), attributes: &attributes };
         Ok(self.accounts.sign_up(self.sender(), sign_up).await?.user)
     }
 
@@ -166,7 +166,7 @@ impl AccountScene {
         let Reply::SignedIn(AuthenticatedUser { user, password_set_at, .. }) = reply else { return None };
         let signed_in = SignedIn {
             user: &user,
-            password_set_at: Some(password_set_at),
+            password_set_at,
             scope: "aws.cognito.signin.user.admin",
             nonce: None,
             device_key: "",

@@ -70,7 +70,7 @@ impl Api {
         let text = message["text"].as_str().unwrap();
         let body = text.split_once("\n\n").map_or(text, |(_, body)| body);
         let mut words = body.split(|c: char| !c.is_ascii_digit());
-        words.find(|word| word.len() == 6).unwrap_or_else(|| panic!("{text}")).to_owned()
+        words.find(|word| matches!(word.len(), 6 | 8)).unwrap_or_else(|| panic!("{text}")).to_owned()
     }
 }
 
