@@ -132,7 +132,7 @@ const EVENTS: [Event; 36] = [
     },
     Event {
         name: "account_changed",
-        fields: &["change", "client_id", "factor", "pool", "sub"],
+        fields: &["change", "client_id", "device", "factor", "pool", "sub"],
         about: "An account of a user pool changed; `change` says how. Without `client_id` an administrator did it.",
     },
     Event {

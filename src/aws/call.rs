@@ -56,6 +56,8 @@ pub struct TokenCall {
     pub user: User,
     /// The `origin_jti` claim, by which the token ends.
     pub origin_jti: String,
+    /// The `device_key` claim; empty without one.
+    pub device_key: String,
     /// The client, with its pool.
     pub of: Arc<PoolOfClient>,
 }
@@ -183,6 +185,7 @@ impl Call {
             address: self.address,
             language: self.language.as_deref(),
             redirect_uri: None,
+            device_key: None,
             data: ClientData::default(),
         }
     }
@@ -208,7 +211,7 @@ impl Call {
         if !claims.scope.split(' ').any(|scope| scope == USER_ADMIN_SCOPE) {
             return Err(ApiError::not_authorized("Access Token does not have required scopes"));
         }
-        Ok(TokenCall { user, origin_jti: claims.origin_jti, of })
+        Ok(TokenCall { user, origin_jti: claims.origin_jti, device_key: claims.device_key, of })
     }
 }
 

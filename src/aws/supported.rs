@@ -16,11 +16,10 @@ const fn limited(path: &'static [&'static str], accepted: &'static [&'static str
 }
 
 /// The members. Their names are unique among the requests of administrators.
-const LIMITED: [Limited; 22] = [
+const LIMITED: [Limited; 21] = [
     limited(&["WebAuthnMfaSettings", "Enabled"], &[]),
     limited(&["WebAuthnConfiguration"], &[]),
     limited(&["Policies", "SignInPolicy", "AllowedFirstAuthFactors"], &["PASSWORD", "EMAIL_OTP", "SMS_OTP"]),
-    limited(&["DeviceConfiguration", "ChallengeRequiredOnNewDevice"], &[]),
     limited(&[ADD_ONS, "AdvancedSecurityMode"], &["OFF", "AUDIT"]),
     limited(&[ADD_ONS, "AdvancedSecurityAdditionalFlows", "CustomAuthMode"], &["AUDIT"]),
     limited(&[LAMBDA, "DefineAuthChallenge"], &[]),
@@ -107,8 +106,7 @@ mod tests {
                 json!({ "UserPoolAddOns": { "AdvancedSecurityAdditionalFlows": { "CustomAuthMode": "ENFORCED" } } }),
                 tier,
             ),
-            (json!({ "DeviceConfiguration": { "ChallengeRequiredOnNewDevice": false } }), None),
-            (json!({ "DeviceConfiguration": { "ChallengeRequiredOnNewDevice": true } }), invalid),
+            (json!({ "DeviceConfiguration": { "ChallengeRequiredOnNewDevice": true } }), None),
             (
                 json!({ "Policies": { "SignInPolicy": { "AllowedFirstAuthFactors": ["PASSWORD", "WEB_AUTHN"] } } }),
                 invalid,

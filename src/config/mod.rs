@@ -104,7 +104,9 @@ pub use oidc::{Issuer, Oidc, Tenants};
 pub use password_policy::PasswordRules;
 pub use pool_attribute::{AttributeKind, PoolAttribute};
 pub use pool_issuer::PoolIssuer;
-pub use pool_rules::{ContactAttribute, FactorRule, FirstFactorRule, MfaRule, PoolRules, RecoveryRule};
+pub use pool_rules::{
+    ContactAttribute, DeviceRule, FactorRule, FirstFactorRule, MfaRule, PoolRules, RecoveryRule,
+};
 pub use pool_triggers::{PoolTriggers, TRIGGER_EVENTS, TriggerEvent};
 pub use preset::{
     ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Protocol, Quirks, SELECT_ACCOUNT, STANDARD,

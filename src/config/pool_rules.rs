@@ -108,6 +108,20 @@ pub(super) const FIRST_FACTORS: Key<Vec<FirstFactorRule>> = Key::new(
     "What users can sign in with: a password, a code in an e-mail, a code in a text message.",
 )
 .default("[\"password\"]");
+const DEVICE_CHOICES: &[(&str, DeviceRule)] =
+    &[("off", DeviceRule::Off), ("always", DeviceRule::Always), ("opt_in", DeviceRule::OptIn)];
+pub(super) const REMEMBERED_DEVICES: Key<DeviceRule> = Key::new(
+    "remembered_devices",
+    Type::Read(Shape::Words(&["off", "always", "opt_in"]), |item| item.choice(DEVICE_CHOICES)),
+    "Which devices of users of the Cognito API are remembered: none, all, or those of users who want it.",
+)
+.default("\"off\"");
+pub(super) const DEVICE_REPLACES_FACTOR: Key<bool> = Key::new(
+    "device_replaces_factor",
+    FLAG,
+    "Whether a sign-in with a remembered device needs no second factor.",
+)
+.default("false");
 pub(super) const DELETION_PROTECTION: Key<bool> =
     Key::new("deletion_protection", FLAG, "Whether the pool cannot be deleted.").default("false");
 pub(super) const PASSWORD_POLICY: Key<Nested> = Key::table("password_policy", &password_policy::SECTION);
@@ -166,6 +180,17 @@ pub enum FirstFactorRule {
     Sms,
 }
 
+/// Which devices are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceRule {
+    /// None.
+    Off,
+    /// All.
+    Always,
+    /// Those of users who want it.
+    OptIn,
+}
+
 /// The rules of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolRules {
@@ -195,6 +220,10 @@ pub struct PoolRules {
     pub mfa: MfaRule,
     /// The second factors that users can have.
     pub mfa_factors: Vec<FactorRule>,
+    /// Which devices are remembered.
+    pub remembered_devices: DeviceRule,
+    /// Whether a remembered device replaces the second factor.
+    pub device_replaces_factor: bool,
     /// The rules for new passwords.
     pub password_policy: PasswordRules,
     /// The declared attributes.
@@ -215,6 +244,8 @@ impl PoolRules {
         let first_factors = table.read(&FIRST_FACTORS);
         let mfa = table.read(&MFA);
         let mfa_factors = table.read(&MFA_FACTORS);
+        let remembered_devices = table.read(&REMEMBERED_DEVICES);
+        let device_replaces_factor = table.read(&DEVICE_REPLACES_FACTOR);
         let temporary_password_recovery = table.read(&TEMPORARY_PASSWORD_RECOVERY);
         let password_policy = table.table(&PASSWORD_POLICY).and_then(|table| PasswordRules::read(&table));
         let attributes = table.distinct(&ATTRIBUTES, PoolAttribute::read, |attribute| {
@@ -246,6 +277,8 @@ impl PoolRules {
             first_factors: first_factors?,
             mfa: mfa?,
             mfa_factors: mfa_factors?,
+            remembered_devices: remembered_devices?,
+            device_replaces_factor: device_replaces_factor?,
             password_policy: password_policy?,
             attributes,
         })

@@ -31,6 +31,8 @@ pub(super) const SECTION: Section = Section {
         &pool_rules::FIRST_FACTORS,
         &pool_rules::MFA,
         &pool_rules::MFA_FACTORS,
+        &pool_rules::REMEMBERED_DEVICES,
+        &pool_rules::DEVICE_REPLACES_FACTOR,
         &pool_rules::TEMPORARY_PASSWORD_RECOVERY,
         &pool_rules::DELETION_PROTECTION,
         &pool_rules::PASSWORD_POLICY,

@@ -60,6 +60,8 @@ pub enum ErrorKind {
     ResourceNotFound,
     /// The pool has an identity provider of this name.
     DuplicateProvider,
+    /// The device was confirmed before.
+    DeviceKeyExists,
     /// The grants do not fit each other, or the client.
     InvalidOAuthFlow,
     /// No resource server has the scope.
@@ -79,7 +81,7 @@ pub enum ErrorKind {
 }
 
 /// Every kind with the name of its exception and the default message.
-const KINDS: [(ErrorKind, &str, &str); 32] = [
+const KINDS: [(ErrorKind, &str, &str); 33] = [
     (ErrorKind::UserNotFound, "UserNotFoundException", "User does not exist."),
     (ErrorKind::UsernameExists, "UsernameExistsException", "User already exists"),
     (ErrorKind::AliasExists, "AliasExistsException", "An account with the given email already exists."),
@@ -127,6 +129,7 @@ const KINDS: [(ErrorKind, &str, &str); 32] = [
     ),
     (ErrorKind::ClientNotFound, "ResourceNotFoundException", "User pool client does not exist."),
     (ErrorKind::ResourceNotFound, "ResourceNotFoundException", "Resource not found."),
+    (ErrorKind::DeviceKeyExists, "DeviceKeyExistsException", "The device is confirmed already."),
     (ErrorKind::DuplicateProvider, "DuplicateProviderException", "Provider already exists."),
     (ErrorKind::InvalidOAuthFlow, "InvalidOAuthFlowException", "Invalid OAuth flow."),
     (ErrorKind::ScopeDoesNotExist, "ScopeDoesNotExistException", "Scope does not exist."),

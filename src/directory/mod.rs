@@ -28,6 +28,7 @@ mod password_attempts;
 mod pool_cache;
 pub mod pools;
 mod provider_links;
+mod remembered_devices;
 mod secret_hash;
 mod sender;
 mod service;
@@ -73,6 +74,7 @@ pub use password::{
 };
 pub use pool_cache::{CachedPool, PoolCache, PoolOfClient};
 pub use provider_links::{LinkedUser, claim_link, find_linked_user};
+pub use remembered_devices::{DeviceConfirmation, RememberedDeviceService};
 pub use sender::Sender;
 pub use service::{Directory, DirectoryDeps};
 pub use sessions::{Authentication, Browser, PasswordSignIn, begin_session};

@@ -23,6 +23,8 @@ pub struct Sender<'a> {
     /// The redirect URI of the client's authorization request, to which the link in a message leads
     /// back.
     pub redirect_uri: Option<&'a str>,
+    /// The key of the device with which the user signs in, as the client names it.
+    pub device_key: Option<&'a str>,
     /// What the app sends along, for the functions of the pool.
     pub data: ClientData<'a>,
 }

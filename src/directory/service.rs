@@ -7,6 +7,7 @@ use super::factors::FactorService;
 use super::new_password::NewPasswords;
 use super::password::{Hasher, HasherSettings};
 use super::pool_cache::PoolCache;
+use super::remembered_devices::RememberedDeviceService;
 use super::sign_in::SignInService;
 use super::tokens::TokenService;
 use crate::base::{Clock, Entropy, KeyRing};
@@ -28,6 +29,8 @@ pub struct Directory {
     pub accounts: Arc<AccountService>,
     /// Second factors.
     pub factors: FactorService,
+    /// Remembered devices.
+    pub devices: RememberedDeviceService,
     /// The tokens of users.
     pub tokens: TokenService,
     /// The events at which functions of the pools are called.
@@ -80,6 +83,7 @@ impl Directory {
             sign_in: SignInService::new(deps.clone(), passwords, (accounts.clone(), events.clone())),
             accounts,
             factors: FactorService::new(deps.clone()),
+            devices: RememberedDeviceService::new(deps.clone()),
             tokens: TokenService::new(store, ring, keys, (clock, entropy), events.clone()),
             events,
             deps,

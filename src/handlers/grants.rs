@@ -215,6 +215,7 @@ fn sender<'a>(of: &'a PoolOfClient, info: &RequestData) -> Sender<'a> {
         address: info.client,
         language: None,
         redirect_uri: None,
+        device_key: None,
         data: ClientData::default(),
     }
 }

@@ -52,8 +52,8 @@ impl FirstFactor {
 
 /// The first factors with which a user can sign in: those that the pool allows and the user has.
 ///
-/// A code alone does not sign in a user of whom a second factor is demanded that would be a code to
-/// the same address: who reads its messages would have both factors.
+/// A code is none for a user whose only second factor is a code to the same address: its readers
+/// would have both factors.
 pub fn usable_first_factors(
     allowed: &[FirstFactor],
     mfa: &MfaSettings,

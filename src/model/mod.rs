@@ -4,6 +4,7 @@
 mod app_client;
 mod attributes;
 mod claim;
+mod devices;
 mod factors;
 mod first_factors;
 mod grant;
@@ -25,6 +26,7 @@ mod user_status;
 pub use app_client::{AppClient, AppClientSettings, ClientSecret, RefreshRotation};
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
+pub use devices::{DeviceMode, DeviceSettings};
 pub use factors::{FACTORS, Factor, MfaMode, MfaSettings, UserFactors};
 pub use first_factors::{FIRST_FACTORS, FirstFactor, has_code_address, usable_first_factors};
 pub use grant::{

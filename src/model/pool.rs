@@ -1,6 +1,6 @@
 //! User pools, with their settings and groups.
 
-use super::{FirstFactor, MfaSettings, PasswordPolicy, Schema};
+use super::{DeviceSettings, FirstFactor, MfaSettings, PasswordPolicy, Schema};
 use crate::base::Timestamp;
 use crate::config::PoolTriggers;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,8 @@ pub struct PoolSettings {
     pub first_factors: Vec<FirstFactor>,
     /// The second factors.
     pub mfa: MfaSettings,
+    /// The remembered devices.
+    pub devices: DeviceSettings,
     /// Whether the pool cannot be deleted.
     pub deletion_protection: bool,
     /// The JOSE name of the signature algorithm of new signing keys.
@@ -106,6 +108,7 @@ impl Default for PoolSettings {
             temporary_password_recovery: false,
             first_factors: vec![FirstFactor::Password],
             mfa: MfaSettings::default(),
+            devices: DeviceSettings::default(),
             deletion_protection: false,
             signing_algorithm: "RS256".to_owned(),
             tags: BTreeMap::new(),

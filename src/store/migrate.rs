@@ -30,6 +30,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (19, "authorization requests", include_str!("migrations/0019_authorization_requests.sql")),
     (20, "client logout", include_str!("migrations/0020_client_logout.sql")),
     (21, "factors", include_str!("migrations/0021_factors.sql")),
+    (23, "remembered devices", include_str!("migrations/0023_remembered_devices.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

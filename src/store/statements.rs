@@ -21,7 +21,7 @@ macro_rules! user_columns {
 pub(super) use user_columns;
 
 /// The files whose statements are listed.
-const FILES: [(&str, &[(&str, &str)]); 17] = [
+const FILES: [(&str, &[(&str, &str)]); 18] = [
     ("account_codes", super::account_codes::STATEMENTS),
     ("accounts", super::accounts::STATEMENTS),
     ("app_clients", super::app_clients::STATEMENTS),
@@ -33,6 +33,7 @@ const FILES: [(&str, &[(&str, &str)]); 17] = [
     ("pool_domains", super::pool_domains::STATEMENTS),
     ("pools", super::pools::STATEMENTS),
     ("refresh_families", super::refresh_families::STATEMENTS),
+    ("remembered_devices", super::remembered_devices::STATEMENTS),
     ("resource_servers", super::resource_servers::STATEMENTS),
     ("sign_in_names", super::sign_in_names::STATEMENTS),
     ("ui_customizations", super::ui_customizations::STATEMENTS),

@@ -28,13 +28,14 @@ statements! {
     REMOVE_MESSAGES = "DELETE FROM outbox WHERE user_no = $1";
     REMOVE_FACTORS = "DELETE FROM user_factors WHERE user_no = $1";
     REMOVE_RECOVERY_CODES = "DELETE FROM recovery_codes WHERE user_no = $1";
+    REMOVE_DEVICES = "DELETE FROM remembered_devices WHERE user_no = $1";
     UNLINK_POOL_IDENTITIES = "UPDATE identities SET user_id = NULL WHERE user_id = $1";
     REMOVE_USER = "DELETE FROM users WHERE id = $1";
 }
 
 /// The deletions for a user, apart from the user's row. Sessions and provider accounts are deleted
 /// with that row.
-const OF_USER: [&str; 12] = [
+const OF_USER: [&str; 13] = [
     REMOVE_KEYS,
     REMOVE_NAMES,
     REMOVE_MEMBERSHIPS,
@@ -47,6 +48,7 @@ const OF_USER: [&str; 12] = [
     REMOVE_MESSAGES,
     REMOVE_FACTORS,
     REMOVE_RECOVERY_CODES,
+    REMOVE_DEVICES,
 ];
 
 impl Store {

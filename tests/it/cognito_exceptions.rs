@@ -23,7 +23,7 @@ scopes = ["read"]
 /// A third password.
 const THIRD: &str = "Third-Horse-9-Paperclip";
 /// The exceptions of each family of operations, without `Exception`.
-const FAMILIES: [(&str, &str); 15] = [
+const FAMILIES: [(&str, &str); 16] = [
     (
         "sign-up",
         "AliasExists CodeDeliveryFailure CodeMismatch ExpiredCode InvalidLambdaResponse InvalidParameter InvalidPassword \
@@ -61,6 +61,7 @@ const FAMILIES: [(&str, &str); 15] = [
         "CodeMismatch EnableSoftwareTokenMFA ExpiredCode InvalidParameter MFAMethodNotFound NotAuthorized \
          SoftwareTokenMFANotFound UserNotFound",
     ),
+    ("devices", "InvalidParameter NotAuthorized ResourceNotFound UserNotFound"),
     ("tags", "InvalidParameter OperationNotEnabled ResourceNotFound"),
     ("look of pages", "InvalidParameter OperationNotEnabled ResourceNotFound"),
 ];
@@ -431,6 +432,27 @@ fn second_factors(scene: &mut Scene) {
     scene.done("SetUserPoolMfaConfig", json!({ "MfaConfiguration": "OFF" }));
 }
 
+fn devices(scene: &mut Scene) {
+    scene.family = "devices";
+    let client = &scene.client.clone();
+    let access = scene.sign_in(client, "tess", PASSWORD)["AuthenticationResult"]["AccessToken"].clone();
+    let key = "us-east-1_00000000-0000-0000-0000-000000000000";
+    let own = json!({ "AccessToken": access, "DeviceKey": key });
+    // The pool remembers none.
+    scene.raise("InvalidParameter", "ConfirmDevice", own.clone());
+    for operation in ["GetDevice", "ForgetDevice", "UpdateDeviceStatus"] {
+        scene.raise("ResourceNotFound", operation, own.clone());
+    }
+    for operation in ["AdminGetDevice", "AdminForgetDevice", "AdminUpdateDeviceStatus"] {
+        scene.raise("ResourceNotFound", operation, json!({ "Username": "tess", "DeviceKey": key }));
+        let exception = if operation == "AdminGetDevice" { "NotAuthorized" } else { "UserNotFound" };
+        scene.raise(exception, operation, json!({ "Username": "nobody", "DeviceKey": key }));
+    }
+    scene.raise("InvalidParameter", "ListDevices", json!({ "AccessToken": access, "PaginationToken": "x" }));
+    scene.raise("NotAuthorized", "AdminListDevices", json!({ "Username": "nobody" }));
+    scene.raise("NotAuthorized", "ListDevices", json!({ "AccessToken": "a.b.c" }));
+}
+
 #[test]
 fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() {
     let server = Functions::start();
@@ -448,6 +470,7 @@ fn each_family_of_operations_raises_the_typed_exceptions_that_the_model_lists() 
     provider_links(&mut scene);
     look_of_pages(&mut scene);
     second_factors(&mut scene);
+    devices(&mut scene);
     // An address has a limited number of wrong guesses.
     scene.family = "sign-in";
     let wrong = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": { "USERNAME": "nobody", "PASSWORD": "x" } });

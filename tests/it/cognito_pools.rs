@@ -196,7 +196,6 @@ fn what_would_promise_a_protection_is_refused() {
             json!({ "AdvancedSecurityMode": "ENFORCED" }),
             "FeatureUnavailableInTierException",
         ),
-        ("DeviceConfiguration", json!({ "ChallengeRequiredOnNewDevice": true }), "InvalidParameterException"),
         ("IssuerConfiguration", json!({ "Type": "UPDATED" }), "InvalidParameterException"),
     ] {
         for request in [json!({ "PoolName": "x", member: value }), json!({ "UserPoolId": id, member: value })]

@@ -268,6 +268,31 @@ impl Scene {
         self.of_pool("AdminDeleteSoftwareToken", dan);
     }
 
+    /// A device of the user `dan`, who has just signed in.
+    fn devices(&mut self, tokens: &Value) {
+        let (access, key) = (&tokens["AccessToken"], &tokens["NewDeviceMetadata"]["DeviceKey"]);
+        let verifier = json!({ "PasswordVerifier": "AQAAAAA=", "Salt": "AQIDBAUGBwgJCgsMDQ4PEA==" });
+        self.done(
+            "ConfirmDevice",
+            json!({ "AccessToken": access, "DeviceKey": key, "DeviceName": "laptop",
+            "DeviceSecretVerifierConfig": verifier }),
+        );
+        let own = json!({ "AccessToken": access, "DeviceKey": key });
+        let named = json!({ "Username": "dan", "DeviceKey": key });
+        self.done("GetDevice", own.clone());
+        self.done("ListDevices", json!({ "AccessToken": access }));
+        self.done("UpdateDeviceStatus", own.clone());
+        self.of_pool("AdminGetDevice", named.clone());
+        self.of_pool("AdminListDevices", json!({ "Username": "dan" }));
+        let status = json!({ "Username": "dan", "DeviceKey": key, "DeviceRememberedStatus": "remembered" });
+        self.of_pool("AdminUpdateDeviceStatus", status);
+        self.of_pool("AdminForgetDevice", named);
+        let again =
+            json!({ "AccessToken": access, "DeviceKey": key, "DeviceSecretVerifierConfig": verifier });
+        self.done("ConfirmDevice", again);
+        self.done("ForgetDevice", own);
+    }
+
     fn sign_up(&mut self, name: &str) -> String {
         let email = format!("{name}@example.com");
         let attributes = json!([{ "Name": "email", "Value": email }, { "Name": "nickname", "Value": name }]);
@@ -293,6 +318,7 @@ impl Scene {
         let parameters = json!({ "USERNAME": "dan", "PASSWORD": OTHER });
         let begin = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": parameters.clone() });
         let tokens = self.of_client("InitiateAuth", begin)["AuthenticationResult"].clone();
+        self.devices(&tokens);
         let refresh = json!({ "RefreshToken": tokens["RefreshToken"] });
         let tokens = self.of_client("GetTokensFromRefreshToken", refresh)["AuthenticationResult"].clone();
         let access = tokens["AccessToken"].clone();

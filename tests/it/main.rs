@@ -107,6 +107,7 @@ mod provider_answers;
 mod pushed_requests;
 mod registration;
 mod reload;
+mod remembered_devices;
 mod replay;
 mod reverse_proxies;
 mod role_policies;

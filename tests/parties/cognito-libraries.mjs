@@ -37,6 +37,12 @@ function identityJs({ endpoint, poolId, clientId }) {
     preferToken: () => call((done) => user.setUserMfaPreference(null, { Enabled: true, PreferredMfa: true }, done)),
     setUpCode: ({ code }) => sign((on) => user.verifySoftwareToken(code, 'app', on)),
     mfaCode: ({ code }) => sign((on) => user.sendMFACode(code, on, 'SOFTWARE_TOKEN_MFA')),
+    remember: () => new Promise((onSuccess, onFailure) => user.setDeviceStatusRemembered({ onSuccess, onFailure })),
+    devices: async () => {
+      const found = await new Promise((onSuccess, onFailure) => user.listDevices(10, null, { onSuccess, onFailure }));
+      return found.Devices.map((of) => of.DeviceKey);
+    },
+    signOut: () => user.signOut(),
     signUp: ({ name, password, attributes }) =>
       call((done) => pool.signUp(name, password, list(attributes).map((of) => new CognitoUserAttribute(of)), null, done)),
     confirm: ({ name, code }) => call((done) => named(name).confirmRegistration(code, true, done)),
@@ -129,6 +135,9 @@ function amplify({ endpoint, poolId, clientId }) {
     preferToken: () => auth.updateMFAPreference({ totp: 'PREFERRED' }),
     setUpCode: answer,
     mfaCode: answer,
+    remember: () => auth.rememberDevice(),
+    devices: async () => (await auth.fetchDevices()).map((of) => of.id),
+    signOut: () => auth.signOut(),
     signUp: ({ name, password, attributes }) =>
       auth.signUp({ username: name, password, options: { userAttributes: attributes } }),
     confirm: ({ name, code }) => auth.confirmSignUp({ username: name, confirmationCode: code }),

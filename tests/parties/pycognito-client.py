@@ -5,8 +5,10 @@ import json
 import os
 import sys
 
+import boto3
 import botocore.exceptions
-from pycognito import Cognito
+import requests
+from pycognito import AWSSRP, Cognito, aws_srp
 from pycognito.exceptions import ForceChangePasswordException, SoftwareTokenMFAChallengeException
 
 config = json.loads(sys.argv[1])
@@ -72,7 +74,30 @@ def mfa_code(code):
     return tokens()
 
 
+# The library sends the requests about devices to AWS's own address.
+aws_srp.requests.post = lambda url, **options: requests.request("POST", f"{endpoint}/", verify=config["ca"], **options)
+device = {}
+
+
+def device_sign_in(name, password, remember=False, wrong=False):
+    """Signs in with the remembered device, or confirms a new one."""
+    client = boto3.client(
+        "cognito-idp", region_name=config["region"], endpoint_url=endpoint, verify=config["ca"],
+        aws_access_key_id="none", aws_secret_access_key="none",
+    )
+    keys = dict(device, device_password="wrong") if wrong else device
+    srp = AWSSRP(name, password, config["poolId"], config["clientId"], client=client, **keys)
+    answer = srp.authenticate_user()
+    if remember:
+        response, secret = srp.confirm_device(answer, "laptop")
+        device.update(device_key=srp.device_key, device_group_key=srp.device_group_key, device_password=secret)
+        assert response.status_code == 200, response.text
+        return response.json()
+    return {"access": answer["AuthenticationResult"]["AccessToken"]}
+
+
 ORDERS = {
+    "deviceSignIn": device_sign_in,
     "newToken": lambda: {"secret": session.associate_software_token()},
     "confirmToken": lambda code: session.verify_software_token(code),
     "preferToken": lambda: session.set_user_mfa_preference(False, True, "SOFTWARE_TOKEN"),

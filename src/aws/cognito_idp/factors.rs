@@ -272,15 +272,15 @@ async fn admin_delete_software_token(call: &AdminCall, request: UserRequest) -> 
     Ok(Empty {})
 }
 
-fn by_user(of: &TokenCall) -> ByUser<'_> {
+pub(super) fn by_user(of: &TokenCall) -> ByUser<'_> {
     ByUser { pool: &of.of.pool, user: &of.user, client_id: Some(&of.of.client.id) }
 }
 
-fn by_administrator<'a>(pool: &'a Pool, user: &'a User) -> ByUser<'a> {
+pub(super) fn by_administrator<'a>(pool: &'a Pool, user: &'a User) -> ByUser<'a> {
     ByUser { pool, user, client_id: None }
 }
 
-async fn admin_user(call: &AdminCall, pool_id: &str, username: &str) -> Answer<(Arc<Pool>, User)> {
+pub(super) async fn admin_user(call: &AdminCall, pool_id: &str, username: &str) -> Answer<(Arc<Pool>, User)> {
     let (pool, _) = call.pool(pool_id).await?;
     let user = call.directory().accounts.admin_user(&pool, username).await?;
     Ok((pool, user))

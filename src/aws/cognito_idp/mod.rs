@@ -6,6 +6,7 @@ mod admin_users;
 mod client_request;
 mod client_secrets;
 mod clients;
+mod devices;
 mod domains;
 mod factors;
 mod groups;
@@ -29,7 +30,7 @@ mod ui_customization;
 use super::operation::{Handler, Operation, OperationSummary};
 
 /// The operations of each family.
-const FAMILIES: [&[Operation]; 18] = [
+const FAMILIES: [&[Operation]; 19] = [
     sign_up::OPERATIONS,
     sign_in::OPERATIONS,
     account::OPERATIONS,
@@ -47,6 +48,7 @@ const FAMILIES: [&[Operation]; 18] = [
     tags::OPERATIONS,
     mfa_config::OPERATIONS,
     factors::OPERATIONS,
+    devices::OPERATIONS,
     ui_customization::OPERATIONS,
 ];
 

@@ -7,8 +7,8 @@ use crate::aws::error::ApiError;
 use crate::aws::operation::{Answer, decode};
 use crate::directory::pools::with_mode;
 use crate::model::{
-    Factor, FirstFactor, Members, MfaMode, MfaSettings, PasswordPolicy, PoolSettings, Recovery, Schema,
-    SignInAttribute, SignInSettings,
+    DeviceMode, DeviceSettings, Factor, FirstFactor, Members, MfaMode, MfaSettings, PasswordPolicy,
+    PoolSettings, Recovery, Schema, SignInAttribute, SignInSettings,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,10 +16,9 @@ use std::collections::BTreeMap;
 
 /// Members without an effect, and members whose form the settings do not hold. `UpdateUserPool` has
 /// no `UsernameConfiguration`.
-pub const KEPT: [&str; 16] = [
+pub const KEPT: [&str; 15] = [
     "AccountRecoverySetting",
     "DcrConfiguration",
-    "DeviceConfiguration",
     "EmailConfiguration",
     "EmailVerificationMessage",
     "EmailVerificationSubject",
@@ -61,6 +60,16 @@ struct PoolRequest {
     account_recovery_setting: Option<AccountRecoverySetting>,
     mfa_configuration: Option<String>,
     sms_configuration: Option<Value>,
+    device_configuration: Option<DeviceConfiguration>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeviceConfiguration {
+    #[serde(default)]
+    challenge_required_on_new_device: bool,
+    #[serde(default)]
+    device_only_remembered_on_user_prompt: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -169,6 +178,7 @@ impl RequestedPool {
             auto_verified: request.auto_verified_attributes.unwrap_or_default(),
             verify_before_update: verify_before_update.clone().unwrap_or_default(),
             recovery: recovery(request.account_recovery_setting)?,
+            devices: request.device_configuration.map(devices).unwrap_or_default(),
             deletion_protection: request.deletion_protection.as_deref() == Some("ACTIVE"),
             tags: tags(request.user_pool_tags),
             triggers,
@@ -209,6 +219,11 @@ fn password_policy(of: Option<PasswordPolicyShape>, unused_days: Option<u16>) ->
         },
         None => default,
     })
+}
+
+fn devices(of: DeviceConfiguration) -> DeviceSettings {
+    let mode = if of.device_only_remembered_on_user_prompt { DeviceMode::OptIn } else { DeviceMode::Always };
+    DeviceSettings { mode, replaces_factor: of.challenge_required_on_new_device }
 }
 
 /// Returns the first factors; a password alone, if there are none.

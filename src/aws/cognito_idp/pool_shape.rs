@@ -5,7 +5,10 @@ use super::pool_request::{INVITATION, KEPT};
 use super::schema::SchemaAttributeShape;
 use super::shapes::Time;
 use crate::aws::operation::{Answer, encode};
-use crate::model::{Members, PasswordPolicy, Pool, PoolDomain, PoolSettings, Recovery, SignInAttribute};
+use crate::model::{
+    DeviceMode, DeviceSettings, Members, PasswordPolicy, Pool, PoolDomain, PoolSettings, Recovery,
+    SignInAttribute,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -32,6 +35,8 @@ struct UserPoolShape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_attribute_update_settings: Option<Value>,
     mfa_configuration: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_configuration: Option<Value>,
     estimated_number_of_users: i64,
     email_configuration: Value,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -113,6 +118,7 @@ pub fn describe(pool: &Pool, facts: PoolFacts) -> Answer<Value> {
         user_attribute_update_settings: (!before.is_empty())
             .then(|| json!({ "AttributesRequireVerificationBeforeUpdate": before })),
         mfa_configuration: settings.mfa.mode.name(),
+        device_configuration: devices(settings.devices),
         estimated_number_of_users: users,
         email_configuration: json!({ "EmailSendingAccount": "COGNITO_DEFAULT" }),
         user_pool_tags: &settings.tags,
@@ -157,6 +163,15 @@ fn policies(settings: &PoolSettings) -> Policies {
         },
         sign_in_policy: json!({ "AllowedFirstAuthFactors": first }),
     }
+}
+
+/// Returns what the pool does with devices; `None` if it remembers none.
+fn devices(of: DeviceSettings) -> Option<Value> {
+    let only_on_prompt = of.mode == DeviceMode::OptIn;
+    of.is_on().then(|| {
+        json!({ "ChallengeRequiredOnNewDevice": of.replaces_factor,
+            "DeviceOnlyRememberedOnUserPrompt": only_on_prompt })
+    })
 }
 
 /// Returns the recovery of a pool of the configuration file; the API's pools keep the member.

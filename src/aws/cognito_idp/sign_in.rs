@@ -8,7 +8,7 @@ use crate::base::Secret;
 use crate::config::Channel;
 use crate::directory::sign_in::{
     Answer as ChallengeAnswer, AuthenticatedUser, Challenge, ChallengeId, ChallengeReply, Flow, Reply,
-    SignInError,
+    SignInDevice, SignInError,
 };
 use crate::directory::{IssuedTokens, PoolOfClient, RefreshFlow, Sender, SignedIn, TokenSource};
 use crate::model::{Factor, FirstFactor};
@@ -79,6 +79,16 @@ pub struct AuthenticationResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     id_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_device_metadata: Option<NewDeviceMetadata>,
+}
+
+/// `NewDeviceMetadataType`
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewDeviceMetadata {
+    device_key: String,
+    device_group_key: String,
 }
 
 impl From<IssuedTokens> for AuthenticationResult {
@@ -89,6 +99,7 @@ impl From<IssuedTokens> for AuthenticationResult {
             token_type: "Bearer",
             refresh_token: issued.refresh_token,
             id_token: issued.tokens.id_token,
+            new_device_metadata: None,
         }
     }
 }
@@ -166,7 +177,7 @@ async fn begin(call: &Call, of: &PoolOfClient, request: &AuthRequest) -> Answer<
     // The session of `ConfirmSignUp`.
     if let Some(session) = request.session.as_deref().filter(|_| flow == Flow::UserAuth) {
         let id = ChallengeId::Session(session);
-        let sender = call.sender_with(of, request.client_metadata.as_ref());
+        let sender = with_device(call.sender_with(of, request.client_metadata.as_ref()), parameters);
         check_names(call, (of, sender), id, (name, parameters)).await?;
         let reply = sign_in.respond(sender, session, &ChallengeAnswer::Nothing).await;
         return reply_of(call, (of, sender), TokenSource::Authentication, reply).await;
@@ -174,7 +185,8 @@ async fn begin(call: &Call, of: &PoolOfClient, request: &AuthRequest) -> Answer<
     // It reaches no function that runs after the password was compared (InitiateAuth,
     // `ClientMetadata`).
     let data = ClientData { validation_data: request.client_metadata.as_ref(), client_metadata: None };
-    let reply = sign_in.begin(Sender { data, ..call.sender(of) }, flow, name, &answer).await;
+    let sender = with_device(Sender { data, ..call.sender(of) }, parameters);
+    let reply = sign_in.begin(sender, flow, name, &answer).await;
     reply_of(call, (of, call.sender(of)), TokenSource::Authentication, reply).await
 }
 
@@ -182,17 +194,23 @@ async fn respond(call: &Call, of: &PoolOfClient, request: &ChallengeRequest) -> 
     let responses = &request.challenge_responses;
     let answer = challenge_answer(&request.challenge_name, responses)?;
     let username = required(responses, "USERNAME")?;
-    let secret_block;
+    let sender = with_device(call.sender_with(of, request.client_metadata.as_ref()), responses);
+    let (secret_block, session_of_device);
     let id = match request.challenge_name.as_str() {
-        "PASSWORD_VERIFIER" => {
+        "PASSWORD_VERIFIER" | "DEVICE_PASSWORD_VERIFIER" => {
             let text = required(responses, "PASSWORD_CLAIM_SECRET_BLOCK")?;
             secret_block = STANDARD.decode(text).unwrap_or_default();
             ChallengeId::SecretBlock(&secret_block)
         }
+        // Some clients send no session.
+        "DEVICE_SRP_AUTH" if request.session.is_none() => {
+            let found = call.directory().sign_in.session_of_device(sender, username).await.map_err(failed)?;
+            session_of_device = found.ok_or_else(|| missing("Session"))?;
+            ChallengeId::Session(&session_of_device)
+        }
         _ => ChallengeId::Session(request.session.as_deref().ok_or_else(|| missing("Session"))?),
     };
     let sign_in = &call.directory().sign_in;
-    let sender = call.sender_with(of, request.client_metadata.as_ref());
     check_names(call, (of, sender), id, (username, responses)).await?;
     let reply = match id {
         ChallengeId::Session(session) => sign_in.respond(sender, session, &answer).await,
@@ -200,6 +218,7 @@ async fn respond(call: &Call, of: &PoolOfClient, request: &ChallengeRequest) -> 
     };
     let source = match request.challenge_name.as_str() {
         "NEW_PASSWORD_REQUIRED" => TokenSource::NewPasswordChallenge,
+        "DEVICE_PASSWORD_VERIFIER" => TokenSource::AuthenticateDevice,
         _ => TokenSource::Authentication,
     };
     reply_of(call, (of, sender), source, reply).await
@@ -226,6 +245,12 @@ async fn check_names(
     }
 }
 
+/// Returns the sender with the device that it names. A client sends an empty key before it has one.
+fn with_device<'a>(sender: Sender<'a>, parameters: &'a Parameters) -> Sender<'a> {
+    let device_key = parameters.get("DEVICE_KEY").map(String::as_str).filter(|key| !key.is_empty());
+    Sender { device_key, ..sender }
+}
+
 /// Returns the choice of a code that replaces a password.
 fn first_code(name: &str) -> Option<ChallengeAnswer> {
     FirstFactor::parse(name).and_then(FirstFactor::code).map(ChallengeAnswer::FirstFactor)
@@ -235,7 +260,7 @@ fn first_code(name: &str) -> Option<ChallengeAnswer> {
 fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<ChallengeAnswer> {
     let text = |name: &str| required(responses, name);
     Ok(match challenge {
-        "PASSWORD_VERIFIER" => ChallengeAnswer::SrpProof {
+        "PASSWORD_VERIFIER" | "DEVICE_PASSWORD_VERIFIER" => ChallengeAnswer::SrpProof {
             timestamp: text("TIMESTAMP")?.to_owned(),
             signature: text("PASSWORD_CLAIM_SIGNATURE")?.to_owned(),
         },
@@ -246,6 +271,7 @@ fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<Challenge
         "SELECT_MFA_TYPE" => {
             ChallengeAnswer::Factor(Factor::parse(text("ANSWER")?).ok_or_else(not_available)?)
         }
+        "DEVICE_SRP_AUTH" => ChallengeAnswer::SrpA(text("SRP_A")?.to_owned()),
         "MFA_SETUP" => ChallengeAnswer::FactorSetUp,
         "NEW_PASSWORD_REQUIRED" => ChallengeAnswer::NewPassword {
             password: Secret::new(text("NEW_PASSWORD")?),
@@ -270,7 +296,7 @@ fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<Challenge
 
 async fn refresh(call: &Call, of: &PoolOfClient, parameters: &Parameters) -> Answer<AuthResponse> {
     let token = required(parameters, "REFRESH_TOKEN")?;
-    let (tokens, sender) = (&call.directory().tokens, call.sender(of));
+    let (tokens, sender) = (&call.directory().tokens, with_device(call.sender(of), parameters));
     let secret_hash = parameters.get("SECRET_HASH").map(String::as_str);
     if !of.secrets.is_empty() || secret_hash.is_some() {
         let user = tokens.user_of_refresh_token(sender, token).await?;
@@ -289,18 +315,29 @@ async fn reply_of(
     reply: Result<Reply, SignInError>,
 ) -> Answer<AuthResponse> {
     match reply.map_err(failed)? {
-        Reply::SignedIn(AuthenticatedUser { user, password_set_at, .. }) => {
+        Reply::SignedIn(AuthenticatedUser { user, password_set_at, device, .. }) => {
+            let devices = &call.directory().devices;
+            let (device_key, is_new) = match device {
+                SignInDevice::Proved(key) => (key, false),
+                SignInDevice::New => (devices.new_key(&of.pool), true),
+                SignInDevice::Untracked | SignInDevice::Named => (String::new(), false),
+            };
             let signed_in = SignedIn {
                 user: &user,
                 password_set_at,
                 scope: SCOPE,
                 nonce: None,
-                device_key: "",
+                device_key: &device_key,
                 auth_time: None,
                 source,
             };
             let (tokens, issuer) = (&call.directory().tokens, call.issuer(&of.pool));
-            Ok(AuthResponse::tokens(tokens.issue(sender, &issuer, signed_in).await?))
+            let mut result: AuthenticationResult = tokens.issue(sender, &issuer, signed_in).await?.into();
+            result.new_device_metadata = is_new.then(|| {
+                let device_group_key = devices.group_key(&of.pool);
+                NewDeviceMetadata { device_key: device_key.clone(), device_group_key }
+            });
+            Ok(AuthResponse { authentication_result: Some(result), ..AuthResponse::default() })
         }
         Reply::Challenge(reply) => Ok(challenge_response(*reply)),
         // Of the page alone.
@@ -317,7 +354,10 @@ fn challenge_response(reply: ChallengeReply) -> AuthResponse {
         set("SRP_B", exchange.server_public);
         set("SECRET_BLOCK", STANDARD.encode(&exchange.secret_block));
         set("USERNAME", exchange.user_id.clone());
-        set("USER_ID_FOR_SRP", exchange.user_id);
+        match reply.challenge.device_key() {
+            Some(key) => set("DEVICE_KEY", key.to_owned()),
+            None => set("USER_ID_FOR_SRP", exchange.user_id),
+        }
     }
     if let Some(new) = reply.new_password {
         let missing: Vec<_> = new.missing.iter().map(|name| format!("{ATTRIBUTE_PREFIX}{name}")).collect();

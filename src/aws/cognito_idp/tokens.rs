@@ -5,7 +5,7 @@ use super::sign_in::AuthResponse;
 use crate::aws::call::Call;
 use crate::aws::operation::{Answer, Empty, Operation, operations};
 use crate::base::Secret;
-use crate::directory::RefreshFlow;
+use crate::directory::{RefreshFlow, Sender};
 use serde::Deserialize;
 
 pub const OPERATIONS: &[Operation] = operations! {
@@ -21,6 +21,7 @@ struct GetTokensFromRefreshTokenRequest {
     #[serde(default, deserialize_with = "super::shapes::optional_secret")]
     client_secret: Option<Secret>,
     client_metadata: Option<Parameters>,
+    device_key: Option<String>,
 }
 
 async fn get_tokens_from_refresh_token(
@@ -32,6 +33,7 @@ async fn get_tokens_from_refresh_token(
     let tokens = &call.directory().tokens;
     let (issuer, token) = (call.issuer(&of.pool), &request.refresh_token);
     let sender = call.sender_with(&of, request.client_metadata.as_ref());
+    let sender = Sender { device_key: request.device_key.as_deref(), ..sender };
     let issued = tokens.refresh(sender, &issuer, token, RefreshFlow::Tokens).await?;
     Ok(AuthResponse::tokens(issued))
 }

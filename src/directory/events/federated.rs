@@ -40,7 +40,7 @@ impl Directory {
         let (events, data) = (&self.events, ClientData::default());
         match is_new {
             true => events.post_confirmation(subject, ConfirmationSource::SignUp, user, data).await,
-            false => events.call_post_authentication(subject, user, data).await,
+            false => events.call_post_authentication(subject, (user, false), data).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::PoolEvents;
 use crate::directory::error::Outcome;
 use crate::directory::sender::Sender;
-use crate::directory::sign_in::{AuthenticatedUser, Reply};
+use crate::directory::sign_in::{AuthenticatedUser, Reply, SignInDevice};
 use crate::model::User;
 use crate::trigger::{ClientData, PostAuthentication, PreAuthentication, Subject, user_attributes};
 
@@ -53,8 +53,10 @@ impl PoolEvents {
         sender: Sender<'_>,
         reply: Reply,
     ) -> Outcome<Reply> {
-        if let Reply::SignedIn(AuthenticatedUser { user, .. }) = &reply {
-            self.call_post_authentication(sender.subject(&user.username), user, sender.data).await?;
+        if let Reply::SignedIn(AuthenticatedUser { user, device, .. }) = &reply {
+            let is_new = *device == SignInDevice::New;
+            self.call_post_authentication(sender.subject(&user.username), (user, is_new), sender.data)
+                .await?;
         }
         Ok(reply)
     }
@@ -62,7 +64,7 @@ impl PoolEvents {
     pub(super) async fn call_post_authentication(
         &self,
         subject: Subject<'_>,
-        user: &User,
+        (user, new_device_used): (&User, bool),
         data: ClientData<'_>,
     ) -> Outcome<()> {
         if !self.triggers.has::<PostAuthentication<'_>>(subject.pool) {
@@ -70,7 +72,7 @@ impl PoolEvents {
         }
         let event = PostAuthentication {
             user_attributes: user_attributes(user),
-            new_device_used: false,
+            new_device_used,
             client_metadata: data.client_metadata,
         };
         self.triggers.call(subject, "PostAuthentication_Authentication", &event).await?;

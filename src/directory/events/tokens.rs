@@ -24,6 +24,8 @@ pub enum TokenSource {
     Authentication,
     /// By a sign-in at the API that replaced a temporary password.
     NewPasswordChallenge,
+    /// A sign-in by the proof of a remembered device.
+    AuthenticateDevice,
     /// By a refresh token.
     RefreshTokens,
 }
@@ -34,6 +36,7 @@ impl TokenSource {
             Self::HostedAuth => "TokenGeneration_HostedAuth",
             Self::Authentication => "TokenGeneration_Authentication",
             Self::NewPasswordChallenge => "TokenGeneration_NewPasswordChallenge",
+            Self::AuthenticateDevice => "TokenGeneration_AuthenticateDevice",
             Self::RefreshTokens => "TokenGeneration_RefreshTokens",
         }
     }

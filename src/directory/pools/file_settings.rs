@@ -1,12 +1,12 @@
 //! The configuration file's user pool, in the form in which pools are stored.
 
 use crate::config::{
-    self, AttributeKind, ContactAttribute, FactorRule, FirstFactorRule, MfaRule, RecoveryRule,
+    self, AttributeKind, ContactAttribute, DeviceRule, FactorRule, FirstFactorRule, MfaRule, RecoveryRule,
 };
 use crate::model::{
-    AppClientSettings, AttributeType, Factor, FirstFactor, MfaMode, MfaSettings, PasswordPolicy,
-    PoolSettings, Quotas, Recovery, RefreshRotation, ResourceScope, ResourceServerSettings, Schema,
-    SchemaAttribute, SignInAttribute, SignInSettings,
+    AppClientSettings, AttributeType, DeviceMode, DeviceSettings, Factor, FirstFactor, MfaMode, MfaSettings,
+    PasswordPolicy, PoolSettings, Quotas, Recovery, RefreshRotation, ResourceScope, ResourceServerSettings,
+    Schema, SchemaAttribute, SignInAttribute, SignInSettings,
 };
 
 /// Returns the settings of the pool.
@@ -32,6 +32,10 @@ pub(super) fn pool_settings(pool: &config::UserPool) -> PoolSettings {
         temporary_password_recovery: rules.temporary_password_recovery,
         first_factors: rules.first_factors.iter().map(first_factor).collect(),
         mfa: mfa(rules.mfa, &rules.mfa_factors),
+        devices: DeviceSettings {
+            mode: device_mode(rules.remembered_devices),
+            replaces_factor: rules.device_replaces_factor,
+        },
         deletion_protection: rules.deletion_protection,
         signing_algorithm: pool.signing_algorithm.to_owned(),
         triggers: pool.triggers.clone(),
@@ -80,6 +84,14 @@ fn oauth_flow(flow: config::OAuthFlow) -> String {
         config::OAuthFlow::AuthorizationCode => "code".to_owned(),
         config::OAuthFlow::Implicit => "implicit".to_owned(),
         config::OAuthFlow::ClientCredentials => "client_credentials".to_owned(),
+    }
+}
+
+fn device_mode(rule: DeviceRule) -> DeviceMode {
+    match rule {
+        DeviceRule::Off => DeviceMode::Off,
+        DeviceRule::Always => DeviceMode::Always,
+        DeviceRule::OptIn => DeviceMode::OptIn,
     }
 }
 

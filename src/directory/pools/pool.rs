@@ -10,8 +10,8 @@ use crate::config::PoolTriggers;
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{
-    Factor, FirstFactor, Members, MfaMode, MfaSettings, PasswordPolicy, Pool, PoolSettings, PoolSource,
-    PoolState, Recovery, SignInAttribute, SignInSettings,
+    DeviceSettings, Factor, FirstFactor, Members, MfaMode, MfaSettings, PasswordPolicy, Pool, PoolSettings,
+    PoolSource, PoolState, Recovery, SignInAttribute, SignInSettings,
 };
 use crate::store::{Store, Tx};
 use std::collections::BTreeMap;
@@ -43,6 +43,8 @@ pub struct PoolChanges {
     pub mfa_mode: Option<MfaMode>,
     /// The second factors.
     pub mfa: Option<MfaChange>,
+    /// The remembered devices.
+    pub devices: Option<DeviceSettings>,
     /// Whether the pool cannot be deleted.
     pub deletion_protection: Option<bool>,
     /// The tags.
@@ -91,6 +93,7 @@ impl PoolChanges {
             first_factors: Some(new.first_factors),
             mfa_mode,
             mfa: None,
+            devices: Some(new.devices),
             deletion_protection: Some(new.deletion_protection),
             tags: Some(new.tags),
             triggers: Some(new.triggers),
@@ -159,7 +162,7 @@ pub async fn update_pool(
         ($($field:ident)*) => { $(if let Some(value) = changes.$field { settings.$field = value; })* };
     }
     apply! { name password_policy only_administrators_create auto_verified verify_before_update recovery }
-    apply! { first_factors deletion_protection tags triggers kept }
+    apply! { first_factors devices deletion_protection tags triggers kept }
     if let Some(mode) = changes.mfa_mode {
         settings.mfa = with_mode(&settings.mfa, mode);
     }

@@ -1,7 +1,8 @@
 //! Applies the effects of a step in one transaction.
 
+use super::input::{Products, StepInput};
 use super::reply::SignInError;
-use super::service::{Products, SignInService, StepInput};
+use super::service::SignInService;
 use super::{Effect, Facts, Refusal};
 use crate::base::{Entropy, Timestamp};
 use crate::directory::accounts::{AccountService, CodeAccount, FactorMessage};
@@ -144,6 +145,13 @@ impl EffectContext<'_> {
             Effect::UseCode => {
                 if let Some(code) = &products.code {
                     code.use_up(tx).await?;
+                }
+            }
+            Effect::UseDevice => {
+                let address = input.sender.address.map_or_else(String::new, |address| address.to_string());
+                let key = input.device_key().unwrap_or_default();
+                if !tx.use_remembered_device(user.no, key, (&address, now)).await? {
+                    return Err(Refusal::DeviceNotFound.into());
                 }
             }
             // Sent by `send_code`.

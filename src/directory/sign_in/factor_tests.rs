@@ -21,6 +21,7 @@ fn rules(mode: MfaMode, factors: &[Factor], on_page: bool) -> Rules {
         on_page,
         first_factors: ALL_FIRST.to_vec(),
         mfa,
+        device_replaces_factor: true,
     }
 }
 
@@ -35,6 +36,7 @@ fn user(factors: &[Factor], preferred: Option<Factor>) -> UserFacts {
         factors: factors.to_vec(),
         demands_factor: false,
         preferred_factor: preferred,
+        device: NamedDevice::None,
         proved_first_factor: true,
     }
 }
@@ -134,7 +136,7 @@ fn a_factor_that_is_turned_on_and_cannot_be_used_ends_the_sign_in() {
         }
     }
     let lost = UserFacts { demands_factor: true, ..user(&[], None) };
-    assert!(!step::may_set_up(&facts(lost, None)));
+    assert!(!second_factor::may_set_up(&facts(lost, None)));
 }
 
 #[test]
@@ -203,7 +205,10 @@ fn only_a_verified_token_ends_the_set_up() {
     assert_eq!(refused(step(false, with_token())), FactorNotSetUp);
     assert_eq!(refused(step(true, user(&[], None))), FactorNotSetUp);
     assert_eq!(refused(step(true, UserFacts { proved_first_factor: false, ..with_token() })), InvalidSession);
-    assert!(step::may_set_up(&facts(user(&[], None), None)));
-    assert!(!step::may_set_up(&facts(with_token(), None)));
-    assert!(!step::may_set_up(&facts(UserFacts { proved_first_factor: false, ..user(&[], None) }, None)));
+    assert!(second_factor::may_set_up(&facts(user(&[], None), None)));
+    assert!(!second_factor::may_set_up(&facts(with_token(), None)));
+    assert!(!second_factor::may_set_up(&facts(
+        UserFacts { proved_first_factor: false, ..user(&[], None) },
+        None
+    )));
 }

@@ -1,9 +1,11 @@
 //! What a step depends on, read from the store.
 
+use super::input::StepInput;
 use super::reply::SignInError;
-use super::service::{SignInService, StepInput};
-use super::state::{Challenge, Facts, State, UserFacts};
+use super::service::SignInService;
+use super::state::{Challenge, Facts, NamedDevice, State, UserFacts};
 use crate::base::Timestamp;
+use crate::directory::remembered_devices::MAX_DEVICE_KEY_LENGTH;
 use crate::model::{Factor, FirstFactor, MfaMode, User, UserFactors, UserStatus, usable_first_factors};
 
 impl SignInService {
@@ -15,9 +17,10 @@ impl SignInService {
             MfaMode::Off => UserFactors::default(),
             MfaMode::Optional | MfaMode::Required => self.store.factors(input.account_no).await?,
         };
+        let device = self.named_device(input).await?;
         // Also for nobody.
         let nobody = User::default();
-        let facts = input.user_facts(input.user.as_ref().unwrap_or(&nobody), &factors, now);
+        let facts = input.user_facts(input.user.as_ref().unwrap_or(&nobody), (&factors, device), now);
         let first_factors = match &input.user {
             Some(user) => input.first_factors(user, &factors),
             None => self.workers.simulated_first_factors(input.sender.pool, &input.name),
@@ -27,7 +30,34 @@ impl SignInService {
     }
 }
 
+impl SignInService {
+    /// Returns the device that the client names, or that the challenge is of.
+    async fn named_device(&self, input: &StepInput<'_>) -> Result<NamedDevice, SignInError> {
+        let on_page = input.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
+        let key = input.device_key().filter(|_| input.sender.pool.settings.devices.is_on() && !on_page);
+        let Some(key) = key else { return Ok(NamedDevice::None) };
+        if key.len() > MAX_DEVICE_KEY_LENGTH {
+            return Ok(NamedDevice::Unknown);
+        }
+        Ok(match self.store.remembered_device(input.account_no, key).await? {
+            Some(device) if device.is_remembered => NamedDevice::Remembered(device.key),
+            Some(_) => NamedDevice::Known,
+            None => NamedDevice::Unknown,
+        })
+    }
+}
+
 impl StepInput<'_> {
+    /// Returns the key of the device that the challenge is of, or that the client names.
+    pub(super) fn device_key(&self) -> Option<&str> {
+        let of_challenge = match &self.state {
+            State::Challenged(challenge) => challenge.device_key(),
+            State::Begin(_) => None,
+        };
+        // Each answer names it: a client that forgets a device leaves it out of the next one.
+        of_challenge.or(self.sender.device_key)
+    }
+
     /// Returns the first factors of a user. One who has to replace the password proves that one.
     fn first_factors(&self, user: &User, factors: &UserFactors) -> Vec<FirstFactor> {
         let settings = &self.sender.pool.settings;
@@ -37,7 +67,12 @@ impl StepInput<'_> {
         usable
     }
 
-    fn user_facts(&self, user: &User, factors: &UserFactors, now: Timestamp) -> UserFacts {
+    fn user_facts(
+        &self,
+        user: &User,
+        (factors, device): (&UserFactors, NamedDevice),
+        now: Timestamp,
+    ) -> UserFacts {
         let settings = &self.sender.pool.settings;
         let required = settings.schema.iter().filter(|of| of.required && of.name != "sub");
         let (present_attributes, missing_attributes) = required
@@ -58,6 +93,7 @@ impl StepInput<'_> {
             factors: self.second_factors(user, factors),
             demands_factor: settings.mfa.demands(factors),
             preferred_factor: factors.preferred,
+            device,
             proved_first_factor: proved == Some(password_set_at),
         }
     }

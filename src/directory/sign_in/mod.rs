@@ -7,12 +7,18 @@
 //! The state between two steps is encrypted into the `Session` string that the client returns
 //! ([`SessionSealer`]), so that anonymous calls write nothing.
 
+#[cfg(test)]
+mod device_tests;
 mod effects;
 #[cfg(test)]
 mod factor_tests;
 mod facts;
+mod first_factor;
+mod input;
+mod names;
 mod refusal;
 mod reply;
+mod second_factor;
 mod service;
 #[cfg(test)]
 mod service_tests;
@@ -24,14 +30,16 @@ mod step;
 mod table_tests;
 mod work;
 
+pub use names::{ChallengeId, ChallengeNames};
 pub use refusal::Refusal;
 pub use reply::{
-    AuthenticatedUser, ChallengeReply, Exchange, FactorParameters, NewPasswordParameters, Reply, SignInError,
+    AuthenticatedUser, ChallengeReply, Exchange, FactorParameters, NewPasswordParameters, Reply,
+    SignInDevice, SignInError,
 };
-pub use service::{ChallengeId, ChallengeNames, SignInService};
+pub use service::SignInService;
 pub use session::{Attempt, SessionError, SessionSealer, client_of_session};
 pub use state::{
-    Answer, Challenge, ExchangeState, Facts, Flow, PasswordCheck, Rules, State, TokenSecret, UserFacts,
-    WorkResult,
+    Answer, Challenge, ExchangeState, Facts, Flow, NamedDevice, PasswordCheck, Rules, State, TokenSecret,
+    UserFacts, WorkResult,
 };
 pub use step::{Effect, Outcome, Step, Work, advance};

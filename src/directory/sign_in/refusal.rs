@@ -47,6 +47,8 @@ pub enum Refusal {
     FactorNotFound,
     /// The software token is not set up yet.
     FactorNotSetUp,
+    /// The user has no such device.
+    DeviceNotFound,
 }
 
 impl Refusal {
@@ -73,6 +75,8 @@ impl Refusal {
             Self::CodeMismatch => "CodeMismatchException",
             Self::CodeExpired | Self::TokenCodeUsed => "ExpiredCodeException",
             Self::FactorNotFound => "MFAMethodNotFoundException",
+            // Apps forget theirs for it, and sign in again.
+            Self::DeviceNotFound => "ResourceNotFoundException",
         }
     }
 }
@@ -104,6 +108,7 @@ impl std::fmt::Display for Refusal {
             Self::CodeExpired => f.write_str("Invalid code provided, please request a code again."),
             Self::TokenCodeUsed => f.write_str("Your software token has already been used once."),
             Self::FactorNotFound => f.write_str("The user has no second factor, and can set up none."),
+            Self::DeviceNotFound => f.write_str("Device does not exist."),
             Self::FactorNotSetUp => f.write_str("The software token is not verified."),
         }
     }

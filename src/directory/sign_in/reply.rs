@@ -33,6 +33,21 @@ pub struct AuthenticatedUser {
     pub first_code: Option<Factor>,
     /// The second factor, if there was one.
     pub factor: Option<Factor>,
+    /// The device.
+    pub device: SignInDevice,
+}
+
+/// The device of a sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignInDevice {
+    /// The pool remembers none, or the user is on a page.
+    Untracked,
+    /// The client named none: it can have a new one remembered.
+    New,
+    /// The client named one, and did not prove it.
+    Named,
+    /// The client proved the one with this key.
+    Proved(String),
 }
 
 /// A challenge, with what the client needs to answer it.

@@ -2,25 +2,21 @@
 //! effects.
 
 use super::effects::Applied;
-use super::reply::{
-    AuthenticatedUser, BegunExchange, ChallengeReply, FactorParameters, NewPasswordParameters, Reply,
-    SignInError,
-};
-use super::state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, WorkResult};
+use super::input::{Products, StepInput};
+use super::reply::{Reply, SignInError};
+use super::state::{Answer, Flow, PasswordCheck, Rules, State, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, advance};
-use super::work::{NewCredentials, Workers};
+use super::work::Workers;
 use super::{Attempt, ExchangeState, Refusal, SessionSealer};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
-use crate::directory::account_code::RightCode;
-use crate::directory::accounts::{CodeAccount, FactorMessage};
 use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::events::{ConfirmationSource, PoolEvents};
-use crate::directory::new_password::{NewPasswords, PreparedPassword};
-use crate::directory::password_attempts::{Attempts, account_no};
+use crate::directory::new_password::NewPasswords;
+use crate::directory::password_attempts::account_no;
 use crate::directory::turns::Turns;
 use crate::directory::{AccountService, DirectoryDeps, Sender};
-use crate::model::{Factor, User};
-use crate::store::{Lookup, Store, StoredPassword};
+use crate::model::User;
+use crate::store::{Lookup, Store};
 use std::sync::Arc;
 
 /// Passwords of one account that are compared at the same time on a node; fewer than lock it.
@@ -31,77 +27,13 @@ pub struct SignInService {
     pub(super) store: Store,
     pub(super) workers: Workers,
     turns: Turns<i64>,
-    ring: Arc<KeyRing>,
+    pub(super) ring: Arc<KeyRing>,
     pub(super) sealer: SessionSealer,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     /// Sends the codes of second factors.
     pub(super) accounts: Arc<AccountService>,
     pub(super) events: Arc<PoolEvents>,
-}
-
-/// What identifies a challenge that a client answers.
-#[derive(Clone, Copy, Debug)]
-pub enum ChallengeId<'a> {
-    /// The `Session` string.
-    Session(&'a str),
-    /// The bytes of `PASSWORD_CLAIM_SECRET_BLOCK`.
-    SecretBlock(&'a [u8]),
-}
-
-/// The names of the user of a challenge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChallengeNames {
-    /// What the client sent at the beginning.
-    pub typed: String,
-    /// The user name; a simulated one for a name without a user.
-    pub username: String,
-}
-
-/// One step, as far as it does not change.
-pub(super) struct StepInput<'a> {
-    pub(super) sender: Sender<'a>,
-    pub(super) state: State,
-    pub(super) answer: &'a Answer,
-    /// The bytes of `SECRET_BLOCK`, if the step has one.
-    pub(super) secret_block: &'a [u8],
-    /// The name that the client sent.
-    pub(super) name: String,
-    /// The user's number; a negative one that follows from the name if no user has it.
-    pub(super) account_no: i64,
-    pub(super) user: Option<User>,
-    pub(super) password: Option<StoredPassword>,
-    pub(super) attempt: Option<Attempt>,
-}
-
-/// What the work of a step produced, for its effects and its reply.
-#[derive(Default)]
-pub(super) struct Products {
-    pub(super) password: Option<PreparedPassword>,
-    pub(super) credentials: Option<NewCredentials>,
-    exchange: Option<BegunExchange>,
-    pub(super) code: Option<RightCode>,
-    pub(super) message: Option<FactorMessage>,
-}
-
-impl StepInput<'_> {
-    /// Returns the account that gets a code, without its user.
-    pub(super) fn code_account(&self) -> CodeAccount<'_> {
-        CodeAccount { account_no: self.account_no, user: None, name: &self.name }
-    }
-
-    pub(super) fn attempts<'s>(&self, store: &'s Store) -> Attempts<'s> {
-        Attempts { store, account_no: self.account_no }
-    }
-}
-
-impl StepInput<'_> {
-    /// Returns the factor whose code confirmed the sign-up of a user without a password.
-    fn confirmed_by(&self, products: &Products) -> Option<Factor> {
-        let confirms = matches!(self.state, State::Challenged(Challenge::ConfirmSignUp { .. }));
-        let code = products.code.as_ref().filter(|_| confirms && self.password.is_none())?;
-        Some(code.factor())
-    }
 }
 
 impl SignInService {
@@ -210,55 +142,6 @@ impl SignInService {
         }
     }
 
-    /// Returns the session with which a user who has just confirmed the sign-up signs in, by
-    /// [`Answer::Nothing`]; `None` for a client without [`Flow::UserAuth`]. `verified` is the
-    /// factor to whose address the code was sent.
-    ///
-    /// # Errors
-    /// Returns an error if the database fails.
-    pub async fn confirmed_session(
-        &self,
-        sender: Sender<'_>,
-        user: &User,
-        verified: Factor,
-    ) -> Result<Option<String>, SignInError> {
-        let (client, pool) = (&sender.client.settings, &sender.pool.settings);
-        if !Rules::of(client, pool).flows.contains(&Flow::UserAuth) {
-            return Ok(None);
-        }
-        let password = self.store.password(user.no).await?;
-        let password_set_at = password.map_or(0, |password| password.set_at.millis());
-        let challenge = Challenge::SignUpConfirmed { verified, password_set_at };
-        let (times, entropy) = ((self.clock.now(), client.session_validity()), &*self.entropy);
-        let attempt = Attempt::begin(&user.username, user.no, challenge, times, entropy);
-        Ok(Some(self.sealer.seal(&sender.pool.id, &sender.client.id, &attempt, entropy)))
-    }
-
-    /// Returns the names of the user of a challenge; `None` for a challenge that is not valid.
-    ///
-    /// # Errors
-    /// Returns an error if the database fails.
-    pub async fn names(
-        &self,
-        sender: Sender<'_>,
-        challenge: ChallengeId<'_>,
-    ) -> Result<Option<ChallengeNames>, SignInError> {
-        let (pool, client, now) = (sender.pool.id.as_str(), sender.client.id.as_str(), self.clock.now());
-        let attempt = match challenge {
-            ChallengeId::Session(session) => self.sealer.open(pool, client, session, now),
-            ChallengeId::SecretBlock(block) => self.sealer.open_bytes(pool, client, block, now),
-        };
-        let Some(attempt) = attempt.ok().filter(|attempt| !attempt.on_page) else { return Ok(None) };
-        in_whole_intervals(async {
-            let user = self.store.user_by_number(attempt.user_no).await?;
-            // Also for a known name: the time must not depend on it.
-            let simulated = self.workers.simulated_username(sender.pool, &attempt.name);
-            let username = user.map_or(simulated, |user| user.username);
-            Ok(Some(ChallengeNames { typed: attempt.name, username }))
-        })
-        .await
-    }
-
     async fn resume(
         &self,
         sender: Sender<'_>,
@@ -336,7 +219,9 @@ impl SignInService {
             let (subject, source) = (sender.subject(&user.username), ConfirmationSource::SignUp);
             self.events.post_confirmation(subject, source, user, sender.data).await?;
         }
-        self.reply(&input, outcome, applied, products, (now, &facts))
+        let reply = self.reply_of(&input, outcome, applied, products, (now, &facts))?;
+        self.keep_session_of_device(&input, &reply).await?;
+        Ok(reply)
     }
 
     /// Compares a password. Returns `None` if the name is locked.
@@ -383,7 +268,13 @@ impl SignInService {
                     .map(|begun| ExchangeState(begun.challenge.key.to_bytes().to_vec()));
                 Ok(Some(WorkResult::SrpBegun(key)))
             }
-            Work::CheckSrpProof => {
+            Work::BeginDeviceSrp => {
+                products.exchange =
+                    self.workers.begin_device_srp((&self.store, &self.entropy), input).await?;
+                let key = products.exchange.as_ref().map(|begun| begun.challenge.key.to_bytes().to_vec());
+                Ok(Some(WorkResult::SrpBegun(key.map(ExchangeState))))
+            }
+            Work::CheckSrpProof | Work::CheckDeviceProof => {
                 let is_right = self.workers.check_proof(input, now);
                 let admitted = input.attempts(&self.store).begin(now).await?;
                 if admitted && !is_right {
@@ -432,65 +323,5 @@ impl SignInService {
                 Ok(Some(WorkResult::Factor(result)))
             }
         }
-    }
-
-    fn reply(
-        &self,
-        input: &StepInput<'_>,
-        outcome: Outcome,
-        Applied { user, sent }: Applied,
-        products: Products,
-        (now, facts): (Timestamp, &Facts),
-    ) -> Result<Reply, SignInError> {
-        let password_set_at = match &products.password {
-            Some(_) => Some(now),
-            None => input.password.as_ref().map(|password| password.set_at),
-        };
-        let first_code = input.first_code().or_else(|| input.confirmed_by(&products));
-        let (challenge, user) = match (outcome, user) {
-            (Outcome::Challenge(challenge), user) => (challenge, user),
-            (Outcome::SignedIn, Some(user)) => {
-                let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
-                let (user, factor) = (Box::new(user), input.state.factor());
-                let signed_in = AuthenticatedUser { user, begun_at, password_set_at, first_code, factor };
-                return Ok(Reply::SignedIn(signed_in));
-            }
-            (Outcome::SignedIn, None) => return Ok(Reply::Refused(Refusal::IncorrectPassword)),
-            (Outcome::Confirmed, _) => return Ok(Reply::Confirmed),
-            (Outcome::Refused(refusal), _) => return Ok(Reply::Refused(refusal)),
-        };
-        let times = (now, input.sender.client.settings.session_validity());
-        let user_no = input.user.as_ref().map_or(0, |user| user.no);
-        let new_password = match (&challenge, user) {
-            (Challenge::NewPasswordRequired { .. }, Some(user)) => {
-                Some(NewPasswordParameters::of(input.sender, user))
-            }
-            _ => None,
-        };
-        let entropy = &*self.entropy;
-        let mut attempt = match &input.attempt {
-            Some(attempt) => attempt.next(challenge.clone(), times, entropy),
-            None => {
-                let on_page = matches!(input.state, State::Begin(Flow::Page));
-                let begun = Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy);
-                Attempt { on_page, ..begun }
-            }
-        };
-        if challenge.follows_first_factor() {
-            attempt.proved_password_of = Some(password_set_at.map_or(0, Timestamp::millis));
-            attempt.first_code = first_code;
-        }
-        let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.id.as_str());
-        Ok(Reply::Challenge(Box::new(match (&challenge, products.exchange) {
-            (Challenge::PasswordVerifier { .. }, Some(begun)) => {
-                let secret_block = self.sealer.seal_bytes(pool, client, &attempt, entropy);
-                ChallengeReply::with_exchange(challenge, begun, secret_block)
-            }
-            _ => {
-                let session = self.sealer.seal(pool, client, &attempt, entropy);
-                let factors = FactorParameters::of(facts, sent);
-                ChallengeReply { new_password, factors, ..ChallengeReply::with_session(challenge, session) }
-            }
-        })))
     }
 }

@@ -110,6 +110,7 @@ impl Scene {
             address: None,
             language: None,
             redirect_uri: None,
+            device_key: None,
             data: ClientData::default(),
         }
     }

@@ -42,6 +42,9 @@ pub struct Attempt {
     /// The code that was the first factor; `None` for a password.
     #[serde(default)]
     pub first_code: Option<Factor>,
+    /// The network in which the challenge of a device was sent.
+    #[serde(default)]
+    pub network: Option<u64>,
     /// When the sign-in began, in milliseconds.
     pub begun_at: i64,
     /// When the challenge expires, in milliseconds.
@@ -66,6 +69,7 @@ impl Attempt {
             on_page: false,
             proved_password_of: None,
             first_code: None,
+            network: None,
             begun_at: now.millis(),
             expires_at: now.plus(validity).millis(),
         }

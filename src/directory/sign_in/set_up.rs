@@ -1,9 +1,10 @@
 //! The set-up of a software token in the middle of a sign-in. The secret is in the session: a
 //! session shows and confirms the token that it created, and no other one.
 
-use super::service::{SignInService, StepInput};
+use super::input::StepInput;
+use super::service::SignInService;
 use super::state::{Challenge, State, TokenSecret};
-use super::{Answer, Attempt, Refusal, SignInError, step};
+use super::{Answer, Attempt, Refusal, SignInError, second_factor};
 use crate::base::{Secret, Timestamp};
 use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::{ByUser, ErrorKind, FactorService, NewToken, Sender};
@@ -102,7 +103,7 @@ impl SignInService {
             };
             let facts = self.facts(&input, self.clock.now()).await?;
             // A user who has got a factor meanwhile answers with that one.
-            match step::may_set_up(&facts) {
+            match second_factor::may_set_up(&facts) {
                 true => Ok(SetUp { user, attempt, secret }),
                 false => Err(Refusal::InvalidSession.into()),
             }

@@ -94,6 +94,18 @@ pub enum Challenge {
     SelectFactor,
     /// `SOFTWARE_TOKEN_MFA`, `EMAIL_OTP`, `SMS_MFA`: the code of a second factor.
     Factor(Factor),
+    /// `DEVICE_SRP_AUTH`: the start of the exchange of a remembered device.
+    Device {
+        /// The key of the device.
+        key: String,
+    },
+    /// `DEVICE_PASSWORD_VERIFIER`: the proof of that exchange.
+    DeviceVerifier {
+        /// The key of the device.
+        key: String,
+        /// The server's state of the exchange.
+        exchange: ExchangeState,
+    },
     /// `MFA_SETUP`: a software token, for a user without a second factor.
     SetUpFactor {
         /// Whether the first code of the new token was right.
@@ -137,6 +149,8 @@ impl Challenge {
             Self::ConfirmSignUp { .. } | Self::SignUpConfirmed { .. } => "",
             Self::SelectFactor => "SELECT_MFA_TYPE",
             Self::Factor(factor) => factor.name(),
+            Self::Device { .. } => "DEVICE_SRP_AUTH",
+            Self::DeviceVerifier { .. } => "DEVICE_PASSWORD_VERIFIER",
             Self::SetUpFactor { .. } => "MFA_SETUP",
         }
     }
@@ -145,7 +159,29 @@ impl Challenge {
 impl Challenge {
     /// Returns whether the challenge is of a user who proved a first factor.
     pub fn follows_first_factor(&self) -> bool {
-        matches!(self, Self::SelectFactor | Self::Factor(_) | Self::SetUpFactor { .. })
+        match self {
+            Self::SelectFactor | Self::Factor(_) | Self::SetUpFactor { .. } => true,
+            Self::Device { .. } | Self::DeviceVerifier { .. } => true,
+            Self::SelectChallenge
+            | Self::FirstFactor(_)
+            | Self::SignUpConfirmed { .. }
+            | Self::PasswordVerifier { .. }
+            | Self::NewPasswordRequired { .. }
+            | Self::ConfirmSignUp { .. } => false,
+        }
+    }
+
+    /// Returns whether the challenge is an exchange, which its secret block identifies.
+    pub fn is_exchange(&self) -> bool {
+        matches!(self, Self::PasswordVerifier { .. } | Self::DeviceVerifier { .. })
+    }
+
+    /// Returns the device of the challenge.
+    pub fn device_key(&self) -> Option<&str> {
+        match self {
+            Self::Device { key } | Self::DeviceVerifier { key, .. } => Some(key),
+            _ => None,
+        }
     }
 }
 
@@ -215,6 +251,8 @@ pub struct Rules {
     pub first_factors: Vec<FirstFactor>,
     /// The second factors of the pool.
     pub mfa: MfaSettings,
+    /// Whether a remembered device replaces the second factor.
+    pub device_replaces_factor: bool,
 }
 
 impl Rules {
@@ -228,6 +266,7 @@ impl Rules {
             on_page: false,
             first_factors: pool.first_factors.clone(),
             mfa: pool.mfa.clone(),
+            device_replaces_factor: pool.devices.replaces_factor,
         }
     }
 
@@ -260,6 +299,20 @@ pub struct Facts {
     pub result: Option<WorkResult>,
 }
 
+/// A device that the client names at a sign-in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NamedDevice {
+    /// None, or the pool remembers no devices.
+    #[default]
+    None,
+    /// One that the user does not have.
+    Unknown,
+    /// One of the user that is not remembered.
+    Known,
+    /// A remembered one, with its key.
+    Remembered(String),
+}
+
 /// A user, as far as a sign-in depends on it.
 #[derive(Clone, Debug)]
 pub struct UserFacts {
@@ -283,6 +336,8 @@ pub struct UserFacts {
     pub demands_factor: bool,
     /// The one that is asked for without a choice.
     pub preferred_factor: Option<Factor>,
+    /// The device that the client names.
+    pub device: NamedDevice,
     /// Whether the user proved a first factor in an earlier step of this sign-in, and has the same
     /// password since.
     pub proved_first_factor: bool,
@@ -293,10 +348,12 @@ pub struct UserFacts {
 pub enum WorkResult {
     /// Of [`Work::CheckPassword`](super::Work::CheckPassword).
     Password(PasswordCheck),
-    /// Of [`Work::BeginSrp`](super::Work::BeginSrp): the server's state of the exchange; `None` for
+    /// Of [`Work::BeginSrp`](super::Work::BeginSrp) and
+    /// [`Work::BeginDeviceSrp`](super::Work::BeginDeviceSrp): the server's state of the exchange; `None` for
     /// a public value that the protocol refuses.
     SrpBegun(Option<ExchangeState>),
-    /// Of [`Work::CheckSrpProof`](super::Work::CheckSrpProof): whether it is right.
+    /// Of [`Work::CheckSrpProof`](super::Work::CheckSrpProof) and
+    /// [`Work::CheckDeviceProof`](super::Work::CheckDeviceProof): whether it is right.
     SrpProof(bool),
     /// Of [`Work::PrepareNewPassword`](super::Work::PrepareNewPassword).
     NewPassword(Result<(), Box<super::Refusal>>),

@@ -17,6 +17,7 @@ use crate::model::UserStatus::{
 use std::collections::BTreeMap;
 
 const SET_AT: i64 = 17;
+const KEY: &str = "device";
 const ALL_FIRST: [FirstFactor; 3] = [Password, FirstFactor::Email, FirstFactor::Sms];
 
 fn states() -> Vec<State> {
@@ -27,6 +28,8 @@ fn states() -> Vec<State> {
         Challenge::PasswordVerifier { exchange: ExchangeState(vec![1]), password_set_at: SET_AT },
         Challenge::NewPasswordRequired { password_set_at: SET_AT },
         Challenge::ConfirmSignUp { password_set_at: Some(SET_AT) },
+        Challenge::Device { key: KEY.to_owned() },
+        Challenge::DeviceVerifier { key: KEY.to_owned(), exchange: ExchangeState(vec![1]) },
         Challenge::SelectFactor,
         Challenge::Factor(SoftwareToken),
         Challenge::SetUpFactor { is_verified: false, secret: None },
@@ -56,6 +59,7 @@ fn rules() -> Rules {
         on_page: false,
         first_factors: ALL_FIRST.to_vec(),
         mfa,
+        device_replaces_factor: true,
     }
 }
 
@@ -70,6 +74,7 @@ fn user(status: UserStatus) -> UserFacts {
         factors: Vec::new(),
         demands_factor: false,
         preferred_factor: None,
+        device: NamedDevice::None,
         proved_first_factor: true,
     }
 }
@@ -99,10 +104,10 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
 
 /// Every state with the work that each answer asks for: `P` password, `S` the exchange's start, `V`
 /// its proof, `N` the new password, `C` the code, `O` the code that replaces a password, `F` the
-/// second factor's code, `c` a choice without work, `e` the challenge of a code that is sent, `s` a
+/// second factor's code, `D` and `d` the exchange of a device, `c` a choice without work, `e` the challenge of a code that is sent, `s` a
 /// factor's challenge, `i` a sign-in with the session of a confirmed sign-up, `u` a token that is
 /// not set up, `-` not an answer to this state. The answers are in the order of [`answers`].
-const WORK: [&str; 14] = [
+const WORK: [&str; 16] = [
     "-P-------", // USER_PASSWORD_AUTH
     "-P-------", // ADMIN_USER_PASSWORD_AUTH
     "--S------", // USER_SRP_AUTH
@@ -114,6 +119,8 @@ const WORK: [&str; 14] = [
     "---V-----", // PASSWORD_VERIFIER
     "----N----", // NEW_PASSWORD_REQUIRED
     "-----C---", // the code of a sign-up
+    "--D------", // DEVICE_SRP_AUTH
+    "---d-----", // DEVICE_PASSWORD_VERIFIER
     "------s--", // SELECT_MFA_TYPE
     "-----F---", // SOFTWARE_TOKEN_MFA
     "-------u-", // MFA_SETUP
@@ -136,13 +143,15 @@ fn each_state_takes_its_own_answers_alone_and_no_answer_signs_in_without_work() 
                 'N' => Step::Work(Work::PrepareNewPassword),
                 'C' => Step::Work(Work::CheckCode),
                 'O' => Step::Work(Work::CheckFirstCode(Email)),
+                'D' => Step::Work(Work::BeginDeviceSrp),
+                'd' => Step::Work(Work::CheckDeviceProof),
                 'F' => Step::Work(Work::CheckFactor(SoftwareToken)),
                 'e' => {
                     let sent = Outcome::Challenge(Challenge::FirstFactor(Email));
                     Step::Done(sent, vec![Effect::SendFirstCode(Email)])
                 }
                 'i' => {
-                    let asked = Outcome::Challenge(Challenge::Factor(SoftwareToken));
+                    let asked = Outcome::Challenge(Challenge::Device { key: KEY.to_owned() });
                     Step::Done(asked, vec![Effect::SpendChallenge])
                 }
                 's' => {
@@ -153,7 +162,8 @@ fn each_state_takes_its_own_answers_alone_and_no_answer_signs_in_without_work() 
                 'c' => done(Outcome::Challenge(Challenge::SelectChallenge)),
                 _ => done(Outcome::Refused(UnexpectedAnswer)),
             };
-            let user = UserFacts { factors: vec![SoftwareToken], ..user(status) };
+            let device = NamedDevice::Remembered(KEY.to_owned());
+            let user = UserFacts { factors: vec![SoftwareToken], device, ..user(status) };
             let found = advance(state, answer, &facts(Some(user), None), &rules());
             assert_eq!(found, expected, "{state:?} {answer:?}");
         }

@@ -1,8 +1,8 @@
 //! The work of a step: passwords on the hashing threads, Secure Remote Password on blocking ones.
 
 use super::Refusal;
+use super::input::StepInput;
 use super::reply::{BegunExchange, SignInError};
-use super::service::StepInput;
 use super::state::{Answer, Challenge, PasswordCheck};
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp};
 use crate::directory::account_code::{CodePurpose, RightCode};
@@ -10,6 +10,7 @@ use crate::directory::factors::{ByUser, TokenCheck, check_token_code, is_recover
 use crate::directory::new_password::{
     NewPassword, NewPasswords, PreparedPassword, derive_verifier, parse_hash,
 };
+use crate::directory::remembered_devices::group_key;
 use crate::directory::srp::{self, Claim, Realm, SessionKey, Simulator, Verifier};
 use crate::directory::turns::Turns;
 use crate::directory::{ErrorKind, HashError, PasswordHash, Verdict};
@@ -18,6 +19,7 @@ use crate::store::{Result, Store, Tx};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
 
 /// Exchanges that are computed at the same time, some 7 ms of a core each.
 const MAX_EXCHANGES: usize = 2;
@@ -103,8 +105,29 @@ impl Workers {
         (store, entropy): (&Store, &Arc<dyn Entropy>),
         input: &StepInput<'_>,
     ) -> std::result::Result<Option<BegunExchange>, SignInError> {
-        let Answer::SrpA(client_public) = input.answer else { return Ok(None) };
         let verifier = store.srp_verifier(input.account_no).await?;
+        self.begin_exchange(entropy, input, verifier).await
+    }
+
+    /// Begins the exchange of the device of the challenge. One that has been forgotten gets a
+    /// simulated one.
+    pub(super) async fn begin_device_srp(
+        &self,
+        (store, entropy): (&Store, &Arc<dyn Entropy>),
+        input: &StepInput<'_>,
+    ) -> std::result::Result<Option<BegunExchange>, SignInError> {
+        let key = input.device_key().unwrap_or_default();
+        let device = store.remembered_device(input.account_no, key).await?;
+        self.begin_exchange(entropy, input, device.map(|device| device.verifier)).await
+    }
+
+    async fn begin_exchange(
+        &self,
+        entropy: &Arc<dyn Entropy>,
+        input: &StepInput<'_>,
+        verifier: Option<Zeroizing<Vec<u8>>>,
+    ) -> std::result::Result<Option<BegunExchange>, SignInError> {
+        let Answer::SrpA(client_public) = input.answer else { return Ok(None) };
         let busy = SignInError::busy;
         let _turn = self.networks.wait(input.sender.network).await.ok_or_else(busy)?;
         let place = self.waiting.clone().try_acquire_owned().map_err(|_| busy())?;
@@ -144,15 +167,20 @@ impl Workers {
     /// Returns whether the answer proves the password of the exchange.
     pub(super) fn check_proof(&self, input: &StepInput<'_>, now: Timestamp) -> bool {
         let Answer::SrpProof { timestamp, signature } = input.answer else { return false };
-        let super::State::Challenged(Challenge::PasswordVerifier { exchange, .. }) = &input.state else {
-            return false;
+        let pool = input.sender.pool;
+        let (group, username);
+        let (realm, user_id, exchange) = match &input.state {
+            super::State::Challenged(Challenge::PasswordVerifier { exchange, .. }) => {
+                username = input.user.as_ref().map_or("", |user| user.username.as_str());
+                (Realm::of_pool(&pool.id), username, exchange)
+            }
+            super::State::Challenged(Challenge::DeviceVerifier { key, exchange }) => {
+                group = group_key(&self.ring, pool);
+                (Some(Realm::of_device_group(&group)), key.as_str(), exchange)
+            }
+            _ => return false,
         };
-        let (Some(realm), Ok(key)) =
-            (Realm::of_pool(&input.sender.pool.id), SessionKey::from_bytes(&exchange.0))
-        else {
-            return false;
-        };
-        let user_id = input.user.as_ref().map_or("", |user| user.username.as_str());
+        let (Some(realm), Ok(key)) = (realm, SessionKey::from_bytes(&exchange.0)) else { return false };
         let secret_block = input.secret_block;
         Claim { realm, user_id, secret_block, timestamp, signature }.verify(&key, now).is_ok()
     }

@@ -55,6 +55,10 @@ impl TokenService {
                     Ok(refreshed) => refreshed,
                     Err(error) => return Ok(Err(error)),
                 };
+                let device = sender.device_key.filter(|_| !refreshed.family.device_key.is_empty());
+                if device.is_some_and(|key| key != refreshed.family.device_key) {
+                    return Err(not_authorized("Invalid Refresh Token"));
+                }
                 let user = current_user(tx, refreshed.family.user_no).await?;
                 let groups = groups(tx, sender.pool, &user).await?;
                 Ok(Ok((user, groups, refreshed)))

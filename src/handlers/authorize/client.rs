@@ -185,6 +185,7 @@ impl SignInClient {
             address: info.client,
             language,
             redirect_uri: None,
+            device_key: None,
             data: ClientData::default(),
         }
     }

@@ -97,6 +97,8 @@ impl PageContext<'_> {
             Challenge::SelectChallenge
             | Challenge::SignUpConfirmed { .. }
             | Challenge::PasswordVerifier { .. }
+            | Challenge::Device { .. }
+            | Challenge::DeviceVerifier { .. }
             | Challenge::SelectFactor => Err(ErrorResponse::internal()),
         }
     }

@@ -22,6 +22,7 @@ pub(super) fn of_refusal(t: &'static Texts, refusal: &Refusal) -> &'static str {
         Refusal::FactorNotFound => &t.no_factor,
         Refusal::InvalidSession
         | Refusal::FactorNotSetUp
+        | Refusal::DeviceNotFound
         | Refusal::SessionExpired
         | Refusal::FlowNotEnabled(_)
         | Refusal::UnexpectedAnswer
@@ -67,6 +68,7 @@ pub(super) fn reason(refusal: &Refusal) -> &'static str {
         | Refusal::AttributePresent(_) => "new_password_refused",
         Refusal::InvalidSession
         | Refusal::FactorNotSetUp
+        | Refusal::DeviceNotFound
         | Refusal::SessionExpired
         | Refusal::FlowNotEnabled(_)
         | Refusal::UnexpectedAnswer

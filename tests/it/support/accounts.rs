@@ -98,6 +98,7 @@ impl AccountScene {
             address: None,
             language: None,
             redirect_uri: None,
+            device_key: None,
             data: narthex::trigger::ClientData::default(),
         }
     }

@@ -1,0 +1,146 @@
+//! One step of a sign-in: what it begins with, and the reply that it ends with.
+
+use super::effects::Applied;
+use super::reply::{
+    AuthenticatedUser, BegunExchange, ChallengeReply, FactorParameters, NewPasswordParameters, Reply,
+    SignInDevice, SignInError,
+};
+use super::service::SignInService;
+use super::state::{Answer, Challenge, Facts, Flow, State};
+use super::step::Outcome;
+use super::work::NewCredentials;
+use super::{Attempt, Refusal};
+use crate::base::Timestamp;
+use crate::directory::Sender;
+use crate::directory::account_code::RightCode;
+use crate::directory::accounts::{CodeAccount, FactorMessage};
+use crate::directory::new_password::PreparedPassword;
+use crate::directory::password_attempts::Attempts;
+use crate::model::{Factor, User};
+use crate::store::{Store, StoredPassword};
+
+/// One step, as far as it does not change.
+pub(super) struct StepInput<'a> {
+    pub(super) sender: Sender<'a>,
+    pub(super) state: State,
+    pub(super) answer: &'a Answer,
+    /// The bytes of `SECRET_BLOCK`, if the step has one.
+    pub(super) secret_block: &'a [u8],
+    /// The name that the client sent.
+    pub(super) name: String,
+    /// The user's number; a negative one that follows from the name if no user has it.
+    pub(super) account_no: i64,
+    pub(super) user: Option<User>,
+    pub(super) password: Option<StoredPassword>,
+    pub(super) attempt: Option<Attempt>,
+}
+
+/// What the work of a step produced, for its effects and its reply.
+#[derive(Default)]
+pub(super) struct Products {
+    pub(super) password: Option<PreparedPassword>,
+    pub(super) credentials: Option<NewCredentials>,
+    pub(super) exchange: Option<BegunExchange>,
+    pub(super) code: Option<RightCode>,
+    pub(super) message: Option<FactorMessage>,
+}
+
+impl StepInput<'_> {
+    /// Returns the account that gets a code, without its user.
+    pub(super) fn code_account(&self) -> CodeAccount<'_> {
+        CodeAccount { account_no: self.account_no, user: None, name: &self.name }
+    }
+
+    pub(super) fn attempts<'s>(&self, store: &'s Store) -> Attempts<'s> {
+        Attempts { store, account_no: self.account_no }
+    }
+}
+
+impl StepInput<'_> {
+    /// Returns the device of a sign-in that is complete.
+    fn device(&self) -> SignInDevice {
+        let on_page = matches!(self.state, State::Begin(Flow::Page))
+            || self.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
+        match (&self.state, self.device_key()) {
+            _ if on_page || !self.sender.pool.settings.devices.is_on() => SignInDevice::Untracked,
+            (State::Challenged(Challenge::DeviceVerifier { key, .. }), _) => {
+                SignInDevice::Proved(key.clone())
+            }
+            (_, Some(_)) => SignInDevice::Named,
+            (_, None) => SignInDevice::New,
+        }
+    }
+
+    /// Returns the factor whose code confirmed the sign-up of a user without a password.
+    fn confirmed_by(&self, products: &Products) -> Option<Factor> {
+        let confirms = matches!(self.state, State::Challenged(Challenge::ConfirmSignUp { .. }));
+        let code = products.code.as_ref().filter(|_| confirms && self.password.is_none())?;
+        Some(code.factor())
+    }
+}
+
+impl SignInService {
+    /// Returns the reply to a step.
+    pub(super) fn reply_of(
+        &self,
+        input: &StepInput<'_>,
+        outcome: Outcome,
+        Applied { user, sent }: Applied,
+        products: Products,
+        (now, facts): (Timestamp, &Facts),
+    ) -> Result<Reply, SignInError> {
+        let password_set_at = match &products.password {
+            Some(_) => Some(now),
+            None => input.password.as_ref().map(|password| password.set_at),
+        };
+        let first_code = input.first_code().or_else(|| input.confirmed_by(&products));
+        let (challenge, user) = match (outcome, user) {
+            (Outcome::Challenge(challenge), user) => (challenge, user),
+            (Outcome::SignedIn, Some(user)) => {
+                let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
+                let (user, factor) = (Box::new(user), input.state.factor());
+                let device = input.device();
+                let signed_in =
+                    AuthenticatedUser { user, begun_at, password_set_at, first_code, factor, device };
+                return Ok(Reply::SignedIn(signed_in));
+            }
+            (Outcome::SignedIn, None) => return Ok(Reply::Refused(Refusal::IncorrectPassword)),
+            (Outcome::Confirmed, _) => return Ok(Reply::Confirmed),
+            (Outcome::Refused(refusal), _) => return Ok(Reply::Refused(refusal)),
+        };
+        let times = (now, input.sender.client.settings.session_validity());
+        let user_no = input.user.as_ref().map_or(0, |user| user.no);
+        let new_password = match (&challenge, user) {
+            (Challenge::NewPasswordRequired { .. }, Some(user)) => {
+                Some(NewPasswordParameters::of(input.sender, user))
+            }
+            _ => None,
+        };
+        let entropy = &*self.entropy;
+        let mut attempt = match &input.attempt {
+            Some(attempt) => attempt.next(challenge.clone(), times, entropy),
+            None => {
+                let on_page = matches!(input.state, State::Begin(Flow::Page));
+                let begun = Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy);
+                Attempt { on_page, ..begun }
+            }
+        };
+        if challenge.follows_first_factor() {
+            attempt.proved_password_of = Some(password_set_at.map_or(0, Timestamp::millis));
+            attempt.first_code = first_code;
+        }
+        attempt.network = matches!(challenge, Challenge::Device { .. }).then_some(input.sender.network);
+        let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.id.as_str());
+        Ok(Reply::Challenge(Box::new(match (&challenge, products.exchange) {
+            (challenge_of_exchange, Some(begun)) if challenge_of_exchange.is_exchange() => {
+                let secret_block = self.sealer.seal_bytes(pool, client, &attempt, entropy);
+                ChallengeReply::with_exchange(challenge, begun, secret_block)
+            }
+            _ => {
+                let session = self.sealer.seal(pool, client, &attempt, entropy);
+                let factors = FactorParameters::of(facts, sent);
+                ChallengeReply { new_password, factors, ..ChallengeReply::with_session(challenge, session) }
+            }
+        })))
+    }
+}
