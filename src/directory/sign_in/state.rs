@@ -349,8 +349,8 @@ pub enum WorkResult {
     /// Of [`Work::CheckPassword`](super::Work::CheckPassword).
     Password(PasswordCheck),
     /// Of [`Work::BeginSrp`](super::Work::BeginSrp) and
-    /// [`Work::BeginDeviceSrp`](super::Work::BeginDeviceSrp): the server's state of the exchange; `None` for
-    /// a public value that the protocol refuses.
+    /// [`Work::BeginDeviceSrp`](super::Work::BeginDeviceSrp): the server's state of the exchange;
+    /// `None` for a public value that the protocol refuses.
     SrpBegun(Option<ExchangeState>),
     /// Of [`Work::CheckSrpProof`](super::Work::CheckSrpProof) and
     /// [`Work::CheckDeviceProof`](super::Work::CheckDeviceProof): whether it is right.
