@@ -16,15 +16,12 @@ const fn limited(path: &'static [&'static str], accepted: &'static [&'static str
 }
 
 /// The members. Their names are unique among the requests of administrators.
-const LIMITED: [Limited; 21] = [
+const LIMITED: [Limited; 18] = [
     limited(&["WebAuthnMfaSettings", "Enabled"], &[]),
     limited(&["WebAuthnConfiguration"], &[]),
     limited(&["Policies", "SignInPolicy", "AllowedFirstAuthFactors"], &["PASSWORD", "EMAIL_OTP", "SMS_OTP"]),
     limited(&[ADD_ONS, "AdvancedSecurityMode"], &["OFF", "AUDIT"]),
     limited(&[ADD_ONS, "AdvancedSecurityAdditionalFlows", "CustomAuthMode"], &["AUDIT"]),
-    limited(&[LAMBDA, "DefineAuthChallenge"], &[]),
-    limited(&[LAMBDA, "CreateAuthChallenge"], &[]),
-    limited(&[LAMBDA, "VerifyAuthChallengeResponse"], &[]),
     limited(&[LAMBDA, "CustomSMSSender"], &[]),
     limited(&[LAMBDA, "CustomEmailSender"], &[]),
     limited(&[LAMBDA, "KMSKeyID"], &[]),
@@ -97,7 +94,7 @@ mod tests {
             (json!({ "LambdaConfig": {}, "AcrConfiguration": {} }), None),
             (json!({ "LambdaConfig": { "PreSignUp": null } }), None),
             (json!({ "LambdaConfig": { "PreSignUp": arn } }), None),
-            (json!({ "LambdaConfig": { "DefineAuthChallenge": arn } }), invalid),
+            (json!({ "LambdaConfig": { "DefineAuthChallenge": arn } }), None),
             (json!({ "LambdaConfig": { "KMSKeyID": "arn:aws:kms:us-east-1:000000000000:key/k" } }), invalid),
             (json!({ "LambdaConfig": { "CustomSMSSender": { "LambdaArn": arn } } }), invalid),
             (json!({ "UserPoolAddOns": { "AdvancedSecurityMode": "AUDIT" } }), None),

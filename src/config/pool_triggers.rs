@@ -18,6 +18,9 @@ pub(super) const SECTION: Section = Section {
         &PRE_TOKEN_GENERATION_VERSION,
         &USER_MIGRATION,
         &CUSTOM_MESSAGE,
+        &DEFINE_AUTH_CHALLENGE,
+        &CREATE_AUTH_CHALLENGE,
+        &VERIFY_AUTH_CHALLENGE,
     ],
 };
 const PRE_SIGN_UP: Key<String> = Key::new(
@@ -59,6 +62,22 @@ const USER_MIGRATION: Key<String> = Key::new(
 const CUSTOM_MESSAGE: Key<String> =
     Key::new("custom_message", TEXT, "Function that writes the texts of messages.").example("\"texts\"");
 
+const DEFINE_AUTH_CHALLENGE: Key<String> = Key::new(
+    "define_auth_challenge",
+    TEXT,
+    "Function that decides which challenge follows in the flow `CUSTOM_AUTH`, and when it ends.",
+)
+.example("\"captcha\"");
+const CREATE_AUTH_CHALLENGE: Key<String> =
+    Key::new("create_auth_challenge", TEXT, "Function that makes a challenge of that flow.")
+        .example("\"captcha\"");
+const VERIFY_AUTH_CHALLENGE: Key<String> = Key::new(
+    "verify_auth_challenge_response",
+    TEXT,
+    "Function that compares the answer to a challenge of that flow.",
+)
+.example("\"captcha\"");
+
 /// An event of a user pool at which a function can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TriggerEvent {
@@ -76,11 +95,17 @@ pub enum TriggerEvent {
     UserMigration,
     /// Before a message is written.
     CustomMessage,
+    /// Before the next challenge of a sign-in.
+    DefineAuthChallenge,
+    /// When a challenge is made.
+    CreateAuthChallenge,
+    /// When the answer to a challenge is compared.
+    VerifyAuthChallenge,
 }
 
 /// Each event with its key in the file and in the store, and its member of Cognito's
 /// `LambdaConfig`.
-pub const TRIGGER_EVENTS: [(TriggerEvent, &str, &str); 7] = [
+pub const TRIGGER_EVENTS: [(TriggerEvent, &str, &str); 10] = [
     (TriggerEvent::PreSignUp, "pre_sign_up", "PreSignUp"),
     (TriggerEvent::PostConfirmation, "post_confirmation", "PostConfirmation"),
     (TriggerEvent::PreAuthentication, "pre_authentication", "PreAuthentication"),
@@ -88,6 +113,9 @@ pub const TRIGGER_EVENTS: [(TriggerEvent, &str, &str); 7] = [
     (TriggerEvent::PreTokenGeneration, "pre_token_generation", "PreTokenGeneration"),
     (TriggerEvent::UserMigration, "user_migration", "UserMigration"),
     (TriggerEvent::CustomMessage, "custom_message", "CustomMessage"),
+    (TriggerEvent::DefineAuthChallenge, "define_auth_challenge", "DefineAuthChallenge"),
+    (TriggerEvent::CreateAuthChallenge, "create_auth_challenge", "CreateAuthChallenge"),
+    (TriggerEvent::VerifyAuthChallenge, "verify_auth_challenge_response", "VerifyAuthChallengeResponse"),
 ];
 
 impl TriggerEvent {
@@ -141,6 +169,9 @@ impl PoolTriggers {
             (TriggerEvent::PreTokenGeneration, &PRE_TOKEN_GENERATION),
             (TriggerEvent::UserMigration, &USER_MIGRATION),
             (TriggerEvent::CustomMessage, &CUSTOM_MESSAGE),
+            (TriggerEvent::DefineAuthChallenge, &DEFINE_AUTH_CHALLENGE),
+            (TriggerEvent::CreateAuthChallenge, &CREATE_AUTH_CHALLENGE),
+            (TriggerEvent::VerifyAuthChallenge, &VERIFY_AUTH_CHALLENGE),
         ] {
             if let Some(name) = table.get(key).and_then(|item| item.name_of("trigger", known)) {
                 triggers.set(event, name);

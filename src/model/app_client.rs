@@ -175,7 +175,8 @@ impl AppClientSettings {
     /// Returns whether the client allows Secure Remote Password. Then a verifier is stored with
     /// each new password of the pool.
     pub fn keeps_verifiers(&self) -> bool {
-        ["ALLOW_USER_SRP_AUTH", "ALLOW_USER_AUTH"].iter().any(|flow| self.allows_auth_flow(flow))
+        let flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_USER_AUTH", "ALLOW_CUSTOM_AUTH"];
+        flows.iter().any(|flow| self.allows_auth_flow(flow))
     }
 
     /// Returns whether a user can read `attribute` through this client.
@@ -228,7 +229,7 @@ mod tests {
             let explicit_auth_flows = set.iter().map(|flow| (*flow).to_owned()).collect();
             let settings = AppClientSettings { explicit_auth_flows, ..AppClientSettings::default() };
             assert_eq!(flows.map(|flow| settings.allows_auth_flow(flow)), expected, "{set:?}");
-            assert_eq!(settings.keeps_verifiers(), expected[2] || expected[4], "{set:?}");
+            assert_eq!(settings.keeps_verifiers(), expected[2] || expected[4] || expected[5], "{set:?}");
         }
     }
 

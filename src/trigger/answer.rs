@@ -2,7 +2,10 @@
 
 use super::delivery::Failure;
 use super::event::{Event, NoResponse};
-use super::{CustomMessageAnswer, MigratedUser, PreSignUpAnswer, TokenAnswer};
+use super::{
+    CreatedChallenge, CustomMessageAnswer, DefinedChallenge, MigratedUser, PreSignUpAnswer, TokenAnswer,
+    VerifiedAnswer,
+};
 use crate::jose::unique_keys_object;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -44,6 +47,9 @@ pub fn check_answer(source: &str, answer: &[u8]) -> Result<(), String> {
         "PreSignUp" => typed::<PreSignUpAnswer>(response.into()).map(drop),
         "UserMigration" => typed::<MigratedUser>(response.into()).map(drop),
         "CustomMessage" => typed::<CustomMessageAnswer>(response.into()).map(drop),
+        "DefineAuthChallenge" => typed::<DefinedChallenge>(response.into()).map(drop),
+        "CreateAuthChallenge" => typed::<CreatedChallenge>(response.into()).map(drop),
+        "VerifyAuthChallengeResponse" => typed::<VerifiedAnswer>(response.into()).map(drop),
         "TokenGeneration" => typed::<TokenAnswer>(response.into()).map(drop),
         "PostConfirmation" | "PreAuthentication" | "PostAuthentication" => {
             typed::<NoResponse>(response.into()).map(drop)
@@ -66,6 +72,8 @@ mod tests {
             ("PostConfirmation_ConfirmSignUp", r#"{"response":{}}"#),
             ("UserMigration_Authentication", r#"{"response":{"userAttributes":{"email":"a@b.example"}}}"#),
             ("CustomMessage_SignUp", r#"{"response":{"smsMessage":"{####}"}}"#),
+            ("DefineAuthChallenge_Authentication", r#"{"response":{"challengeName":"CUSTOM_CHALLENGE"}}"#),
+            ("VerifyAuthChallengeResponse_Authentication", r#"{"response":{"answerCorrect":true}}"#),
         ] {
             assert_eq!(check(source, answer), Ok(()), "{answer}");
         }
@@ -81,6 +89,8 @@ mod tests {
             ("PreSignUp_SignUp", r#"{"response":{}} trailing"#),
             ("UserMigration_Authentication", r#"{"response":{"userAttributes":{"email":1}}}"#),
             ("CustomMessage_SignUp", r#"{"response":{"smsMessage":["a"]}}"#),
+            ("CreateAuthChallenge_Authentication", r#"{"response":{"privateChallengeParameters":{"a":1}}}"#),
+            ("VerifyAuthChallengeResponse_Authentication", r#"{"response":{"answerCorrect":"true"}}"#),
             ("Unknown_SignUp", r#"{"response":{}}"#),
         ] {
             assert!(check(source, answer).is_err(), "{answer}");

@@ -5,6 +5,7 @@
 //! and a bound on its answer. A slow function holds up only the requests that wait for it.
 
 mod answer;
+mod custom_auth;
 mod delivery;
 mod error;
 mod event;
@@ -17,6 +18,10 @@ mod sign_up;
 mod tokens;
 
 pub use answer::check_answer;
+pub use custom_auth::{
+    ChallengeResult, CreateAuthChallenge, CreatedChallenge, DefineAuthChallenge, DefinedChallenge,
+    VerifiedAnswer, VerifyAuthChallenge,
+};
 pub use error::{TriggerError, TriggerErrorKind, words_of_function};
 pub use event::{ClientData, Event, Metadata, NoResponse, Subject, user_attributes};
 pub use messages::{CODE_PARAMETER, CustomMessage, CustomMessageAnswer, LINK_PARAMETER, USERNAME_PARAMETER};

@@ -190,7 +190,7 @@ fn what_would_promise_a_protection_is_refused() {
     let id = text(&create(&mut boto, json!({}))["Id"]);
     let arn = "arn:aws:lambda:us-east-1:123456789012:function:f";
     for (member, value, expected) in [
-        ("LambdaConfig", json!({ "DefineAuthChallenge": arn }), "InvalidParameterException"),
+        ("LambdaConfig", json!({ "KMSKeyID": arn }), "InvalidParameterException"),
         (
             "UserPoolAddOns",
             json!({ "AdvancedSecurityMode": "ENFORCED" }),

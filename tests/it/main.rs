@@ -58,6 +58,7 @@ mod cognito_wire;
 mod confirmation_links;
 mod consent;
 mod crash;
+mod custom_challenges;
 mod dead_ends;
 mod desync;
 mod devices;

@@ -26,6 +26,7 @@ function identityJs({ endpoint, poolId, clientId }) {
         onFailure,
         newPasswordRequired: (attributes, required) => onSuccess({ challenge: 'NEW_PASSWORD_REQUIRED', required }),
         totpRequired: (challenge) => onSuccess({ challenge }),
+        customChallenge: (parameters) => onSuccess({ challenge: 'CUSTOM_CHALLENGE', parameters }),
         mfaSetup: async (challenge) => onSuccess({ challenge, ...(await newToken()) }),
       }));
   const newToken = () =>
@@ -50,6 +51,13 @@ function identityJs({ endpoint, poolId, clientId }) {
       user = named(name);
       return sign((on) => user.authenticateUser(new AuthenticationDetails({ Username: name, Password: password }), on));
     },
+    customSignIn: ({ name, password }) => {
+      user = named(name);
+      user.setAuthenticationFlowType('CUSTOM_AUTH');
+      const details = new AuthenticationDetails({ Username: name, Password: password });
+      return sign((on) => (password ? user.authenticateUser(details, on) : user.initiateAuth(details, on)));
+    },
+    customAnswer: ({ answer }) => sign((on) => user.sendCustomChallengeAnswer(answer, on)),
     newPassword: ({ password, attributes }) => sign((on) => user.completeNewPasswordChallenge(password, attributes ?? {}, on)),
     attributes: async () => {
       const found = await call((done) => user.getUserAttributes(done));
@@ -122,12 +130,13 @@ function amplify({ endpoint, poolId, clientId }) {
   const names = {
     CONFIRM_SIGN_IN_WITH_NEW_PASSWORD_REQUIRED: 'NEW_PASSWORD_REQUIRED',
     CONFIRM_SIGN_IN_WITH_TOTP_CODE: 'SOFTWARE_TOKEN_MFA',
+    CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE: 'CUSTOM_CHALLENGE',
     CONTINUE_SIGN_IN_WITH_TOTP_SETUP: 'MFA_SETUP',
   };
   const step = async ({ isSignedIn, nextStep }) =>
     isSignedIn
       ? session()
-      : { challenge: names[nextStep.signInStep] ?? nextStep.signInStep, required: nextStep.missingAttributes, secret: nextStep.totpSetupDetails?.sharedSecret };
+      : { challenge: names[nextStep.signInStep] ?? nextStep.signInStep, required: nextStep.missingAttributes, parameters: nextStep.additionalInfo, secret: nextStep.totpSetupDetails?.sharedSecret };
   const answer = async ({ code }) => step(await auth.confirmSignIn({ challengeResponse: code }));
   return {
     newToken: async () => ({ secret: (await auth.setUpTOTP()).sharedSecret }),
@@ -138,6 +147,9 @@ function amplify({ endpoint, poolId, clientId }) {
     remember: () => auth.rememberDevice(),
     devices: async () => (await auth.fetchDevices()).map((of) => of.id),
     signOut: () => auth.signOut(),
+    customSignIn: async ({ name, password }) =>
+      step(await auth.signIn({ username: name, password, options: { authFlowType: password ? 'CUSTOM_WITH_SRP' : 'CUSTOM_WITHOUT_SRP' } })),
+    customAnswer: async ({ answer }) => step(await auth.confirmSignIn({ challengeResponse: answer })),
     signUp: ({ name, password, attributes }) =>
       auth.signUp({ username: name, password, options: { userAttributes: attributes } }),
     confirm: ({ name, code }) => auth.confirmSignUp({ username: name, confirmationCode: code }),

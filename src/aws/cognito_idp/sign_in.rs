@@ -165,6 +165,7 @@ async fn begin(call: &Call, of: &PoolOfClient, request: &AuthRequest) -> Answer<
         (Flow::UserSrp, _) | (Flow::UserAuth, Some("PASSWORD_SRP")) => {
             ChallengeAnswer::SrpA(required(parameters, "SRP_A")?.to_owned())
         }
+        (Flow::Custom, _) => custom_start(parameters)?,
         (Flow::UserAuth, None) => ChallengeAnswer::Nothing,
         (Flow::UserAuth, Some("PASSWORD")) | (Flow::UserPassword | Flow::AdminUserPassword, _) => {
             ChallengeAnswer::Password(Secret::new(required(parameters, "PASSWORD")?))
@@ -251,6 +252,15 @@ fn with_device<'a>(sender: Sender<'a>, parameters: &'a Parameters) -> Sender<'a>
     Sender { device_key, ..sender }
 }
 
+/// Returns the first message of a sign-in with custom challenges: the public value of a password's
+/// exchange, if the client begins with that (`CHALLENGE_NAME=SRP_A`).
+fn custom_start(parameters: &Parameters) -> Answer<ChallengeAnswer> {
+    match parameters.get("CHALLENGE_NAME").map(String::as_str) {
+        Some("SRP_A") => Ok(ChallengeAnswer::SrpA(required(parameters, "SRP_A")?.to_owned())),
+        _ => Ok(ChallengeAnswer::Nothing),
+    }
+}
+
 /// Returns the choice of a code that replaces a password.
 fn first_code(name: &str) -> Option<ChallengeAnswer> {
     FirstFactor::parse(name).and_then(FirstFactor::code).map(ChallengeAnswer::FirstFactor)
@@ -271,6 +281,7 @@ fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<Challenge
         "SELECT_MFA_TYPE" => {
             ChallengeAnswer::Factor(Factor::parse(text("ANSWER")?).ok_or_else(not_available)?)
         }
+        "CUSTOM_CHALLENGE" => ChallengeAnswer::Custom(Secret::new(text("ANSWER")?)),
         "DEVICE_SRP_AUTH" => ChallengeAnswer::SrpA(text("SRP_A")?.to_owned()),
         "MFA_SETUP" => ChallengeAnswer::FactorSetUp,
         "NEW_PASSWORD_REQUIRED" => ChallengeAnswer::NewPassword {
@@ -364,6 +375,10 @@ fn challenge_response(reply: ChallengeReply) -> AuthResponse {
         set("USER_ID_FOR_SRP", new.username);
         set("userAttributes", attribute_object(&new.attributes));
         set("requiredAttributes", serde_json::json!(missing).to_string());
+    }
+    if let Some(public) = reply.public {
+        public.values.into_iter().for_each(|(name, value)| set(&name, value));
+        set("USERNAME", public.username);
     }
     let factors =
         |of: &[Factor]| serde_json::json!(of.iter().map(|of| of.name()).collect::<Vec<_>>()).to_string();

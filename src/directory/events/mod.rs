@@ -1,5 +1,6 @@
 //! The events of a pool at which its functions are called. Each call is outside of a transaction.
 
+mod custom_auth;
 mod federated;
 mod messages;
 mod migration;
@@ -9,6 +10,7 @@ mod tokens;
 
 pub use tokens::TokenSource;
 
+pub(super) use custom_auth::Challenged;
 pub(super) use messages::MessageSource;
 pub(super) use sign_up::{ConfirmationSource, SignUpSource};
 

@@ -27,7 +27,13 @@ fn facts(factors: &[Factor], device: NamedDevice, result: Option<WorkResult>) ->
         device,
         proved_first_factor: true,
     };
-    Facts { user: Some(user), locked: false, first_factors: vec![FirstFactor::Password], result }
+    Facts {
+        user: Some(user),
+        locked: false,
+        rounds: None,
+        first_factors: vec![FirstFactor::Password],
+        result,
+    }
 }
 
 fn remembered(key: &str) -> NamedDevice {

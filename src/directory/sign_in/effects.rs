@@ -68,7 +68,12 @@ impl SignInService {
         let Some(before) = &input.user else {
             // A code of nobody has the same writes as one of a user.
             let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
-                Box::pin(async move { context.send_code(tx, None).await })
+                Box::pin(async move {
+                    if effects.contains(&Effect::SpendChallenge) {
+                        context.spend(tx).await?;
+                    }
+                    context.send_code(tx, None).await
+                })
             });
             return Ok(Applied { user: None, sent: sent.await? });
         };
@@ -134,13 +139,7 @@ impl EffectContext<'_> {
                 // A sign-up takes no alias from another user.
                 return Ok(confirm(tx, pool, &user, Some(code), Takeover::Refuse, now, entropy).await?);
             }
-            Effect::SpendChallenge => {
-                let attempt = input.attempt.as_ref().ok_or(Refusal::InvalidSession)?;
-                let expires_at = Timestamp::from_millis(attempt.expires_at);
-                if !tx.use_once(ReplayKey::LoginAttempt, &attempt.id, expires_at).await? {
-                    return Err(Refusal::InvalidSession.into());
-                }
-            }
+            Effect::SpendChallenge => self.spend(tx).await?,
             // The code of a token, or a recovery code, is used up already.
             Effect::UseCode => {
                 if let Some(code) = &products.code {
@@ -158,6 +157,16 @@ impl EffectContext<'_> {
             Effect::SendFirstCode(_) | Effect::SendCode(_) => {}
         }
         Ok(user)
+    }
+
+    /// Records that the challenge was answered.
+    async fn spend(self, tx: &mut Tx<'_>) -> Result<(), SignInError> {
+        let attempt = self.input.attempt.as_ref().ok_or(Refusal::InvalidSession)?;
+        let expires_at = Timestamp::from_millis(attempt.expires_at);
+        match tx.use_once(ReplayKey::LoginAttempt, &attempt.id, expires_at).await? {
+            true => Ok(()),
+            false => Err(Refusal::InvalidSession.into()),
+        }
     }
 
     /// Stores the code of a factor, and adds its message to the outbox.

@@ -42,7 +42,7 @@ fn user(factors: &[Factor], preferred: Option<Factor>) -> UserFacts {
 }
 
 fn facts(user: UserFacts, result: Option<WorkResult>) -> Facts {
-    Facts { user: Some(user), locked: false, first_factors: ALL_FIRST.to_vec(), result }
+    Facts { user: Some(user), locked: false, rounds: None, first_factors: ALL_FIRST.to_vec(), result }
 }
 
 fn done(step: Step) -> (Outcome, Vec<Effect>) {
@@ -166,7 +166,13 @@ fn the_right_code_signs_in_once_and_every_other_one_does_not() {
             assert_eq!(refused(step(void.clone(), None)), InvalidSession, "{void:?}");
             assert_eq!(refused(step(void, right())), InvalidSession);
         }
-        let nobody = Facts { user: None, locked: false, first_factors: ALL_FIRST.to_vec(), result: right() };
+        let nobody = Facts {
+            user: None,
+            locked: false,
+            rounds: None,
+            first_factors: ALL_FIRST.to_vec(),
+            result: right(),
+        };
         assert_eq!(refused(advance(&state, &code, &nobody, &rules)), InvalidSession);
     }
 }

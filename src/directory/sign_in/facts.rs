@@ -26,7 +26,8 @@ impl SignInService {
             None => self.workers.simulated_first_factors(input.sender.pool, &input.name),
         };
         let user = input.user.is_some().then_some(facts);
-        Ok(Facts { user, locked, first_factors, result: None })
+        let rounds = input.history().map(|history| history.len());
+        Ok(Facts { user, locked, rounds, first_factors, result: None })
     }
 }
 

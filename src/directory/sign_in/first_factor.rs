@@ -1,8 +1,11 @@
 //! The transitions of first factors: passwords, Secure Remote Password, codes, new passwords.
 
 use super::Refusal;
+use super::custom::next_challenge;
 use super::second_factor::after_first_factor;
-use super::state::{Challenge, Facts, Flow, NamedDevice, PasswordCheck, Rules, State, UserFacts, WorkResult};
+use super::state::{
+    Answer, Challenge, Facts, Flow, NamedDevice, PasswordCheck, Rules, State, UserFacts, WorkResult,
+};
 use super::step::{Effect, Outcome, Step, Work, failed, refuse};
 use crate::model::{Factor, FirstFactor, UserStatus};
 use std::collections::BTreeMap;
@@ -136,14 +139,21 @@ pub(super) fn srp_a(facts: &Facts, rules: &Rules) -> Step {
     }
 }
 
-pub(super) fn srp_proof(password_set_at: i64, facts: &Facts, rules: &Rules) -> Step {
+pub(super) fn srp_proof(password_set_at: i64, answer: &Answer, facts: &Facts, rules: &Rules) -> Step {
     if let Some(refusal) = refused_by_name(facts, rules) {
         return refuse(refusal);
     }
     match (&facts.user, &facts.result) {
         (_, None) => Step::Work(Work::CheckSrpProof),
         (Some(user), Some(WorkResult::SrpProof(true))) if user.password_set_at == password_set_at => {
-            authenticated(user, false, rules)
+            match facts.rounds {
+                // A function decides what follows the password.
+                Some(_) => Step::Work(Work::DefineChallenge),
+                None => authenticated(user, false, rules),
+            }
+        }
+        (_, Some(WorkResult::Defined(_) | WorkResult::Created { .. })) if facts.rounds.is_some() => {
+            next_challenge(answer, facts, rules)
         }
         _ => failed(),
     }
@@ -219,7 +229,7 @@ pub(super) fn code(password_set_at: Option<i64>, facts: &Facts, rules: &Rules) -
 /// Returns the refusal that does not depend on a credential.
 ///
 /// Cognito refuses an unconfirmed user before it compares the password.
-fn refused_by_name(facts: &Facts, rules: &Rules) -> Option<Refusal> {
+pub(super) fn refused_by_name(facts: &Facts, rules: &Rules) -> Option<Refusal> {
     if facts.locked {
         return Some(Refusal::AttemptsExceeded);
     }

@@ -2,22 +2,25 @@
 
 use super::effects::Applied;
 use super::reply::{
-    AuthenticatedUser, BegunExchange, ChallengeReply, FactorParameters, NewPasswordParameters, Reply,
-    SignInDevice, SignInError,
+    AuthenticatedUser, BegunExchange, ChallengeReply, FactorParameters, NewPasswordParameters,
+    PublicParameters, Reply, SignInDevice, SignInError,
 };
 use super::service::SignInService;
+use super::session::MAX_SESSION_LENGTH;
 use super::state::{Answer, Challenge, Facts, Flow, State};
 use super::step::Outcome;
 use super::work::NewCredentials;
 use super::{Attempt, Refusal};
 use crate::base::Timestamp;
-use crate::directory::Sender;
 use crate::directory::account_code::RightCode;
 use crate::directory::accounts::{CodeAccount, FactorMessage};
 use crate::directory::new_password::PreparedPassword;
 use crate::directory::password_attempts::Attempts;
+use crate::directory::{DirectoryError, ErrorKind, Sender};
 use crate::model::{Factor, User};
 use crate::store::{Store, StoredPassword};
+use crate::trigger::ChallengeResult;
+use std::collections::BTreeMap;
 
 /// One step, as far as it does not change.
 pub(super) struct StepInput<'a> {
@@ -43,6 +46,10 @@ pub(super) struct Products {
     pub(super) exchange: Option<BegunExchange>,
     pub(super) code: Option<RightCode>,
     pub(super) message: Option<FactorMessage>,
+    /// The challenges that were answered, in a sign-in with custom challenges.
+    pub(super) history: Option<Vec<ChallengeResult>>,
+    /// What the client gets of a custom challenge.
+    pub(super) public: BTreeMap<String, String>,
 }
 
 impl StepInput<'_> {
@@ -57,6 +64,22 @@ impl StepInput<'_> {
 }
 
 impl StepInput<'_> {
+    /// Returns the challenges that were answered before this step, in a sign-in with custom
+    /// challenges.
+    pub(super) fn history(&self) -> Option<Vec<ChallengeResult>> {
+        let answered = |name: &str| ChallengeResult {
+            challenge_name: name.to_owned(),
+            challenge_result: true,
+            challenge_metadata: None,
+        };
+        match (&self.state, self.answer) {
+            // "define sees [{SRP_A, true}]"
+            (State::Begin(Flow::Custom), Answer::SrpA(_)) => Some(vec![answered("SRP_A")]),
+            (State::Begin(Flow::Custom), _) => Some(Vec::new()),
+            _ => self.attempt.as_ref().and_then(|attempt| attempt.history.clone()),
+        }
+    }
+
     /// Returns the device of a sign-in that is complete.
     fn device(&self) -> SignInDevice {
         let on_page = matches!(self.state, State::Begin(Flow::Page))
@@ -94,6 +117,7 @@ impl SignInService {
             None => input.password.as_ref().map(|password| password.set_at),
         };
         let first_code = input.first_code().or_else(|| input.confirmed_by(&products));
+        let public = products.public;
         let (challenge, user) = match (outcome, user) {
             (Outcome::Challenge(challenge), user) => (challenge, user),
             (Outcome::SignedIn, Some(user)) => {
@@ -129,6 +153,7 @@ impl SignInService {
             attempt.proved_password_of = Some(password_set_at.map_or(0, Timestamp::millis));
             attempt.first_code = first_code;
         }
+        attempt.history = products.history.filter(|_| !challenge.follows_first_factor());
         attempt.network = matches!(challenge, Challenge::Device { .. }).then_some(input.sender.network);
         let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.id.as_str());
         Ok(Reply::Challenge(Box::new(match (&challenge, products.exchange) {
@@ -138,8 +163,22 @@ impl SignInService {
             }
             _ => {
                 let session = self.sealer.seal(pool, client, &attempt, entropy);
+                if session.len() > MAX_SESSION_LENGTH {
+                    let words = "CreateAuthChallenge answers too many values.";
+                    return Err(DirectoryError::new(ErrorKind::InvalidLambdaResponse, words).into());
+                }
                 let factors = FactorParameters::of(facts, sent);
-                ChallengeReply { new_password, factors, ..ChallengeReply::with_session(challenge, session) }
+                let public = match &challenge {
+                    Challenge::Custom { .. } => {
+                        let simulated = || self.workers.simulated_username(input.sender.pool, &input.name);
+                        let username =
+                            input.user.as_ref().map_or_else(simulated, |user| user.username.clone());
+                        Some(PublicParameters { username, values: public })
+                    }
+                    _ => None,
+                };
+                let reply = ChallengeReply::with_session(challenge, session);
+                ChallengeReply { new_password, factors, public, ..reply }
             }
         })))
     }

@@ -7,6 +7,8 @@
 //! The state between two steps is encrypted into the `Session` string that the client returns
 //! ([`SessionSealer`]), so that anonymous calls write nothing.
 
+mod custom;
+mod custom_work;
 #[cfg(test)]
 mod device_tests;
 mod effects;
@@ -39,7 +41,7 @@ pub use reply::{
 pub use service::SignInService;
 pub use session::{Attempt, SessionError, SessionSealer, client_of_session};
 pub use state::{
-    Answer, Challenge, ExchangeState, Facts, Flow, NamedDevice, PasswordCheck, Rules, State, TokenSecret,
-    UserFacts, WorkResult,
+    Answer, Challenge, Definition, ExchangeState, Facts, Flow, NamedDevice, PasswordCheck, PrivateParameters,
+    Rules, State, TokenSecret, UserFacts, WorkResult,
 };
 pub use step::{Effect, Outcome, Step, Work, advance};

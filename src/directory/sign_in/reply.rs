@@ -5,6 +5,7 @@ use crate::base::{Duration, Timestamp};
 use crate::directory::{CodeDelivery, DirectoryError, HashError, NewPasswordError, Sender, srp};
 use crate::model::{Attributes, Factor, FirstFactor, User};
 use crate::store::{StoreError, WorkError};
+use std::collections::BTreeMap;
 
 /// The result of a step.
 #[derive(Debug)]
@@ -62,6 +63,17 @@ pub struct ChallengeReply {
     pub new_password: Option<NewPasswordParameters>,
     /// The values of the challenges of factors.
     pub factors: FactorParameters,
+    /// The values of `CUSTOM_CHALLENGE`.
+    pub public: Option<PublicParameters>,
+}
+
+/// The values of `CUSTOM_CHALLENGE`.
+#[derive(Debug)]
+pub struct PublicParameters {
+    /// `USERNAME`
+    pub username: String,
+    /// What the function answered.
+    pub values: BTreeMap<String, String>,
 }
 
 /// The values of the challenges of factors.
@@ -132,7 +144,8 @@ pub(super) struct BegunExchange {
 
 impl ChallengeReply {
     pub(super) fn with_session(challenge: Challenge, session: String) -> Self {
-        Self { challenge, session, exchange: None, new_password: None, factors: FactorParameters::default() }
+        let factors = FactorParameters::default();
+        Self { challenge, session, exchange: None, new_password: None, factors, public: None }
     }
 
     pub(super) fn with_exchange(challenge: Challenge, begun: BegunExchange, secret_block: Vec<u8>) -> Self {
@@ -144,6 +157,7 @@ impl ChallengeReply {
             exchange: Some(exchange),
             new_password: None,
             factors: FactorParameters::default(),
+            public: None,
         }
     }
 }

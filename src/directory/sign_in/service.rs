@@ -171,7 +171,7 @@ impl SignInService {
         let account_no = account_no(&self.ring, sender.pool, &name, user.as_ref());
         // Until the effects are applied, which forget the attempts that count as failed.
         let _turn = match answer {
-            Answer::Password(_) | Answer::SrpProof { .. } => {
+            Answer::Password(_) | Answer::SrpProof { .. } | Answer::Custom(_) => {
                 Some(self.turns.wait(account_no).await.ok_or_else(SignInError::busy)?)
             }
             _ => None,
@@ -185,7 +185,7 @@ impl SignInService {
         let on_page = on_page || matches!(input.state, State::Begin(Flow::Page));
         let rules = Rules { on_page, ..Rules::of(&sender.client.settings, &sender.pool.settings) };
         let mut facts = self.facts(&input, now).await?;
-        let mut products = Products::default();
+        let mut products = Products { history: input.history(), ..Products::default() };
         let (outcome, effects) = loop {
             let step = advance(&input.state, input.answer, &facts, &rules);
             match step {
@@ -280,7 +280,11 @@ impl SignInService {
                 if admitted && !is_right {
                     input.attempts(&self.store).fail(now).await?;
                 }
+                products.record(&input.state, is_right, None);
                 Ok(admitted.then_some(WorkResult::SrpProof(is_right)))
+            }
+            Work::DefineChallenge | Work::CreateChallenge | Work::VerifyAnswer => {
+                self.custom_work(work, input, products, now).await
             }
             Work::PrepareNewPassword => {
                 let result = match self.workers.prepare(&self.entropy, input).await? {

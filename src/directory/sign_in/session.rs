@@ -3,6 +3,7 @@
 use super::Challenge;
 use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, uuid};
 use crate::model::{Factor, MAX_NAME_LENGTH};
+use crate::trigger::ChallengeResult;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 /// user.
 const PADDING_BYTES: usize = 1024;
 /// The longest `Session` of Cognito's API, in characters.
-const MAX_SESSION_LENGTH: usize = 4096;
+pub(super) const MAX_SESSION_LENGTH: usize = 4096;
 
 /// Separates the client's id from the encrypted state.
 const SEPARATOR: char = '.';
@@ -42,6 +43,9 @@ pub struct Attempt {
     /// The code that was the first factor; `None` for a password.
     #[serde(default)]
     pub first_code: Option<Factor>,
+    /// The challenges that were answered in a sign-in with custom challenges; `None` for another one.
+    #[serde(default)]
+    pub history: Option<Vec<ChallengeResult>>,
     /// The network in which the challenge of a device was sent.
     #[serde(default)]
     pub network: Option<u64>,
@@ -69,6 +73,7 @@ impl Attempt {
             on_page: false,
             proved_password_of: None,
             first_code: None,
+            history: None,
             network: None,
             begun_at: now.millis(),
             expires_at: now.plus(validity).millis(),

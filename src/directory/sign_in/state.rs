@@ -16,17 +16,20 @@ pub enum Flow {
     UserSrp,
     /// The user chooses among the challenges that the pool and the user have.
     UserAuth,
+    /// Functions of the pool make the challenges.
+    Custom,
     /// The pool's own sign-in page.
     Page,
 }
 
 /// Each flow with its name in `AuthFlow`, and the entry of `ExplicitAuthFlows` that allows it. A
 /// page belongs to the pool, and needs none.
-const FLOWS: [(Flow, &str, &str); 5] = [
+const FLOWS: [(Flow, &str, &str); 6] = [
     (Flow::UserPassword, "USER_PASSWORD_AUTH", "ALLOW_USER_PASSWORD_AUTH"),
     (Flow::AdminUserPassword, "ADMIN_USER_PASSWORD_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"),
     (Flow::UserSrp, "USER_SRP_AUTH", "ALLOW_USER_SRP_AUTH"),
     (Flow::UserAuth, "USER_AUTH", "ALLOW_USER_AUTH"),
+    (Flow::Custom, "CUSTOM_AUTH", "ALLOW_CUSTOM_AUTH"),
     (Flow::Page, "", ""),
 ];
 
@@ -94,6 +97,13 @@ pub enum Challenge {
     SelectFactor,
     /// `SOFTWARE_TOKEN_MFA`, `EMAIL_OTP`, `SMS_MFA`: the code of a second factor.
     Factor(Factor),
+    /// `CUSTOM_CHALLENGE`: one that a function of the pool made.
+    Custom {
+        /// What the function keeps with it.
+        private: PrivateParameters,
+        /// What the function calls it.
+        metadata: Option<String>,
+    },
     /// `DEVICE_SRP_AUTH`: the start of the exchange of a remembered device.
     Device {
         /// The key of the device.
@@ -114,6 +124,31 @@ pub enum Challenge {
         #[serde(default)]
         secret: Option<TokenSecret>,
     },
+}
+
+/// What a function keeps with its challenge, perhaps the right answer: sealed wherever it leaves the
+/// process.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PrivateParameters(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for PrivateParameters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PrivateParameters(…)")
+    }
+}
+
+/// What follows the challenges so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Definition {
+    /// A challenge of a function.
+    Custom,
+    /// A password, by Secure Remote Password.
+    Password,
+    /// The user is authenticated.
+    IssueTokens,
+    /// The sign-in has failed.
+    Fail,
 }
 
 /// The secret of a software token that is set up: sealed wherever it leaves the process.
@@ -149,6 +184,7 @@ impl Challenge {
             Self::ConfirmSignUp { .. } | Self::SignUpConfirmed { .. } => "",
             Self::SelectFactor => "SELECT_MFA_TYPE",
             Self::Factor(factor) => factor.name(),
+            Self::Custom { .. } => "CUSTOM_CHALLENGE",
             Self::Device { .. } => "DEVICE_SRP_AUTH",
             Self::DeviceVerifier { .. } => "DEVICE_PASSWORD_VERIFIER",
             Self::SetUpFactor { .. } => "MFA_SETUP",
@@ -164,6 +200,7 @@ impl Challenge {
             Self::Device { .. } | Self::DeviceVerifier { .. } => true,
             Self::SelectChallenge
             | Self::FirstFactor(_)
+            | Self::Custom { .. }
             | Self::SignUpConfirmed { .. }
             | Self::PasswordVerifier { .. }
             | Self::NewPasswordRequired { .. }
@@ -230,6 +267,8 @@ pub enum Answer {
         /// `userAttributes.*`.
         attributes: BTreeMap<String, String>,
     },
+    /// The answer to a challenge of a function.
+    Custom(Secret),
     /// A code that was sent in a message, or that an authenticator app shows.
     Code(Secret),
     /// The second factor that the user chose.
@@ -293,6 +332,8 @@ pub struct Facts {
     pub user: Option<UserFacts>,
     /// Whether the name is locked after wrong passwords.
     pub locked: bool,
+    /// The challenges that were answered in a sign-in with custom challenges; `None` for another one.
+    pub rounds: Option<usize>,
     /// The first factors with which the name can sign in; simulated ones if no user has it.
     pub first_factors: Vec<FirstFactor>,
     /// The result of the [`Work`](super::Work) that the last call asked for.
@@ -360,6 +401,18 @@ pub enum WorkResult {
     /// Of [`Work::CheckCode`](super::Work::CheckCode) and
     /// [`Work::CheckFirstCode`](super::Work::CheckFirstCode).
     Code(Result<(), Box<super::Refusal>>),
+    /// Of [`Work::DefineChallenge`](super::Work::DefineChallenge).
+    Defined(Definition),
+    /// Of [`Work::CreateChallenge`](super::Work::CreateChallenge).
+    Created {
+        /// What the function keeps.
+        private: PrivateParameters,
+        /// What the function calls it.
+        metadata: Option<String>,
+    },
+    /// Of [`Work::VerifyAnswer`](super::Work::VerifyAnswer): the next definition depends on the
+    /// result.
+    Answered,
     /// Of [`Work::CheckFactor`](super::Work::CheckFactor).
     Factor(Result<(), Box<super::Refusal>>),
 }

@@ -1,6 +1,7 @@
 //! The transitions of a sign-in.
 
 use super::Refusal;
+use super::custom::{begin_custom, custom_answer};
 use super::first_factor::{
     choice, code, first_code, first_factor, new_password, password, password_on_page, sign_up_confirmed,
     srp_a, srp_proof,
@@ -35,6 +36,12 @@ pub enum Work {
     BeginDeviceSrp,
     /// Check the proof of that exchange.
     CheckDeviceProof,
+    /// Ask a function what follows the challenges so far.
+    DefineChallenge,
+    /// Have a function make a challenge.
+    CreateChallenge,
+    /// Have a function compare the answer. Wrong answers are counted as wrong passwords.
+    VerifyAnswer,
     /// Check the new password against the pool's policy and the user's earlier passwords, and hash
     /// it.
     PrepareNewPassword,
@@ -103,6 +110,10 @@ pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> 
             Answer::Password(_),
         )
         | (State::Challenged(Challenge::SelectChallenge), Answer::Password(_)) => password(facts, rules),
+        (State::Begin(Flow::Custom), Answer::Nothing | Answer::SrpA(_)) => begin_custom(answer, facts, rules),
+        (State::Challenged(Challenge::Custom { .. }), Answer::Custom(_)) => {
+            custom_answer(answer, facts, rules)
+        }
         (State::Begin(Flow::Page), Answer::Password(_)) => password_on_page(facts, rules),
         (State::Begin(Flow::UserSrp | Flow::UserAuth), Answer::SrpA(_))
         | (State::Challenged(Challenge::SelectChallenge), Answer::SrpA(_)) => srp_a(facts, rules),
@@ -122,7 +133,7 @@ pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> 
             sign_up_confirmed(*password_set_at, facts, rules)
         }
         (State::Challenged(Challenge::PasswordVerifier { password_set_at, .. }), Answer::SrpProof { .. }) => {
-            srp_proof(*password_set_at, facts, rules)
+            srp_proof(*password_set_at, answer, facts, rules)
         }
         (
             State::Challenged(Challenge::NewPasswordRequired { password_set_at }),

@@ -28,6 +28,7 @@ fn states() -> Vec<State> {
         Challenge::PasswordVerifier { exchange: ExchangeState(vec![1]), password_set_at: SET_AT },
         Challenge::NewPasswordRequired { password_set_at: SET_AT },
         Challenge::ConfirmSignUp { password_set_at: Some(SET_AT) },
+        Challenge::Custom { private: PrivateParameters::default(), metadata: None },
         Challenge::Device { key: KEY.to_owned() },
         Challenge::DeviceVerifier { key: KEY.to_owned(), exchange: ExchangeState(vec![1]) },
         Challenge::SelectFactor,
@@ -48,6 +49,7 @@ fn answers() -> Vec<Answer> {
         Answer::Factor(SoftwareToken),
         Answer::FactorSetUp,
         Answer::FirstFactor(Email),
+        Answer::Custom(Secret::new("a")),
     ]
 }
 
@@ -80,7 +82,7 @@ fn user(status: UserStatus) -> UserFacts {
 }
 
 fn facts(user: Option<UserFacts>, result: Option<WorkResult>) -> Facts {
-    Facts { user, locked: false, first_factors: ALL_FIRST.to_vec(), result }
+    Facts { user, locked: false, rounds: None, first_factors: ALL_FIRST.to_vec(), result }
 }
 
 fn right() -> Option<WorkResult> {
@@ -104,27 +106,29 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
 
 /// Every state with the work that each answer asks for: `P` password, `S` the exchange's start, `V`
 /// its proof, `N` the new password, `C` the code, `O` the code that replaces a password, `F` the
-/// second factor's code, `D` and `d` the exchange of a device, `c` a choice without work, `e` the
-/// challenge of a code that is sent, `s` a factor's challenge, `i` the step after a confirmed
-/// sign-up, `u` a token that is not set up, `-` not an answer to this state. The answers are in the
-/// order of [`answers`].
-const WORK: [&str; 16] = [
-    "-P-------", // USER_PASSWORD_AUTH
-    "-P-------", // ADMIN_USER_PASSWORD_AUTH
-    "--S------", // USER_SRP_AUTH
-    "cPS-----e", // USER_AUTH
-    "-P------e", // the page
-    "-PS-----e", // SELECT_CHALLENGE
-    "-----O---", // EMAIL_OTP
-    "i--------", // a confirmed sign-up
-    "---V-----", // PASSWORD_VERIFIER
-    "----N----", // NEW_PASSWORD_REQUIRED
-    "-----C---", // the code of a sign-up
-    "--D------", // DEVICE_SRP_AUTH
-    "---d-----", // DEVICE_PASSWORD_VERIFIER
-    "------s--", // SELECT_MFA_TYPE
-    "-----F---", // SOFTWARE_TOKEN_MFA
-    "-------u-", // MFA_SETUP
+/// second factor's code, `D` and `d` the exchange of a device, `n` the function that names a
+/// challenge, `v` the one that compares an answer, `c` a choice without work, `e` the challenge of a
+/// code that is sent, `s` a factor's challenge, `i` the step after a confirmed sign-up, `u` a token
+/// that is not set up, `-` not an answer to this state. The answers are in the order of [`answers`].
+const WORK: [&str; 18] = [
+    "-P--------", // USER_PASSWORD_AUTH
+    "-P--------", // ADMIN_USER_PASSWORD_AUTH
+    "--S-------", // USER_SRP_AUTH
+    "cPS-----e-", // USER_AUTH
+    "n-n-------", // CUSTOM_AUTH
+    "-P------e-", // the page
+    "-PS-----e-", // SELECT_CHALLENGE
+    "-----O----", // EMAIL_OTP
+    "i---------", // a confirmed sign-up
+    "---V------", // PASSWORD_VERIFIER
+    "----N-----", // NEW_PASSWORD_REQUIRED
+    "-----C----", // the code of a sign-up
+    "---------v", // CUSTOM_CHALLENGE
+    "--D-------", // DEVICE_SRP_AUTH
+    "---d------", // DEVICE_PASSWORD_VERIFIER
+    "------s---", // SELECT_MFA_TYPE
+    "-----F----", // SOFTWARE_TOKEN_MFA
+    "-------u--", // MFA_SETUP
 ];
 
 #[test]
@@ -144,6 +148,8 @@ fn each_state_takes_its_own_answers_alone_and_no_answer_signs_in_without_work() 
                 'N' => Step::Work(Work::PrepareNewPassword),
                 'C' => Step::Work(Work::CheckCode),
                 'O' => Step::Work(Work::CheckFirstCode(Email)),
+                'n' => Step::Work(Work::DefineChallenge),
+                'v' => Step::Work(Work::VerifyAnswer),
                 'D' => Step::Work(Work::BeginDeviceSrp),
                 'd' => Step::Work(Work::CheckDeviceProof),
                 'F' => Step::Work(Work::CheckFactor(SoftwareToken)),
@@ -182,7 +188,9 @@ fn an_unknown_user_asks_for_the_same_work_and_fails_whatever_its_result() {
             let known = advance(state, answer, &facts(Some(user(Confirmed)), None), &rules());
             let unknown = advance(state, answer, &facts(None, None), &rules());
             match work {
-                'P' | 'S' | 'V' | 'O' | 'c' | 'e' | '-' => assert_eq!(known, unknown, "{state:?} {answer:?}"),
+                'P' | 'S' | 'V' | 'O' | 'n' | 'v' | 'c' | 'e' | '-' => {
+                    assert_eq!(known, unknown, "{state:?} {answer:?}")
+                }
                 _ => assert!(matches!(unknown, Step::Done(Outcome::Refused(_), _))),
             }
             for result in results() {

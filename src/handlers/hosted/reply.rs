@@ -97,6 +97,7 @@ impl PageContext<'_> {
             Challenge::SelectChallenge
             | Challenge::SignUpConfirmed { .. }
             | Challenge::PasswordVerifier { .. }
+            | Challenge::Custom { .. }
             | Challenge::Device { .. }
             | Challenge::DeviceVerifier { .. }
             | Challenge::SelectFactor => Err(ErrorResponse::internal()),
