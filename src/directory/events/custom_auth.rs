@@ -30,7 +30,7 @@ pub(in crate::directory) struct Challenged<'a> {
     pub sender: Sender<'a>,
     /// The name that the client sent.
     pub name: &'a str,
-    /// The user; `None` for a name without one, which the functions are told.
+    /// The user; `None` for a name without one, as the functions see.
     pub user: Option<&'a User>,
 }
 

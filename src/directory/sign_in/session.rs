@@ -43,7 +43,8 @@ pub struct Attempt {
     /// The code that was the first factor; `None` for a password.
     #[serde(default)]
     pub first_code: Option<Factor>,
-    /// The challenges that were answered in a sign-in with custom challenges; `None` for another one.
+    /// The challenges that were answered, in a sign-in with custom challenges; `None` in another
+    /// one.
     #[serde(default)]
     pub history: Option<Vec<ChallengeResult>>,
     /// The network in which the challenge of a device was sent.

@@ -126,8 +126,8 @@ pub enum Challenge {
     },
 }
 
-/// What a function keeps with its challenge, perhaps the right answer: sealed wherever it leaves the
-/// process.
+/// What a function keeps with its challenge, perhaps the right answer: sealed wherever it leaves
+/// the process.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PrivateParameters(pub BTreeMap<String, String>);
@@ -332,7 +332,8 @@ pub struct Facts {
     pub user: Option<UserFacts>,
     /// Whether the name is locked after wrong passwords.
     pub locked: bool,
-    /// The challenges that were answered in a sign-in with custom challenges; `None` for another one.
+    /// The challenges that were answered, in a sign-in with custom challenges; `None` in another
+    /// one.
     pub rounds: Option<usize>,
     /// The first factors with which the name can sign in; simulated ones if no user has it.
     pub first_factors: Vec<FirstFactor>,

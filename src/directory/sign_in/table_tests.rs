@@ -107,9 +107,10 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
 /// Every state with the work that each answer asks for: `P` password, `S` the exchange's start, `V`
 /// its proof, `N` the new password, `C` the code, `O` the code that replaces a password, `F` the
 /// second factor's code, `D` and `d` the exchange of a device, `n` the function that names a
-/// challenge, `v` the one that compares an answer, `c` a choice without work, `e` the challenge of a
-/// code that is sent, `s` a factor's challenge, `i` the step after a confirmed sign-up, `u` a token
-/// that is not set up, `-` not an answer to this state. The answers are in the order of [`answers`].
+/// challenge, `v` the one that compares an answer, `c` a choice without work, `e` the challenge of
+/// a code that is sent, `s` a factor's challenge, `i` the step after a confirmed sign-up, `u` a
+/// token that is not set up, `-` not an answer to this state. The answers are in the order of
+/// [`answers`].
 const WORK: [&str; 18] = [
     "-P--------", // USER_PASSWORD_AUTH
     "-P--------", // ADMIN_USER_PASSWORD_AUTH
