@@ -123,18 +123,7 @@ pub fn router(app: Arc<AppState>) -> Router {
         .route("/saml2/idpresponse/{provider}", get(saml::resume).post(saml::post))
         .route("/saml2/logout/{provider}", get(saml::logout_query).post(saml::logout_form))
         .route("/branding/{pool_id}/{client_id}/{file}", get(branding::file))
-        .route("/account", get(account::get).post(account::profile_form))
-        .route("/account/email", post(account::email_form))
-        .route("/account/phone", post(account::phone_form))
-        .route("/account/verify", post(account::verify_form))
-        .route("/account/password", post(account::password_form))
-        .route("/account/mfa", post(account::new_token_form))
-        .route("/account/mfa/verify", post(account::confirm_token_form))
-        .route("/account/mfa/remove", post(account::remove_token_form))
-        .route("/account/mfa/codes", post(account::recovery_codes_form))
-        .route("/account/mfa/message", post(account::message_factor_form))
-        .route("/account/data", get(account::data))
-        .route("/account/delete", post(account::delete_form))
+        .merge(account_routes())
         .route("/sessions", get(sessions::get).post(sessions::post))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/public-keys/{kid}", get(keys::pem))
@@ -154,6 +143,23 @@ pub fn router(app: Arc<AppState>) -> Router {
         .fallback(|| async { Reply(Err(ErrorResponse::not_found())) })
         .method_not_allowed_fallback(|| async { Reply(Err(ErrorResponse::not_found())) })
         .with_state(app)
+}
+
+/// Returns the routes of a user's own account.
+fn account_routes() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/account", get(account::get).post(account::profile_form))
+        .route("/account/email", post(account::email_form))
+        .route("/account/phone", post(account::phone_form))
+        .route("/account/verify", post(account::verify_form))
+        .route("/account/password", post(account::password_form))
+        .route("/account/mfa", post(account::new_token_form))
+        .route("/account/mfa/verify", post(account::confirm_token_form))
+        .route("/account/mfa/remove", post(account::remove_token_form))
+        .route("/account/mfa/codes", post(account::recovery_codes_form))
+        .route("/account/mfa/message", post(account::message_factor_form))
+        .route("/account/data", get(account::data))
+        .route("/account/delete", post(account::delete_form))
 }
 
 /// Returns the response of `router` to a request; renders failures.

@@ -7,7 +7,7 @@ use super::reply::{
 };
 use super::service::SignInService;
 use super::session::MAX_SESSION_LENGTH;
-use super::state::{Answer, Challenge, Facts, Flow, State};
+use super::state::{Answer, Challenge, ExchangeState, Facts, Flow, State, WorkResult};
 use super::step::Outcome;
 use super::work::NewCredentials;
 use super::{Attempt, Refusal};
@@ -50,6 +50,15 @@ pub(super) struct Products {
     pub(super) history: Option<Vec<ChallengeResult>>,
     /// What the client gets of a custom challenge.
     pub(super) public: BTreeMap<String, String>,
+}
+
+impl Products {
+    /// Keeps an exchange that has begun, and returns its state.
+    pub(super) fn begun(&mut self, exchange: Option<BegunExchange>) -> WorkResult {
+        let key = exchange.as_ref().map(|begun| begun.challenge.key.to_bytes().to_vec());
+        self.exchange = exchange;
+        WorkResult::SrpBegun(key.map(ExchangeState))
+    }
 }
 
 impl StepInput<'_> {
@@ -132,8 +141,6 @@ impl SignInService {
             (Outcome::Confirmed, _) => return Ok(Reply::Confirmed),
             (Outcome::Refused(refusal), _) => return Ok(Reply::Refused(refusal)),
         };
-        let times = (now, input.sender.client.settings.session_validity());
-        let user_no = input.user.as_ref().map_or(0, |user| user.no);
         let new_password = match (&challenge, user) {
             (Challenge::NewPasswordRequired { .. }, Some(user)) => {
                 Some(NewPasswordParameters::of(input.sender, user))
@@ -141,14 +148,7 @@ impl SignInService {
             _ => None,
         };
         let entropy = &*self.entropy;
-        let mut attempt = match &input.attempt {
-            Some(attempt) => attempt.next(challenge.clone(), times, entropy),
-            None => {
-                let on_page = matches!(input.state, State::Begin(Flow::Page));
-                let begun = Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy);
-                Attempt { on_page, ..begun }
-            }
-        };
+        let mut attempt = self.next_attempt(input, &challenge, now);
         if challenge.follows_first_factor() {
             attempt.proved_password_of = Some(password_set_at.map_or(0, Timestamp::millis));
             attempt.first_code = first_code;
@@ -168,18 +168,32 @@ impl SignInService {
                     return Err(DirectoryError::new(ErrorKind::InvalidLambdaResponse, words).into());
                 }
                 let factors = FactorParameters::of(facts, sent);
-                let public = match &challenge {
-                    Challenge::Custom { .. } => {
-                        let simulated = || self.workers.simulated_username(input.sender.pool, &input.name);
-                        let username =
-                            input.user.as_ref().map_or_else(simulated, |user| user.username.clone());
-                        Some(PublicParameters { username, values: public })
-                    }
-                    _ => None,
-                };
+                let is_custom = matches!(challenge, Challenge::Custom { .. });
+                let public = is_custom.then(|| self.public_parameters(input, public));
                 let reply = ChallengeReply::with_session(challenge, session);
                 ChallengeReply { new_password, factors, public, ..reply }
             }
         })))
+    }
+
+    /// Returns the attempt that waits for the answer to `challenge`.
+    fn next_attempt(&self, input: &StepInput<'_>, challenge: &Challenge, now: Timestamp) -> Attempt {
+        let times = (now, input.sender.client.settings.session_validity());
+        let entropy = &*self.entropy;
+        match &input.attempt {
+            Some(attempt) => attempt.next(challenge.clone(), times, entropy),
+            None => {
+                let on_page = matches!(input.state, State::Begin(Flow::Page));
+                let user_no = input.user.as_ref().map_or(0, |user| user.no);
+                let begun = Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy);
+                Attempt { on_page, ..begun }
+            }
+        }
+    }
+
+    fn public_parameters(&self, input: &StepInput<'_>, values: BTreeMap<String, String>) -> PublicParameters {
+        let simulated = || self.workers.simulated_username(input.sender.pool, &input.name);
+        let username = input.user.as_ref().map_or_else(simulated, |user| user.username.clone());
+        PublicParameters { username, values }
     }
 }

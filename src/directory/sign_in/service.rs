@@ -7,7 +7,7 @@ use super::reply::{Reply, SignInError};
 use super::state::{Answer, Flow, PasswordCheck, Rules, State, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, advance};
 use super::work::Workers;
-use super::{Attempt, ExchangeState, Refusal, SessionSealer};
+use super::{Attempt, Refusal, SessionSealer};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
 use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::events::{ConfirmationSource, PoolEvents};
@@ -261,18 +261,12 @@ impl SignInService {
         match work {
             Work::CheckPassword => self.check_password(input, now).await,
             Work::BeginSrp => {
-                products.exchange = self.workers.begin_srp((&self.store, &self.entropy), input).await?;
-                let key = products
-                    .exchange
-                    .as_ref()
-                    .map(|begun| ExchangeState(begun.challenge.key.to_bytes().to_vec()));
-                Ok(Some(WorkResult::SrpBegun(key)))
+                let begun = self.workers.begin_srp((&self.store, &self.entropy), input).await?;
+                Ok(Some(products.begun(begun)))
             }
             Work::BeginDeviceSrp => {
-                products.exchange =
-                    self.workers.begin_device_srp((&self.store, &self.entropy), input).await?;
-                let key = products.exchange.as_ref().map(|begun| begun.challenge.key.to_bytes().to_vec());
-                Ok(Some(WorkResult::SrpBegun(key.map(ExchangeState))))
+                let begun = self.workers.begin_device_srp((&self.store, &self.entropy), input).await?;
+                Ok(Some(products.begun(begun)))
             }
             Work::CheckSrpProof | Work::CheckDeviceProof => {
                 let is_right = self.workers.check_proof(input, now);
@@ -287,34 +281,16 @@ impl SignInService {
                 self.custom_work(work, input, products, now).await
             }
             Work::PrepareNewPassword => {
-                let result = match self.workers.prepare(&self.entropy, input).await? {
-                    Ok(prepared) => {
-                        products.password = Some(prepared);
-                        Ok(())
-                    }
-                    Err(refusal) => Err(Box::new(refusal)),
-                };
-                Ok(Some(WorkResult::NewPassword(result)))
+                let prepared = self.workers.prepare(&self.entropy, input).await?;
+                Ok(Some(WorkResult::NewPassword(keep(prepared, &mut products.password))))
             }
             Work::CheckCode => {
-                let result = match self.workers.check_code(&self.store, input, now).await? {
-                    Ok(right) => {
-                        products.code = Some(right);
-                        Ok(())
-                    }
-                    Err(refusal) => Err(Box::new(refusal)),
-                };
-                Ok(Some(WorkResult::Code(result)))
+                let right = self.workers.check_code(&self.store, input, now).await?;
+                Ok(Some(WorkResult::Code(keep(right, &mut products.code))))
             }
             Work::CheckFirstCode(factor) => {
-                let result = match self.workers.check_first_code(&self.store, input, factor, now).await? {
-                    Ok(right) => {
-                        products.code = Some(right);
-                        Ok(())
-                    }
-                    Err(refusal) => Err(Box::new(refusal)),
-                };
-                Ok(Some(WorkResult::Code(result)))
+                let right = self.workers.check_first_code(&self.store, input, factor, now).await?;
+                Ok(Some(WorkResult::Code(keep(right, &mut products.code))))
             }
             Work::CheckFactor(factor) => {
                 let result = match self.workers.check_factor(&self.store, input, factor, now).await? {
@@ -327,5 +303,16 @@ impl SignInService {
                 Ok(Some(WorkResult::Factor(result)))
             }
         }
+    }
+}
+
+/// Keeps the product of work that succeeded.
+fn keep<T>(result: Result<T, Refusal>, slot: &mut Option<T>) -> Result<(), Box<Refusal>> {
+    match result {
+        Ok(product) => {
+            *slot = Some(product);
+            Ok(())
+        }
+        Err(refusal) => Err(Box::new(refusal)),
     }
 }
