@@ -33,13 +33,14 @@ else
 	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test --test it -- $(TIMED)
 endif
 
-## Checks formatting, clippy, documentation and dependencies.
+## Checks formatting, clippy, documentation, the texts of mutations and dependencies.
 lint: build-tools $(DENY)/bin/cargo-deny
 	@tests/install.sh lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 	python3 tests/words.py
+	python3 tests/mutations.py --check
 	tests/deny.sh $(DENY)/bin/cargo-deny
 
 ## Builds the documentation as a book in target/book; a warning is an error.

@@ -3,6 +3,7 @@
 
 usage: tests/mutations.py [--sample N] [WORDS…]      only mutations whose names contain one of the words;
                                                      N of them, chosen at random
+       tests/mutations.py --check                    only whether each text occurs exactly once
 
 Works on a copy in the target folder. Fails if a test passes with a mutation, or if the text of a
 mutation does not occur exactly once in its file."""
@@ -92,12 +93,27 @@ def check(mutation):
         file.write_text(text)
 
 
+def check_texts(mutations):
+    """Prints the mutations whose text does not occur exactly once. Returns their number."""
+    problems = 0
+    for mutation in mutations:
+        file = ROOT / mutation["file"]
+        count = len(spans(mutation["find"], file.read_text())) if file.exists() else 0
+        if count != 1:
+            problems += 1
+            print(f"{mutation['name']}: its text occurs {count} times in {mutation['file']}")
+    return problems
+
+
 def main():
     mutations = tomllib.loads((ROOT / "tests/mutations.toml").read_text())["mutation"]
     parser = argparse.ArgumentParser()
     parser.add_argument("--sample", type=int)
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("words", nargs="*", type=str.lower)
     arguments = parser.parse_args()
+    if arguments.check:
+        sys.exit(check_texts(mutations) > 0)
     if arguments.words:
         mutations = [m for m in mutations if any(word in m["name"].lower() for word in arguments.words)]
     if arguments.sample:

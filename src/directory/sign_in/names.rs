@@ -32,8 +32,8 @@ pub struct ChallengeNames {
 
 impl SignInService {
     /// Returns the session with which a user who has just confirmed the sign-up signs in, by
-    /// [`Answer::Nothing`]; `None` for a client without [`Flow::UserAuth`]. `verified` is the
-    /// factor to whose address the code was sent.
+    /// [`Answer::Nothing`](super::Answer::Nothing); `None` for a client without
+    /// [`Flow::UserAuth`]. `verified` is the factor to whose address the code was sent.
     ///
     /// # Errors
     /// Returns an error if the database fails.
