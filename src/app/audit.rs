@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 36] = [
+const EVENTS: [Event; 37] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -45,6 +45,11 @@ const EVENTS: [Event; 36] = [
         name: "consent_withdrawn",
         fields: &["client", "client_id", "request_id", "sub"],
         about: "A user withdrew the consent to an app client, whose refresh tokens of that user ended.",
+    },
+    Event {
+        name: "step_up",
+        fields: &["client", "factor", "request_id", "sid", "sub", "username"],
+        about: "A user with a session proved a second factor, for a route or a client that requires one.",
     },
     Event {
         name: "device_decided",

@@ -63,6 +63,7 @@ impl Principal {
                 claims: Some(bearer.claims()),
                 methods: bearer.methods(),
                 auth_time: bearer.auth_time(),
+                factor_at: None,
                 issued_at: bearer.issued_at(),
                 of_user_pool: bearer.is_pool_user(),
                 pool_issuer: bearer.is_pool_user().then_some(&bearer.issuer().url),

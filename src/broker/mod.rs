@@ -425,6 +425,7 @@ impl Broker {
             browser,
             amr: external.amr,
             auth_time: external.auth_time,
+            factor_at: None,
             ends_at: external.session_ends_at,
             begun_at: LoginAttempts::started_at(id).unwrap_or(Timestamp::NEVER),
         };

@@ -121,7 +121,9 @@ pub use reserved_name::{Meaning, NameFilter, RESERVED, meaning_of};
 pub use resource_server::ResourceServer;
 pub use role::{Role, TextFile};
 pub use role_mapping::{AmbiguousRoleResolution, MappingRule, MappingType, MatchType, RoleMapping};
-pub use route::{Access, OnUnauthenticatedRequest, PathHandling, Preflight, Route, SameSite};
+pub use route::{
+    Access, OnUnauthenticatedRequest, PathHandling, Preflight, Route, SameSite, SecondFactorRule,
+};
 pub use saml::{MetadataSource, Saml};
 pub use schema::schema;
 pub use session::SessionLimits;

@@ -13,6 +13,9 @@ use crate::base::{Duration, fold, is_control};
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
+/// The smallest `second_factor_age`. A shorter one could end between the proof and the request.
+const MIN_FACTOR_AGE: Duration = Duration::from_secs(60);
+
 /// A host and path, with the upstream and the access control.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -56,6 +59,8 @@ pub struct Route {
     pub same_site: SameSite,
     /// The signed-in users that may use the route; all if absent.
     pub allowed: Option<Allow>,
+    /// The second factor that the route requires; `None` for none.
+    pub second_factor: Option<SecondFactorRule>,
     /// The groups in the assertion: names, or prefixes followed by `*`. All if absent.
     pub assertion_groups: Option<Vec<String>>,
     /// Whether the upstream receives the provider's access token.
@@ -85,6 +90,13 @@ pub enum Access {
     Policy,
     /// Everyone. The upstream receives the identity of signed-in users.
     Public,
+}
+
+/// A second factor that a route requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondFactorRule {
+    /// The greatest age of its proof; `None` for the session's.
+    pub max_age: Option<Duration>,
 }
 
 /// The response to unauthenticated requests, with the names of Application Load Balancers.
@@ -139,6 +151,7 @@ impl Route {
         let identity_pool = identity_pool(table, access, identity_pools);
         let on_unauthenticated_request = table.read(&keys::ON_UNAUTHENTICATED_REQUEST);
         let (allowed, assertion_groups) = (allowed(table, access), table.read(&keys::ASSERTION_GROUPS));
+        let second_factor = second_factor(table, access);
         let bearer = table.read(&keys::BEARER)?;
         report_without_bearer(table, bearer);
         let (user_pools, access_token) = (table.read(&keys::USER_POOLS), table.read(&keys::ACCESS_TOKEN));
@@ -179,6 +192,7 @@ impl Route {
             on_unauthenticated_request: on_unauthenticated_request?,
             same_site: same_site?,
             allowed,
+            second_factor,
             assertion_groups,
             access_token: access_token?,
             preserve_host: preserve_host?,
@@ -249,6 +263,31 @@ fn name(table: &Table<'_>, access: Access) -> Option<String> {
             .and_then(|item| item.parse(|text| plain_name(text, "a route with access = \"policy\""))),
         Access::SignedIn | Access::Public => table.read(&keys::NAME),
     }
+}
+
+/// Reads whether the route requires a second factor.
+fn second_factor(table: &Table<'_>, access: Access) -> Option<SecondFactorRule> {
+    let max_age = table.read(&keys::SECOND_FACTOR_AGE);
+    let is_required = table.read(&keys::SECOND_FACTOR).unwrap_or_default();
+    let items = [table.get(&keys::SECOND_FACTOR), table.get(&keys::SECOND_FACTOR_AGE)];
+    for item in items.iter().flatten().filter(|_| access == Access::Public) {
+        item.report(
+            format!("`{}` has no effect with access = \"public\"", item.key),
+            "remove `access`, or the key",
+        );
+    }
+    if let Some(item) = &items[1] {
+        if !is_required {
+            item.report(
+                "`second_factor_age` has no effect without `second_factor`",
+                "add second_factor = true",
+            );
+        }
+        if max_age.is_some_and(|age| age < MIN_FACTOR_AGE) {
+            item.report("`second_factor_age` is shorter than a minute", "write at least \"1m\"");
+        }
+    }
+    is_required.then_some(SecondFactorRule { max_age })
 }
 
 /// Reads the identity pool that assigns roles: the named one, or the only one.

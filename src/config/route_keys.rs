@@ -36,6 +36,8 @@ pub const SECTION: Section = Section {
         &ALLOWED_GROUPS,
         &ALLOWED_EMAILS,
         &ALLOWED_DOMAINS,
+        &SECOND_FACTOR,
+        &SECOND_FACTOR_AGE,
         &ASSERTION_GROUPS,
         &SAME_SITE,
         &BEARER,
@@ -212,6 +214,19 @@ pub const PATH_HANDLING: Key<PathHandling> = Key::new(
     "`\"opaque\"` accepts empty segments and `%2F` in paths, as object keys have them.",
 )
 .default("\"strict\"");
+pub const SECOND_FACTOR: Key<bool> = Key::new(
+    "second_factor",
+    FLAG,
+    "Whether users must have proved a second factor. A browser without it is asked for the factor alone; a program gets 401.",
+)
+.default("false");
+pub const SECOND_FACTOR_AGE: Key<Duration> = Key::new(
+    "second_factor_age",
+    DURATION,
+    "Maximum time since the second factor was proved, at least a minute. Older ones are asked for again.",
+)
+.computed("the session's")
+.example("\"15m\"");
 pub const HEADERS: Key<Vec<HeaderTemplate>> = Key::new(
     "headers",
     Type::Read(Shape::Map(&Shape::Secret), |item| Some(header_templates(item))),

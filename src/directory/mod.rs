@@ -77,7 +77,9 @@ pub use provider_links::{LinkedUser, claim_link, find_linked_user};
 pub use remembered_devices::{DeviceConfirmation, RememberedDeviceService};
 pub use sender::Sender;
 pub use service::{Directory, DirectoryDeps};
-pub use sessions::{Authentication, Browser, PasswordSignIn, begin_session};
+pub use sessions::{
+    Authentication, Browser, PasswordSignIn, StepUpSession, begin_session, methods as authentication_methods,
+};
 pub use tokens::{
     API_SCOPE, CodeRedemption, DeviceError, DeviceRedemption, IssuedTokens, RefreshFlow, SignedIn,
     TokenService, TokenUser,

@@ -20,6 +20,8 @@ pub struct Authentication {
     pub amr: Vec<String>,
     /// The time of authentication, if the provider sent it.
     pub auth_time: Option<Timestamp>,
+    /// When the user proved a second factor of the pool.
+    pub factor_at: Option<Timestamp>,
     /// The end of the provider's own session, which also ends this one.
     pub ends_at: Option<Timestamp>,
     /// When the login began.
@@ -54,6 +56,17 @@ pub struct PasswordSignIn<'a> {
     pub earlier: Option<&'a str>,
 }
 
+/// The session of a user who has proved a second factor.
+#[derive(Clone, Copy, Debug)]
+pub struct StepUpSession<'a> {
+    /// The id of the session.
+    pub session_id: &'a str,
+    /// The user's number.
+    pub user_no: i64,
+    /// The second factor.
+    pub factor: Factor,
+}
+
 impl DirectoryDeps {
     /// Creates the session of a browser in which a user signed in with a password of the pool.
     /// Returns the token of its cookie for the sign-in host.
@@ -84,6 +97,7 @@ impl DirectoryDeps {
                     browser: sign_in.browser.clone(),
                     amr: methods(sign_in.first_code, sign_in.factor),
                     auth_time: Some(now),
+                    factor_at: sign_in.factor.map(|_| now),
                     ends_at: None,
                     begun_at: sign_in.begun_at,
                 };
@@ -100,14 +114,65 @@ impl DirectoryDeps {
     }
 }
 
+impl DirectoryDeps {
+    /// Records in a session that its user has proved a second factor, and ends its cookies. Returns
+    /// the user, the session and the token of its new cookie for the sign-in host.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException` if the session has ended, or its user was disabled.
+    pub async fn step_up_session(
+        &self,
+        of: StepUpSession<'_>,
+    ) -> std::result::Result<(User, Session, RandomToken), DirectoryError> {
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let token = RandomToken::random(entropy);
+        let hash = token.hash();
+        let made = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                let ended = || DirectoryError::new(ErrorKind::NotAuthorized, "The session has ended.");
+                let session = tx.session(of.session_id).await?.ok_or_else(ended)?;
+                let user = tx.user_by_number(of.user_no).await?.ok_or_else(ended)?;
+                if session.user_id != user.id || !user.enabled || user.status != UserStatus::Confirmed {
+                    return Err(ended());
+                }
+                let amr = with_second_factor(&session.amr, of.factor);
+                let session = Session { amr, factor_at: Some(now), last_seen_at: now, ..session };
+                tx.save_authentication(&session).await?;
+                // A cookie of before the proof gains nothing by it: perhaps another person has it.
+                tx.remove_session_cookies(&session.id).await?;
+                let (session_id, scope) = (session.id.clone(), CookieScope::Pool);
+                tx.add_session_cookie(&SessionCookie { hash, session_id, scope, created_at: now }).await?;
+                tx.publish(&Change::Session(session.id.clone()), entropy).await?;
+                Ok((user, session))
+            })
+        });
+        let (user, session) = made.await?;
+        Ok((user, session, token))
+    }
+}
+
+/// Returns the methods of a session, and those of a second factor.
+fn with_second_factor(earlier: &[String], factor: Factor) -> Vec<String> {
+    let mut methods = earlier.to_vec();
+    for name in [method(factor), "mfa"] {
+        if !methods.iter().any(|known| known == name) {
+            methods.push(name.to_owned());
+        }
+    }
+    methods
+}
+
+fn method(factor: Factor) -> &'static str {
+    match factor {
+        Factor::SoftwareToken | Factor::Email => "otp",
+        Factor::Sms => "sms",
+    }
+}
+
 /// Returns the authentication methods of a sign-in. RFC 8176, section 2: "pwd":
 /// "Password-based authentication", "otp": "One-time password", "sms": "Confirmation using SMS text
 /// message to the user at a registered number", "mfa": "Multiple-factor authentication".
-fn methods(first_code: Option<Factor>, second: Option<Factor>) -> Vec<String> {
-    let method = |factor: Factor| match factor {
-        Factor::SoftwareToken | Factor::Email => "otp",
-        Factor::Sms => "sms",
-    };
+pub fn methods(first_code: Option<Factor>, second: Option<Factor>) -> Vec<String> {
     let mut methods = vec![first_code.map_or("pwd", method)];
     if let Some(second) = second {
         methods.push(method(second));
@@ -142,7 +207,7 @@ pub async fn begin_session(
         earlier.is_active(earlier.last_seen_at, limits.idle, now)
             && is_parallel(earlier, user, authentication)
     });
-    let Authentication { provider, provider_sid, browser, amr, auth_time, ends_at, begun_at: _ } =
+    let Authentication { provider, provider_sid, browser, amr, auth_time, factor_at, ends_at, begun_at: _ } =
         authentication.clone();
     let until = |end: Timestamp| ends_at.map_or(end, |theirs| theirs.min(end));
     let Browser { user_agent, address } = browser;
@@ -154,6 +219,7 @@ pub async fn begin_session(
                 user_agent,
                 address,
                 auth_time,
+                factor_at,
                 last_seen_at: now,
                 expires_at: until(earlier.expires_at),
                 ..earlier
@@ -177,6 +243,7 @@ pub async fn begin_session(
         address,
         amr,
         auth_time,
+        factor_at,
         created_at: now,
         last_seen_at: now,
         expires_at: until(now.plus(limits.absolute)),

@@ -55,6 +55,8 @@ pub struct SignedIn<'a> {
     pub device_key: &'a str,
     /// When the user was authenticated; `None` for now.
     pub auth_time: Option<Timestamp>,
+    /// The authentication methods (RFC 8176).
+    pub amr: &'a [String],
     /// The kind of the sign-in, for the function that changes tokens.
     pub source: TokenSource,
 }
@@ -131,10 +133,10 @@ impl TokenService {
                     return Err(not_authorized("Incorrect username or password."));
                 }
                 let groups = groups(tx, sender.pool, &user).await?;
-                let SignedIn { scope, device_key, auth_time, .. } = signed_in;
+                let SignedIn { scope, device_key, auth_time, amr, .. } = signed_in;
                 let auth_time = auth_time.unwrap_or(now);
                 let scope = if scope == API_SCOPE { OF_API } else { scope };
-                let new = NewFamily { user_no: user.no, auth_time, scope, device_key, key: "" };
+                let new = NewFamily { user_no: user.no, auth_time, scope, device_key, amr, key: "" };
                 let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
                 Ok((user, groups, family, token))
             })
@@ -341,6 +343,7 @@ impl TokenService {
             issuer,
             scope: granted_scope(&family.scope),
             auth_time: family.auth_time,
+            amr: &family.amr,
             origin_jti: &family.id,
             event_id: &event_id,
             nonce,
@@ -424,7 +427,7 @@ async fn begin_family(
     let user = current_user(tx, user.no).await?;
     let groups = groups(tx, pool, &user).await?;
     let auth_time = session.auth_time.unwrap_or(session.created_at);
-    let new = NewFamily { user_no: user.no, auth_time, scope, device_key: "", key };
+    let new = NewFamily { user_no: user.no, auth_time, scope, device_key: "", amr: &session.amr, key };
     let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
     let sid = client.settings.extensions.has_logout_uri().then(|| session.id.clone());
     if let Some(sid) = &sid {

@@ -7,7 +7,7 @@ use crate::catalogue::Catalogue;
 use crate::config::USER_SCOPES;
 use crate::directory::DirectoryError;
 use crate::jose::Algorithm;
-use crate::model::Pool;
+use crate::model::{AcrLevel, Pool};
 use crate::pages::{ErrorResponse, HttpResponse, Texts, with_body};
 use crate::token::KEY_SET_CACHE;
 use axum::extract::{Path, State};
@@ -108,6 +108,7 @@ fn metadata_document(catalogue: &Catalogue, pool: &Pool) -> Value {
         "dpop_signing_alg_values_supported": algorithms,
         "prompt_values_supported": ["none", "login", "select_account", "consent"],
         "ui_locales_supported": Texts::languages(),
+        "acr_values_supported": AcrLevel::names().collect::<Vec<_>>(),
         "authorization_response_iss_parameter_supported": true,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,

@@ -20,6 +20,8 @@ pub struct Person<'a> {
     pub methods: &'a [String],
     /// The time of authentication, if the provider or the token states it.
     pub auth_time: Option<Timestamp>,
+    /// When the user last proved a second factor of the pool.
+    pub factor_at: Option<Timestamp>,
     /// The creation time of the session or token.
     pub issued_at: Option<Timestamp>,
     /// Whether the user belongs to a user pool of this deployment. Otherwise it is the subject of
@@ -42,6 +44,7 @@ impl<'a> Person<'a> {
             },
             methods: &session.amr,
             auth_time: session.auth_time,
+            factor_at: session.factor_at,
             issued_at: Some(session.created_at),
             of_user_pool: true,
             pool_issuer: None,
@@ -52,7 +55,8 @@ impl<'a> Person<'a> {
     /// Multiple-factor authentication"). Returns `None` if the time is unknown, because it could be
     /// arbitrarily old.
     pub fn multi_factor_at(&self) -> Option<Timestamp> {
-        self.auth_time.filter(|_| self.methods.iter().any(|method| method == "mfa"))
+        let at = self.factor_at.or(self.auth_time);
+        at.filter(|_| self.methods.iter().any(|method| method == "mfa"))
     }
 
     /// Returns whether `allow` contains the user's verified e-mail address or one of the groups

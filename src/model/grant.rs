@@ -1,5 +1,6 @@
 //! Authorization requests and codes.
 
+use super::AcrLevel;
 use crate::base::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,13 @@ pub struct AuthorizationRequest {
     /// The thumbprint of the key to which the code is bound (RFC 9449, section 10); empty if none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dpop_jkt: String,
+    /// The levels of authentication of which the client needs one, in its order of preference;
+    /// empty for any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<AcrLevel>,
+    /// The greatest age of the second factor, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor_age: Option<u64>,
 }
 
 /// An authorization request that the client sent to the server itself (RFC 9126).

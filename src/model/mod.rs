@@ -1,6 +1,7 @@
 //! Plain data of users and sessions, and its changes. No code in this module reads a clock, a file
 //! or a database.
 
+mod acr;
 mod app_client;
 mod attributes;
 mod claim;
@@ -23,6 +24,7 @@ mod ui_customization;
 mod user;
 mod user_status;
 
+pub use acr::AcrLevel;
 pub use app_client::{AppClient, AppClientSettings, ClientSecret, RefreshRotation};
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};

@@ -29,6 +29,8 @@ pub struct Session {
     pub amr: Vec<String>,
     /// When the user was authenticated.
     pub auth_time: Option<Timestamp>,
+    /// When the user last proved a second factor of the pool.
+    pub factor_at: Option<Timestamp>,
     /// When the session was created.
     pub created_at: Timestamp,
     /// The last recorded request. It is recorded at most once a minute.
@@ -127,6 +129,7 @@ mod tests {
             address: String::new(),
             amr: vec![],
             auth_time: None,
+            factor_at: None,
             created_at: at(0),
             last_seen_at: at(0),
             expires_at: at(100),

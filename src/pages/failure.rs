@@ -88,6 +88,20 @@ const ACCESS_DENIED: Row = (
     "If you need access, ask your administrator and give them the request ID below.",
     DefaultLink::OtherAccount,
 );
+const SECOND_FACTOR_MISSING: Row = (
+    StatusCode::FORBIDDEN,
+    "second_factor_missing",
+    "This page needs two-step verification",
+    "Your account has no second step that you can use here. Set one up in your account, or sign in with another account.",
+    DefaultLink::OtherAccount,
+);
+const SECOND_FACTOR_REQUIRED: Row = (
+    StatusCode::UNAUTHORIZED,
+    "insufficient_user_authentication",
+    "A second factor is required",
+    "Sign in again with a second factor, and send the request with the new token or session.",
+    DefaultLink::StartPage,
+);
 const INVALID_TOKEN: Row = (
     StatusCode::UNAUTHORIZED,
     "invalid_token",
@@ -268,6 +282,10 @@ failures! {
     forbidden = FORBIDDEN;
     /// Reports that policies deny the request.
     access_denied = ACCESS_DENIED;
+    /// Reports a user who has no second factor where one is required.
+    second_factor_missing = SECOND_FACTOR_MISSING;
+    /// Reports a token or a session without the required second factor.
+    second_factor_required = SECOND_FACTOR_REQUIRED;
     /// Reports an invalid bearer token.
     invalid_token = INVALID_TOKEN;
     /// Reports a bearer token without a required scope.

@@ -48,8 +48,8 @@ known_keys! {
     SecureTransport = "aws:SecureTransport", "Always `true`: requests without TLS are not served.";
     UserAgent = "aws:UserAgent", "`User-Agent` header, which clients choose. Unreadable if it occurs twice or is not ASCII.";
     Referer = "aws:Referer", "`Referer` header, which clients choose. Unreadable if it occurs twice or is not ASCII.";
-    MultiFactorAuthPresent = "aws:MultiFactorAuthPresent", "Whether the session's authentication methods contain `mfa`, by a second factor of the pool or the provider's `amr` claim, and `auth_time` is present.";
-    MultiFactorAuthAge = "aws:MultiFactorAuthAge", "Seconds since `auth_time`. Absent without multi-factor authentication.";
+    MultiFactorAuthPresent = "aws:MultiFactorAuthPresent", "Whether the session's authentication methods contain `mfa`, by a second factor of the pool or the provider's `amr` claim, and its time is known.";
+    MultiFactorAuthAge = "aws:MultiFactorAuthAge", "Seconds since the second factor of the pool was proved, or else since `auth_time`. Absent without multi-factor authentication.";
 }
 
 const PRINCIPAL_TAG: &str = "aws:principaltag/";

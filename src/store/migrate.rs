@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (20, "client logout", include_str!("migrations/0020_client_logout.sql")),
     (21, "factors", include_str!("migrations/0021_factors.sql")),
     (23, "remembered devices", include_str!("migrations/0023_remembered_devices.sql")),
+    (26, "step-up authentication", include_str!("migrations/0026_step_up.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

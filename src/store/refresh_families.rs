@@ -9,7 +9,8 @@ use sqlx::any::AnyRow;
 
 macro_rules! columns {
     () => {
-        "id, user_no, client_id, generation, rotated_at, auth_time, scope, device_key, created_at, expires_at, dpop_jkt"
+        "id, user_no, client_id, generation, rotated_at, auth_time, scope, device_key, created_at, expires_at, dpop_jkt, \
+         amr"
     };
 }
 
@@ -18,7 +19,7 @@ statements! {
     OF_USER =
         concat!("SELECT ", columns!(), " FROM refresh_families WHERE user_no = $1 ORDER BY created_at LIMIT $2");
     ADD = concat!(
-        "INSERT INTO refresh_families (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+        "INSERT INTO refresh_families (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
     );
     ROTATE = "UPDATE refresh_families SET generation = generation + 1, rotated_at = $3 \
               WHERE id = $1 AND generation = $2";
@@ -72,6 +73,8 @@ pub struct RefreshFamily {
     /// The thumbprint of the key to which the refresh tokens are bound (RFC 9449, section 5); empty
     /// if none.
     pub key: String,
+    /// The authentication methods (RFC 8176).
+    pub amr: Vec<String>,
 }
 
 impl Store {
@@ -127,6 +130,7 @@ impl Tx<'_> {
             .bind(family.created_at.millis())
             .bind(family.expires_at.millis())
             .bind(&family.key)
+            .bind(family.amr.join(" "))
             .execute(&mut *self.inner)
             .await?;
         Ok(())
@@ -261,6 +265,7 @@ impl Tx<'_> {
 
 fn read(row: &AnyRow) -> Result<RefreshFamily> {
     let time = |column: &str| row.try_get(column).map(Timestamp::from_millis);
+    let amr: String = row.try_get("amr")?;
     Ok(RefreshFamily {
         id: row.try_get("id")?,
         user_no: row.try_get("user_no")?,
@@ -273,5 +278,6 @@ fn read(row: &AnyRow) -> Result<RefreshFamily> {
         created_at: time("created_at")?,
         expires_at: time("expires_at")?,
         key: row.try_get("dpop_jkt")?,
+        amr: amr.split_whitespace().map(str::to_owned).collect(),
     })
 }

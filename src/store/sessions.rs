@@ -26,7 +26,7 @@ const UNKNOWN_TIME: i64 = 0;
 macro_rules! columns {
     () => {
         "s.id, s.pool_id, s.user_id, s.provider, s.provider_sid, s.user_agent, s.address, s.amr, s.auth_time, \
-         s.created_at, s.last_seen_at, s.expires_at"
+         s.factor_at, s.created_at, s.last_seen_at, s.expires_at"
     };
 }
 const BY_COOKIE: &str = concat!(
@@ -102,8 +102,8 @@ impl Tx<'_> {
     pub async fn add_session(&mut self, session: &Session) -> Result<()> {
         sqlx::query(
             "INSERT INTO sessions (id, pool_id, user_id, provider, amr, auth_time, created_at, last_seen_at, \
-             expires_at, provider_sid, user_agent, address) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             expires_at, provider_sid, user_agent, address, factor_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         )
         .bind(&session.id)
         .bind(&session.pool_id)
@@ -117,6 +117,7 @@ impl Tx<'_> {
         .bind(&session.provider_sid)
         .bind(&session.user_agent)
         .bind(&session.address)
+        .bind(session.factor_at.map_or(UNKNOWN_TIME, Timestamp::millis))
         .execute(&mut *self.inner)
         .await?;
         Ok(())
@@ -155,7 +156,7 @@ impl Tx<'_> {
     pub async fn save_authentication(&mut self, session: &Session) -> Result<()> {
         sqlx::query(
             "UPDATE sessions SET provider = $2, amr = $3, auth_time = $4, last_seen_at = $5, provider_sid = $6, \
-             user_agent = $7, address = $8, expires_at = $9 WHERE id = $1",
+             user_agent = $7, address = $8, expires_at = $9, factor_at = $10 WHERE id = $1",
         )
         .bind(&session.id)
         .bind(&session.provider)
@@ -166,8 +167,19 @@ impl Tx<'_> {
         .bind(&session.user_agent)
         .bind(&session.address)
         .bind(session.expires_at.millis())
+        .bind(session.factor_at.map_or(UNKNOWN_TIME, Timestamp::millis))
         .execute(&mut *self.inner)
         .await?;
+        Ok(())
+    }
+
+    /// Removes the cookies of a session, which stays.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn remove_session_cookies(&mut self, id: &str) -> Result<()> {
+        let removed = sqlx::query("DELETE FROM session_cookies WHERE session_id = $1").bind(id);
+        removed.execute(&mut *self.inner).await?;
         Ok(())
     }
 
@@ -196,10 +208,7 @@ impl Tx<'_> {
     /// Returns an error if the database fails.
     pub async fn end_session(&mut self, id: &str, entropy: &dyn Entropy) -> Result<bool> {
         self.add_logout_notices(id).await?;
-        sqlx::query("DELETE FROM session_cookies WHERE session_id = $1")
-            .bind(id)
-            .execute(&mut *self.inner)
-            .await?;
+        self.remove_session_cookies(id).await?;
         let ended =
             sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&mut *self.inner).await?;
         self.publish(&Change::Session(id.to_owned()), entropy).await?;
@@ -220,6 +229,7 @@ fn session(row: &AnyRow) -> Result<Session> {
         address: row.try_get("address")?,
         amr: amr.split_whitespace().map(str::to_owned).collect(),
         auth_time: Some(time("auth_time")?).filter(|at| at.millis() != UNKNOWN_TIME),
+        factor_at: Some(time("factor_at")?).filter(|at| at.millis() != UNKNOWN_TIME),
         created_at: time("created_at")?,
         last_seen_at: time("last_seen_at")?,
         expires_at: time("expires_at")?,

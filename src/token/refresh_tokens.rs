@@ -20,6 +20,8 @@ pub struct NewFamily<'a> {
     pub scope: &'a str,
     /// The key of the remembered device; may be empty.
     pub device_key: &'a str,
+    /// The authentication methods (RFC 8176).
+    pub amr: &'a [String],
     /// The thumbprint of the key to which the refresh tokens are bound; empty if none.
     pub key: &'a str,
 }
@@ -86,6 +88,7 @@ impl RefreshTokens<'_> {
             created_at: now,
             expires_at: now.plus(validity),
             key: new.key.to_owned(),
+            amr: new.amr.to_vec(),
         };
         tx.add_refresh_family(&family).await?;
         let token = self.seal(&family.id, family.generation, entropy);

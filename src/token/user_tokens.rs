@@ -5,7 +5,7 @@ use super::overrides::TokenOverrides;
 use super::pool_keys::TokenUse;
 use crate::base::{Duration, Entropy, Timestamp, uuid};
 use crate::jose::{self, KeyError};
-use crate::model::{AppClient, User, UserGroup};
+use crate::model::{AcrLevel, AppClient, User, UserGroup};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub struct TokenGrant<'a> {
     pub scope: &'a str,
     /// When the user was authenticated.
     pub auth_time: Timestamp,
+    /// The authentication methods (RFC 8176).
+    pub amr: &'a [String],
     /// The id of the refresh token family. When the family ends, these tokens are revoked.
     pub origin_jti: &'a str,
     /// The id of the authentication event.
@@ -113,6 +115,11 @@ fn common_claims(
     claims.insert("event_id".into(), json!(grant.event_id));
     claims.insert("token_use".into(), json!(token_use.name()));
     claims.insert("auth_time".into(), json!(grant.auth_time.seconds()));
+    // RFC 9470, section 6.1: a resource server reads the level of the authentication in the token.
+    if let Some(level) = AcrLevel::of(grant.amr) {
+        claims.insert("acr".into(), json!(level.name()));
+        claims.insert("amr".into(), json!(grant.amr));
+    }
     claims.insert("exp".into(), json!(now.plus(Duration::from_secs(validity)).seconds()));
     claims.insert("iat".into(), json!(now.seconds()));
     claims.insert("jti".into(), json!(jti));
@@ -302,6 +309,7 @@ mod tests {
         issuer: "https://auth.example/pool",
         scope: "aws.cognito.signin.user.admin",
         auth_time: Timestamp::from_seconds(90),
+        amr: &[],
         origin_jti: "family",
         event_id: "event",
         nonce: Some("n"),

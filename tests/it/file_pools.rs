@@ -159,6 +159,7 @@ async fn a_pool_that_leaves_the_file_is_the_apis(engine: Engine) {
     let user = create_user(store, &staff, &new_user("alice", &[]), now()).await.unwrap();
     let made = client_of(store, &staff, "made").await;
     let family = &RefreshFamily {
+        amr: Vec::new(),
         id: "family".to_owned(),
         user_no: user.no,
         client_id: "staffweb".to_owned(),

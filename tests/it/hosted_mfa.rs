@@ -1,8 +1,7 @@
 //! Second factors on the pages: set-up, sign-in, recovery codes, the own account.
 
 use crate::support::aws::ok;
-use crate::support::hosted::{HostedScene, OTHER, PASSWORD, Page};
-use crate::support::totp::Authenticator;
+use crate::support::hosted::{HostedScene, OTHER, PASSWORD, Page, authenticator, press};
 use crate::support::visitor::{Visitor, assert_status};
 use serde_json::json;
 
@@ -23,26 +22,10 @@ async fn enter_password(scene: &HostedScene, visitor: &Visitor) -> Page {
     visitor.submit(&page, &[("username", "ada"), ("password", PASSWORD)]).await
 }
 
-/// Returns the app with the key of a page.
-fn authenticator(page: &Page) -> Authenticator {
-    page.assert_shows("<svg class=\"qr\"");
-    let key = page.html.split("<code dir=\"ltr\">").nth(1).unwrap().split('<').next().unwrap();
-    Authenticator::new(key)
-}
-
 /// Returns the recovery codes of a page.
 fn recovery_codes(page: &Page) -> Vec<String> {
     let codes = page.html.split("<li><code>").skip(1);
     codes.map(|code| code.split('<').next().unwrap().to_owned()).collect()
-}
-
-/// Sends the form of the page that has a button with this label.
-async fn press(visitor: &Visitor, page: &Page, label: &str, values: &[(&str, &str)]) -> Page {
-    let forms = page.html.split("<form").filter(|form| form.contains("method=\"post\""));
-    let button = format!("type=\"submit\">{label}</button>");
-    let found = forms.enumerate().find(|(_, form)| form.contains(&button));
-    let (number, _) = found.unwrap_or_else(|| panic!("no button {label} in:\n{}", page.html));
-    Page::of(visitor.send_form(page, number, values).await).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,6 +127,7 @@ mod sign_in;
 mod social;
 mod spellings;
 mod srp;
+mod step_up;
 mod store;
 mod stored_programs;
 mod streams;

@@ -28,6 +28,7 @@ on_both_engines! {
 
 fn family(user: &User) -> RefreshFamily {
     RefreshFamily {
+        amr: Vec::new(),
         id: uuid(&SystemEntropy),
         user_no: user.no,
         client_id: "client".into(),
@@ -49,6 +50,7 @@ async fn begin_session(tx: &mut Tx<'_>, user: &User) -> narthex::store::Result<(
         browser: Browser::default(),
         amr: vec![],
         auth_time: None,
+        factor_at: None,
         ends_at: None,
         begun_at: now(),
     };

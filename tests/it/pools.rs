@@ -456,6 +456,7 @@ async fn nothing_is_left_of_a_deleted_pool_or_client(engine: Engine) {
     let gone = new_client(&store, pool, client_named("earlier-client")).await.client;
     let user = create_user(&store, pool, &new_user("leaver-login", &[]), now()).await.unwrap();
     let family = |id: &str, client_id: &str| RefreshFamily {
+        amr: Vec::new(),
         id: id.to_owned(),
         user_no: user.no,
         client_id: client_id.to_owned(),
@@ -648,6 +649,7 @@ async fn the_file_is_written_as_far_as_it_differs(engine: Engine) {
     assert_eq!(pools::list_client_secrets(&store, &pool, "reporter").await.unwrap().len(), 1);
     // A removed client is removed with its refresh tokens.
     let family = &RefreshFamily {
+        amr: Vec::new(),
         id: "family".to_owned(),
         user_no: 7,
         client_id: "web".to_owned(),

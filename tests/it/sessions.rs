@@ -91,6 +91,7 @@ impl Scene {
             browser: Browser::default(),
             amr: vec![],
             auth_time: Some(now),
+            factor_at: None,
             ends_at: None,
             begun_at: now,
         };

@@ -109,6 +109,7 @@ async fn session_of(
         browser: Browser { user_agent: "test".into(), address: "192.0.2.7".into() },
         amr: amr.iter().map(|method| (*method).to_owned()).collect(),
         auth_time: Some(now()),
+        factor_at: None,
         ends_at: None,
         begun_at,
     };

@@ -209,6 +209,7 @@ async fn begin_session(scene: &AccountScene, user: &User) -> String {
         browser: Browser::default(),
         amr: Vec::new(),
         auth_time: None,
+        factor_at: None,
         ends_at: None,
         begun_at: now,
     };
@@ -321,6 +322,7 @@ async fn tokens_are_for_the_password_of_the_sign_in(engine: Engine) {
         nonce: None,
         device_key: "",
         auth_time: None,
+        amr: &[],
         source: narthex::directory::TokenSource::default(),
     };
     let issue = async || scene.tokens.issue(scene.sender(), ISSUER, signed_in).await;

@@ -66,9 +66,11 @@ pub struct Subject {
 }
 
 /// The authentication methods and times of a subject's sign-in, as far as they are known.
+#[derive(Default)]
 struct SignIn {
     methods: Vec<String>,
     auth_time: Option<Timestamp>,
+    factor_at: Option<Timestamp>,
     issued_at: Option<Timestamp>,
 }
 
@@ -101,6 +103,7 @@ impl Subject {
             claims: self.claims.as_ref(),
             methods: &self.sign_in.methods,
             auth_time: self.sign_in.auth_time,
+            factor_at: self.sign_in.factor_at,
             issued_at: self.sign_in.issued_at,
             of_user_pool: self.of_user_pool,
             pool_issuer: None,
@@ -267,11 +270,11 @@ fn subject_of_user(config: &Config, user: User, session: Option<Session>, provid
     };
     let (note, sign_in) = match session {
         Some(session) => {
-            let Session { amr: methods, auth_time, created_at, .. } = session;
-            (None, SignIn { methods, auth_time, issued_at: Some(created_at) })
+            let Session { amr: methods, auth_time, factor_at, created_at, .. } = session;
+            (None, SignIn { methods, auth_time, factor_at, issued_at: Some(created_at) })
         }
         None => {
-            let sign_in = SignIn { methods: Vec::new(), auth_time: None, issued_at: Some(SystemClock.now()) };
+            let sign_in = SignIn { issued_at: Some(SystemClock.now()), ..SignIn::default() };
             (Some("there is no session: signed in now, by an unknown method"), sign_in)
         }
     };
@@ -319,7 +322,7 @@ fn subject_from_claims(
     let sign_in_error =
         sign_in_error.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
     let user = directory::new_user(uuid(&SystemEntropy), "", account, now);
-    let sign_in = SignIn { methods, auth_time, issued_at: Some(now) };
+    let sign_in = SignIn { methods, auth_time, issued_at: Some(now), ..SignIn::default() };
     let note = Some("these claims are believed here: nothing was verified");
     Ok(Subject::of_user_pool(user, provider.name.clone(), sign_in, note, sign_in_error))
 }
@@ -350,6 +353,7 @@ fn subject_from_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>
         sign_in: SignIn {
             methods: methods(claims, auth_time),
             auth_time,
+            factor_at: None,
             issued_at: NumericDate::of(claims, "iat").map(|at| at.min(now)),
         },
         of_user_pool: false,

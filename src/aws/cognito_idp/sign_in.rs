@@ -10,7 +10,9 @@ use crate::directory::sign_in::{
     Answer as ChallengeAnswer, AuthenticatedUser, Challenge, ChallengeId, ChallengeReply, Flow, Reply,
     SignInDevice, SignInError,
 };
-use crate::directory::{IssuedTokens, PoolOfClient, RefreshFlow, Sender, SignedIn, TokenSource};
+use crate::directory::{
+    IssuedTokens, PoolOfClient, RefreshFlow, Sender, SignedIn, TokenSource, authentication_methods,
+};
 use crate::model::{Factor, FirstFactor};
 use crate::trigger::ClientData;
 use base64::Engine as _;
@@ -172,7 +174,7 @@ async fn begin(call: &Call, of: &PoolOfClient, request: &AuthRequest) -> Answer<
         }
         // For a challenge that the pool does not have, Cognito lets the user choose.
         (Flow::UserAuth, Some(name)) => first_code(name).unwrap_or(ChallengeAnswer::Nothing),
-        (Flow::Page, _) => return Err(not_supported()),
+        (Flow::Page | Flow::StepUp, _) => return Err(not_supported()),
     };
     let sign_in = &call.directory().sign_in;
     // The session of `ConfirmSignUp`.
@@ -326,7 +328,7 @@ async fn reply_of(
     reply: Result<Reply, SignInError>,
 ) -> Answer<AuthResponse> {
     match reply.map_err(failed)? {
-        Reply::SignedIn(AuthenticatedUser { user, password_set_at, device, .. }) => {
+        Reply::SignedIn(AuthenticatedUser { user, password_set_at, device, first_code, factor, .. }) => {
             let devices = &call.directory().devices;
             let (device_key, is_new) = match device {
                 SignInDevice::Proved(key) => (key, false),
@@ -340,6 +342,7 @@ async fn reply_of(
                 nonce: None,
                 device_key: &device_key,
                 auth_time: None,
+                amr: &authentication_methods(first_code, factor),
                 source,
             };
             let (tokens, issuer) = (&call.directory().tokens, call.issuer(&of.pool));

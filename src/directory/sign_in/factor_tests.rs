@@ -218,3 +218,31 @@ fn only_a_verified_token_ends_the_set_up() {
         None
     )));
 }
+
+#[test]
+fn a_session_gets_a_second_factor_where_the_pool_has_one() {
+    let ask = |factor| Outcome::Challenge(Challenge::Factor(factor));
+    let set_up = Outcome::Challenge(Challenge::SetUpFactor { is_verified: false, secret: None });
+    let none = Outcome::Refused(FactorNotFound);
+    let token = &[SoftwareToken][..];
+    for (mode, of_pool, of_user, expected) in [
+        (MfaMode::Off, token, token, none.clone()),
+        (MfaMode::Optional, token, token, ask(SoftwareToken)),
+        (MfaMode::Optional, token, &[][..], set_up.clone()),
+        (MfaMode::Optional, &[Email], &[], none),
+        (MfaMode::Required, token, token, ask(SoftwareToken)),
+    ] {
+        // A remembered device does not replace it.
+        let device = NamedDevice::Remembered("device".to_owned());
+        let known = UserFacts { device, ..user(of_user, None) };
+        let step = |user| {
+            let begin = State::Begin(Flow::StepUp);
+            advance(&begin, &Answer::Nothing, &facts(user, None), &rules(mode, of_pool, true))
+        };
+        assert_eq!(done(step(known.clone())).0, expected, "{mode:?} {of_user:?}");
+        let disabled = UserFacts { enabled: false, ..known.clone() };
+        assert_eq!(refused(step(disabled)), InvalidSession);
+        let reset = UserFacts { status: UserStatus::ResetRequired, ..known };
+        assert_eq!(refused(step(reset)), InvalidSession);
+    }
+}

@@ -3,7 +3,7 @@
 use super::input::StepInput;
 use super::reply::SignInError;
 use super::service::SignInService;
-use super::state::{Challenge, Facts, NamedDevice, State, UserFacts};
+use super::state::{Challenge, Facts, Flow, NamedDevice, State, UserFacts};
 use crate::base::Timestamp;
 use crate::directory::remembered_devices::MAX_DEVICE_KEY_LENGTH;
 use crate::model::{Factor, FirstFactor, MfaMode, User, UserFactors, UserStatus, usable_first_factors};
@@ -111,6 +111,7 @@ impl StepInput<'_> {
         match &self.state {
             State::Challenged(Challenge::FirstFactor(factor)) => Some(*factor),
             State::Challenged(Challenge::SignUpConfirmed { verified, .. }) => Some(*verified),
+            State::Begin(Flow::StepUp) => self.step_up.as_ref().and_then(|of| of.first_code),
             _ => self.attempt.as_ref().and_then(|attempt| attempt.first_code),
         }
     }

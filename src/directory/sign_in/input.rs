@@ -6,7 +6,7 @@ use super::reply::{
     PublicParameters, Reply, SignInDevice, SignInError,
 };
 use super::service::SignInService;
-use super::session::MAX_SESSION_LENGTH;
+use super::session::{MAX_SESSION_LENGTH, StepUp};
 use super::state::{Answer, Challenge, ExchangeState, Facts, Flow, State, WorkResult};
 use super::step::Outcome;
 use super::work::NewCredentials;
@@ -36,6 +36,8 @@ pub(super) struct StepInput<'a> {
     pub(super) user: Option<User>,
     pub(super) password: Option<StoredPassword>,
     pub(super) attempt: Option<Attempt>,
+    /// The session that a first step gives a second factor to.
+    pub(super) step_up: Option<StepUp>,
 }
 
 /// What the work of a step produced, for its effects and its reply.
@@ -91,7 +93,7 @@ impl StepInput<'_> {
 
     /// Returns the device of a sign-in that is complete.
     fn device(&self) -> SignInDevice {
-        let on_page = matches!(self.state, State::Begin(Flow::Page))
+        let on_page = matches!(self.state, State::Begin(flow) if flow.is_on_page())
             || self.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
         match (&self.state, self.device_key()) {
             _ if on_page || !self.sender.pool.settings.devices.is_on() => SignInDevice::Untracked,
@@ -133,8 +135,16 @@ impl SignInService {
                 let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
                 let (user, factor) = (Box::new(user), input.state.factor());
                 let device = input.device();
-                let signed_in =
-                    AuthenticatedUser { user, begun_at, password_set_at, first_code, factor, device };
+                let step_up = input.attempt.as_ref().and_then(|attempt| attempt.step_up.clone());
+                let signed_in = AuthenticatedUser {
+                    user,
+                    begun_at,
+                    password_set_at,
+                    first_code,
+                    factor,
+                    device,
+                    step_up,
+                };
                 return Ok(Reply::SignedIn(signed_in));
             }
             (Outcome::SignedIn, None) => return Ok(Reply::Refused(Refusal::IncorrectPassword)),
@@ -183,10 +193,10 @@ impl SignInService {
         match &input.attempt {
             Some(attempt) => attempt.next(challenge.clone(), times, entropy),
             None => {
-                let on_page = matches!(input.state, State::Begin(Flow::Page));
+                let on_page = matches!(input.state, State::Begin(flow) if flow.is_on_page());
                 let user_no = input.user.as_ref().map_or(0, |user| user.no);
                 let begun = Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy);
-                Attempt { on_page, ..begun }
+                Attempt { on_page, step_up: input.step_up.clone(), ..begun }
             }
         }
     }

@@ -39,7 +39,7 @@ pub use reply::{
     SignInDevice, SignInError,
 };
 pub use service::SignInService;
-pub use session::{Attempt, SessionError, SessionSealer, client_of_session};
+pub use session::{Attempt, SessionError, SessionSealer, StepUp, client_of_session};
 pub use state::{
     Answer, Challenge, Definition, ExchangeState, Facts, Flow, NamedDevice, PasswordCheck, PrivateParameters,
     Rules, State, TokenSecret, UserFacts, WorkResult,

@@ -1,6 +1,6 @@
 //! Results of a step, for pages and APIs.
 
-use super::{Challenge, Facts, Refusal, SessionError};
+use super::{Challenge, Facts, Refusal, SessionError, StepUp};
 use crate::base::{Duration, Timestamp};
 use crate::directory::{CodeDelivery, DirectoryError, HashError, NewPasswordError, Sender, srp};
 use crate::model::{Attributes, Factor, FirstFactor, User};
@@ -36,6 +36,8 @@ pub struct AuthenticatedUser {
     pub factor: Option<Factor>,
     /// The device.
     pub device: SignInDevice,
+    /// The session that gets the second factor; `None` for a new one.
+    pub step_up: Option<StepUp>,
 }
 
 /// The device of a sign-in.

@@ -3,7 +3,7 @@
 use super::Refusal;
 use super::state::{Challenge, Facts, NamedDevice, Rules, UserFacts, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, failed, refuse};
-use crate::model::{Factor, UserStatus};
+use crate::model::{Factor, MfaMode, MfaSettings, UserStatus};
 
 /// Returns what follows the first factor: the proof of a remembered device, or what follows without
 /// one. "A remembered device replaces the second factor only": it does not replace its set-up.
@@ -39,6 +39,18 @@ fn second_factor(user: &UserFacts, rules: &Rules) -> (Outcome, Option<Effect>) {
             (Outcome::Challenge(Challenge::SetUpFactor { is_verified: false, secret: None }), None)
         }
         (None, _) => (Outcome::Refused(Refusal::FactorNotFound), None),
+    }
+}
+
+/// The second factor of a user whose session proves the first one, also where the pool requires
+/// none. A remembered device does not replace it.
+pub(super) fn step_up(facts: &Facts, rules: &Rules) -> Step {
+    let valid = |user: &&UserFacts| user.enabled && user.status == UserStatus::Confirmed;
+    let Some(user) = facts.user.as_ref().filter(valid) else { return refuse(Refusal::InvalidSession) };
+    let mfa = MfaSettings { mode: MfaMode::Required, ..rules.mfa.clone() };
+    match (rules.mfa.mode, second_factor(user, &Rules { mfa, ..rules.clone() })) {
+        (MfaMode::Off, _) | (_, (Outcome::SignedIn, _)) => refuse(Refusal::FactorNotFound),
+        (_, (outcome, sent)) => Step::Done(outcome, sent.into_iter().collect()),
     }
 }
 

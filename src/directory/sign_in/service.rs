@@ -7,17 +7,27 @@ use super::reply::{Reply, SignInError};
 use super::state::{Answer, Flow, PasswordCheck, Rules, State, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, advance};
 use super::work::Workers;
-use super::{Attempt, Refusal, SessionSealer};
+use super::{Attempt, Refusal, SessionSealer, StepUp};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
+use crate::config::LOCAL_PROVIDER;
 use crate::directory::answer_time::in_whole_intervals;
 use crate::directory::events::{ConfirmationSource, PoolEvents};
 use crate::directory::new_password::NewPasswords;
 use crate::directory::password_attempts::account_no;
 use crate::directory::turns::Turns;
 use crate::directory::{AccountService, DirectoryDeps, Sender};
-use crate::model::User;
+use crate::model::{Session, User};
 use crate::store::{Lookup, Store};
 use std::sync::Arc;
+
+/// Whose step it is.
+#[derive(Default)]
+struct Subject {
+    name: String,
+    user: Option<User>,
+    attempt: Option<Attempt>,
+    step_up: Option<StepUp>,
+}
 
 /// Passwords of one account that are compared at the same time on a node; fewer than lock it.
 const MAX_CONCURRENT_CHECKS: usize = 4;
@@ -74,11 +84,28 @@ impl SignInService {
                 None => self.events.migrate_at_sign_in(sender, name, answer).await?,
             };
             self.events.pre_authentication(sender, name, user.as_ref()).await?;
-            let (name, secret_block) = (name.to_owned(), &[]);
-            let begun = self.run(sender, State::Begin(flow), answer, (name, user, None), secret_block);
+            let subject = Subject { name: name.to_owned(), user, ..Subject::default() };
+            let begun = self.run(sender, State::Begin(flow), answer, subject, &[]);
             Ok(self.events.post_authentication(sender, begun.await?).await?)
         })
         .await
+    }
+
+    /// Asks the user of `session` for a second factor, and for nothing else. The reply of the last
+    /// step names the session, whose user is authenticated already.
+    ///
+    /// # Errors
+    /// As [`SignInService::begin`].
+    pub async fn begin_step_up(&self, sender: Sender<'_>, session: &Session) -> Result<Reply, SignInError> {
+        let user = self.store.user(&session.user_id).await?;
+        // Only such a user has second factors.
+        let is_local = session.provider == LOCAL_PROVIDER && session.pool_id == sender.pool.id;
+        let Some(user) = user.filter(|user| is_local && user.pool_id == sender.pool.id) else {
+            return Ok(Reply::Refused(Refusal::FactorNotFound));
+        };
+        let step_up = Some(StepUp::of(session));
+        let subject = Subject { name: user.username.clone(), user: Some(user), attempt: None, step_up };
+        self.run(sender, State::Begin(Flow::StepUp), &Answer::Nothing, subject, &[]).await
     }
 
     /// Continues a sign-in with the answer to a challenge. `session` is the `Session` string.
@@ -152,7 +179,8 @@ impl SignInService {
         in_whole_intervals(async {
             let user = self.store.user_by_number(attempt.user_no).await?;
             let state = State::Challenged(attempt.challenge.clone());
-            let subject = (attempt.name.clone(), user, Some(attempt));
+            let name = attempt.name.clone();
+            let subject = Subject { name, user, attempt: Some(attempt), step_up: None };
             let resumed = self.run(sender, state, answer, subject, secret_block);
             Ok(self.events.post_authentication(sender, resumed.await?).await?)
         })
@@ -165,7 +193,7 @@ impl SignInService {
         sender: Sender<'_>,
         state: State,
         answer: &Answer,
-        (name, user, attempt): (String, Option<User>, Option<Attempt>),
+        Subject { name, user, attempt, step_up }: Subject,
         secret_block: &[u8],
     ) -> Result<Reply, SignInError> {
         let account_no = account_no(&self.ring, sender.pool, &name, user.as_ref());
@@ -178,11 +206,21 @@ impl SignInService {
         };
         // A name without a user costs the same statements: the time must not depend on it.
         let password = self.store.password(account_no).await?;
-        let input =
-            StepInput { sender, state, answer, secret_block, name, account_no, user, password, attempt };
+        let input = StepInput {
+            sender,
+            state,
+            answer,
+            secret_block,
+            name,
+            account_no,
+            user,
+            password,
+            attempt,
+            step_up,
+        };
         let now = self.clock.now();
         let on_page = input.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
-        let on_page = on_page || matches!(input.state, State::Begin(Flow::Page));
+        let on_page = on_page || matches!(input.state, State::Begin(flow) if flow.is_on_page());
         let rules = Rules { on_page, ..Rules::of(&sender.client.settings, &sender.pool.settings) };
         let mut facts = self.facts(&input, now).await?;
         let mut products = Products { history: input.history(), ..Products::default() };

@@ -2,7 +2,7 @@
 
 use super::Challenge;
 use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, uuid};
-use crate::model::{Factor, MAX_NAME_LENGTH};
+use crate::model::{Factor, MAX_NAME_LENGTH, Session};
 use crate::trigger::ChallengeResult;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -19,6 +19,29 @@ const SEPARATOR: char = '.';
 /// Returns the id of the client to which a `Session` string was issued, which is not verified.
 pub fn client_of_session(session: &str) -> Option<&str> {
     session.split_once(SEPARATOR).map(|(client, _)| client)
+}
+
+/// The session in which a user proves a second factor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepUp {
+    /// The id of the session.
+    pub session_id: String,
+    /// The code that was the first factor of the session; `None` for a password.
+    pub first_code: Option<Factor>,
+}
+
+impl StepUp {
+    /// Returns the step-up of `session`.
+    pub(super) fn of(session: &Session) -> Self {
+        let has = |name: &str| session.amr.iter().any(|method| method == name);
+        // A code in an e-mail and one of an app have the same method; an app is no first factor.
+        let first_code = match (has("pwd"), has("sms")) {
+            (true, _) => None,
+            (false, true) => Some(Factor::Sms),
+            (false, false) => has("otp").then_some(Factor::Email),
+        };
+        Self { session_id: session.id.clone(), first_code }
+    }
 }
 
 /// A sign-in that waits for an answer.
@@ -47,6 +70,9 @@ pub struct Attempt {
     /// one.
     #[serde(default)]
     pub history: Option<Vec<ChallengeResult>>,
+    /// The session that gets the second factor; `None` in a new sign-in.
+    #[serde(default)]
+    pub step_up: Option<StepUp>,
     /// The network in which the challenge of a device was sent.
     #[serde(default)]
     pub network: Option<u64>,
@@ -75,6 +101,7 @@ impl Attempt {
             proved_password_of: None,
             first_code: None,
             history: None,
+            step_up: None,
             network: None,
             begun_at: now.millis(),
             expires_at: now.plus(validity).millis(),

@@ -91,6 +91,7 @@ impl SignInService {
             let user = self.store.user_by_number(attempt.user_no).await?.ok_or(Refusal::InvalidSession)?;
             let password = self.store.password(user.no).await?;
             let input = StepInput {
+                step_up: None,
                 sender,
                 state: State::Challenged(attempt.challenge.clone()),
                 answer: &Answer::Nothing,

@@ -20,17 +20,20 @@ pub enum Flow {
     Custom,
     /// The pool's own sign-in page.
     Page,
+    /// A second factor in a session that exists.
+    StepUp,
 }
 
 /// Each flow with its name in `AuthFlow`, and the entry of `ExplicitAuthFlows` that allows it. A
 /// page belongs to the pool, and needs none.
-const FLOWS: [(Flow, &str, &str); 6] = [
+const FLOWS: [(Flow, &str, &str); 7] = [
     (Flow::UserPassword, "USER_PASSWORD_AUTH", "ALLOW_USER_PASSWORD_AUTH"),
     (Flow::AdminUserPassword, "ADMIN_USER_PASSWORD_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"),
     (Flow::UserSrp, "USER_SRP_AUTH", "ALLOW_USER_SRP_AUTH"),
     (Flow::UserAuth, "USER_AUTH", "ALLOW_USER_AUTH"),
     (Flow::Custom, "CUSTOM_AUTH", "ALLOW_CUSTOM_AUTH"),
     (Flow::Page, "", ""),
+    (Flow::StepUp, "", ""),
 ];
 
 impl Flow {
@@ -42,6 +45,11 @@ impl Flow {
     /// Returns the flow of this name in `AuthFlow`; `None` for a name without a flow.
     pub fn parse(name: &str) -> Option<Self> {
         FLOWS.iter().find(|(_, known, _)| !known.is_empty() && *known == name).map(|(flow, ..)| *flow)
+    }
+
+    /// Returns whether the sign-in is on the pool's own pages.
+    pub fn is_on_page(self) -> bool {
+        matches!(self, Self::Page | Self::StepUp)
     }
 
     /// Returns the name in `AuthFlow`; empty for the page.

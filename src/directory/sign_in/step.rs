@@ -6,7 +6,7 @@ use super::first_factor::{
     choice, code, first_code, first_factor, new_password, password, password_on_page, sign_up_confirmed,
     srp_a, srp_proof,
 };
-use super::second_factor::{device_proof, device_srp_a, factor_code, factor_set_up, select};
+use super::second_factor::{device_proof, device_srp_a, factor_code, factor_set_up, select, step_up};
 use super::state::{Answer, Challenge, Facts, Flow, Rules, State};
 use crate::model::{Factor, FirstFactor, UserStatus};
 use std::collections::BTreeMap;
@@ -115,6 +115,7 @@ pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> 
             custom_answer(answer, facts, rules)
         }
         (State::Begin(Flow::Page), Answer::Password(_)) => password_on_page(facts, rules),
+        (State::Begin(Flow::StepUp), Answer::Nothing) => step_up(facts, rules),
         (State::Begin(Flow::UserSrp | Flow::UserAuth), Answer::SrpA(_))
         | (State::Challenged(Challenge::SelectChallenge), Answer::SrpA(_)) => srp_a(facts, rules),
         (State::Begin(Flow::UserAuth), Answer::Nothing) => choice(facts, rules),
@@ -166,7 +167,7 @@ fn is_password(answer: &Answer) -> bool {
 
 impl Rules {
     fn allow(&self, flow: Flow) -> bool {
-        flow == Flow::Page || self.flows.contains(&flow)
+        flow.is_on_page() || self.flows.contains(&flow)
     }
 }
 

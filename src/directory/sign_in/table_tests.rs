@@ -1,9 +1,10 @@
 //! The state machine of sign-in against a table of every state, answer and status.
 
 use super::Refusal::{
-    AttemptsExceeded, AttributeMissing, AttributePresent, CodeExpired, CodeMismatch, FactorNotSetUp,
-    FlowNotEnabled, IncorrectPassword, InvalidPassword, InvalidSession, InvalidSrpA, PasswordResetRequired,
-    TemporaryPasswordExpired, UnexpectedAnswer, UserDisabled, UserNotConfirmed, UserNotFound,
+    AttemptsExceeded, AttributeMissing, AttributePresent, CodeExpired, CodeMismatch, FactorNotFound,
+    FactorNotSetUp, FlowNotEnabled, IncorrectPassword, InvalidPassword, InvalidSession, InvalidSrpA,
+    PasswordResetRequired, TemporaryPasswordExpired, UnexpectedAnswer, UserDisabled, UserNotConfirmed,
+    UserNotFound,
 };
 use super::*;
 use crate::base::Secret;
@@ -109,15 +110,16 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
 /// second factor's code, `D` and `d` the exchange of a device, `n` the function that names a
 /// challenge, `v` the one that compares an answer, `c` a choice without work, `e` the challenge of
 /// a code that is sent, `s` a factor's challenge, `i` the step after a confirmed sign-up, `u` a
-/// token that is not set up, `-` not an answer to this state. The answers are in the order of
+/// token that is not set up, `x` a second factor that the pool does not have, `-` not an answer to this state. The answers are in the order of
 /// [`answers`].
-const WORK: [&str; 18] = [
+const WORK: [&str; 19] = [
     "-P--------", // USER_PASSWORD_AUTH
     "-P--------", // ADMIN_USER_PASSWORD_AUTH
     "--S-------", // USER_SRP_AUTH
     "cPS-----e-", // USER_AUTH
     "n-n-------", // CUSTOM_AUTH
     "-P------e-", // the page
+    "x---------", // a second factor for a session
     "-PS-----e-", // SELECT_CHALLENGE
     "-----O----", // EMAIL_OTP
     "i---------", // a confirmed sign-up
@@ -166,6 +168,7 @@ fn each_state_takes_its_own_answers_alone_and_no_answer_signs_in_without_work() 
                     let asked = Outcome::Challenge(Challenge::Factor(SoftwareToken));
                     Step::Done(asked, vec![Effect::SpendChallenge])
                 }
+                'x' => done(Outcome::Refused(FactorNotFound)),
                 'u' => done(Outcome::Refused(FactorNotSetUp)),
                 'c' => done(Outcome::Challenge(Challenge::SelectChallenge)),
                 _ => done(Outcome::Refused(UnexpectedAnswer)),
@@ -271,6 +274,7 @@ fn a_flow_that_the_client_lacks_is_refused_and_the_page_needs_none() {
             advance(&State::Begin(flow), &answers()[1], &facts(Some(user(Confirmed)), right()), &none);
         let expected = match flow {
             Flow::Page => Outcome::SignedIn,
+            Flow::StepUp => Outcome::Refused(UnexpectedAnswer),
             flow => Outcome::Refused(FlowNotEnabled(flow)),
         };
         assert_eq!(outcome(found), expected);

@@ -5,5 +5,6 @@ pub mod allow_list;
 pub mod forward_auth;
 pub mod policy_rule;
 mod route_request;
+mod second_factor;
 
 pub use route_request::*;

@@ -6,6 +6,7 @@ use crate::catalogue::{PolicyRule, Route, Rule};
 use crate::config::Preflight;
 use crate::gateway::authorize::allow_list;
 use crate::gateway::authorize::policy_rule::{self, PolicyDenial, Requested};
+use crate::gateway::authorize::second_factor;
 use crate::gateway::builtin::sign_in::sign_in;
 use crate::gateway::request;
 use crate::gateway::request::cors;
@@ -87,6 +88,9 @@ pub async fn authorize(
         request_state::with_record(|record| record.set_principal(principal));
     }
     refuse_foreign_websocket(ctx, route, presented.as_ref())?;
+    if let Some(rule) = route.config.second_factor {
+        second_factor::require(ctx, wanted, rule, presented.as_ref())?;
+    }
     let (permit, principal, assumed, guest_cookie) = match (&*route.rule, presented) {
         (Rule::Policy(judged), presented) => {
             if let Some(name) = requested.method_override() {

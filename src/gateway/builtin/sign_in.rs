@@ -4,7 +4,7 @@
 use crate::authn::{APP_COOKIE, LOGIN_COOKIE, clear_cookie_value, cookie_value, set_cookie_value};
 use crate::base::RandomToken;
 use crate::broker::{ATTEMPT_COOKIE_LIFETIME, LoginAttempts};
-use crate::config::{OnUnauthenticatedRequest, Route};
+use crate::config::{OnUnauthenticatedRequest, Route, SecondFactorRule};
 use crate::gateway::builtin::redirect_loops::RedirectLoopCounter;
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::{self, RequestInfo, cookies};
@@ -49,11 +49,16 @@ pub fn sign_in(ctx: &RequestContext<'_>, target: &str, route: &Route) -> LocalRe
         };
         return ctx.refusal(failure, "nobody is signed in");
     }
-    let answer = begin(ctx, target).unwrap_or_else(|failure| failure.into_response(visitor));
+    let answer =
+        begin(ctx, target, route.second_factor).unwrap_or_else(|failure| failure.into_response(visitor));
     pages::add_common_headers(answer, visitor).into()
 }
 
-fn begin(ctx: &RequestContext<'_>, target: &str) -> Result<HttpResponse, ErrorResponse> {
+fn begin(
+    ctx: &RequestContext<'_>,
+    target: &str,
+    second_factor: Option<SecondFactorRule>,
+) -> Result<HttpResponse, ErrorResponse> {
     let RequestContext { gateway, session, incoming, .. } = *ctx;
     let catalogue = ctx.catalogue();
     if RedirectLoopCounter::from_cookies(cookies(session), gateway.pool.clock.now()).is_loop() {
@@ -73,6 +78,7 @@ fn begin(ctx: &RequestContext<'_>, target: &str) -> Result<HttpResponse, ErrorRe
             redirect_uri: &catalogue.callback_of(&incoming.host),
             state: &id,
             code_challenge: &token::challenge(&verifier),
+            second_factor,
         },
     );
     let login = AppLogin { return_to: return_to.to_owned(), verifier };
@@ -132,7 +138,7 @@ pub async fn sign_in_link(ctx: &RequestContext<'_>) -> Result<HttpResponse, Loca
     if !return_to.starts_with('/') || return_to.contains(|c: char| c.is_control() || !c.is_ascii()) {
         return Err(ctx.failure(ErrorResponse::bad_request()));
     }
-    begin(ctx, &return_to).map_err(|failure| ctx.failure(failure))
+    begin(ctx, &return_to, None).map_err(|failure| ctx.failure(failure))
 }
 
 /// Redirects to the destination of an unsuccessful attempt: directly if a session now exists,
@@ -142,7 +148,7 @@ async fn resume_return_path(ctx: &RequestContext<'_>, id: &str) -> Result<HttpRe
     let return_to = return_path(ctx, id);
     let mut answer = match ctx.session_principal().await? {
         Some(_) => see_other(&format!("{}{return_to}", origin(ctx))),
-        None => begin(ctx, &return_to),
+        None => begin(ctx, &return_to, None),
     }
     .map_err(stop)?;
     if LoginAttempts::started_at(id).is_some() {

@@ -7,6 +7,7 @@ mod device;
 mod pushed;
 mod request;
 mod response;
+mod step_up;
 
 pub use attempts::{expired_attempts, surplus_attempts};
 pub use client::{SignInClient, client_by_id, own_client};
@@ -21,13 +22,14 @@ use super::{AppState, Handled, Reply, RequestData, Shared, form_as_query, sessio
 use crate::authn::{LOGIN_COOKIE, SessionPrincipal, set_cookie_value_same_site};
 use crate::broker::{ATTEMPT_COOKIE_LIFETIME, LoginError};
 use crate::catalogue::Catalogue;
-use crate::config::SameSite;
-use crate::model::{AuthorizationRequest, Session};
+use crate::config::{SameSite, SecondFactorRule};
+use crate::model::{AcrLevel, AuthorizationRequest, Session};
 use crate::pages::{ErrorResponse, browser_action, see_other, set_cookie};
 use crate::provider::{LoginHints, ProviderError};
 use attempts::drop_oldest_attempts;
 use axum::extract::State;
 use http::Method;
+use step_up::NextStep;
 
 /// The parameters of an app host's authorization request.
 pub struct AuthorizationUrl<'a> {
@@ -37,6 +39,8 @@ pub struct AuthorizationUrl<'a> {
     pub state: &'a str,
     /// The PKCE challenge, S256.
     pub code_challenge: &'a str,
+    /// The second factor that the route requires.
+    pub second_factor: Option<SecondFactorRule>,
 }
 
 /// Returns the address of the gateway's authorization request to the sign-in host.
@@ -46,6 +50,8 @@ pub fn authorization_url(catalogue: &Catalogue, request: &AuthorizationUrl<'_>) 
         redirect_uri: request.redirect_uri.to_owned(),
         state: request.state.to_owned(),
         code_challenge: request.code_challenge.to_owned(),
+        levels: request.second_factor.map(|_| AcrLevel::Three).into_iter().collect(),
+        factor_age: request.second_factor.and_then(|rule| rule.max_age).map(|age| age.as_secs()),
         ..AuthorizationRequest::default()
     };
     page_url(catalogue, "/oauth2/authorize", Some(&request), &[])
@@ -58,9 +64,8 @@ pub(super) fn page_url(
     request: Option<&AuthorizationRequest>,
     more: &[(&str, &str)],
 ) -> String {
-    let mut pairs: Vec<(&str, String)> = Vec::new();
-    let all = request.map(request_parameters).into_iter().flatten().chain(more.iter().copied());
-    for (name, value) in all {
+    let mut pairs = request.map(request_parameters).unwrap_or_default();
+    for (name, value) in more.iter().copied() {
         // A parameter may come once: the values of `prompt` are a list.
         match pairs.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => *values = format!("{values} {value}"),
@@ -73,35 +78,42 @@ pub(super) fn page_url(
 }
 
 /// Returns the parameters of a request.
-pub(super) fn request_parameters(request: &AuthorizationRequest) -> Vec<(&'static str, &str)> {
-    let of_client = ("client_id", &*request.client_id);
-    let consent = request.asks_consent.then_some(("prompt", CONSENT));
+pub(super) fn request_parameters(request: &AuthorizationRequest) -> Vec<(&'static str, String)> {
+    let of_client = ("client_id", request.client_id.clone());
+    let consent = request.asks_consent.then_some(("prompt", CONSENT.to_owned()));
     if !request.user_code.is_empty() {
-        return vec![of_client, ("user_code", &*request.user_code)];
+        return vec![of_client, ("user_code", request.user_code.clone())];
     }
     if !request.request_uri.is_empty() {
-        return [of_client, ("request_uri", &*request.request_uri)].into_iter().chain(consent).collect();
+        let pushed = ("request_uri", request.request_uri.clone());
+        return [of_client, pushed].into_iter().chain(consent).collect();
     }
     let scope = if request.scope.is_empty() { "openid" } else { &request.scope };
     let mut pairs = vec![
-        ("response_type", request.response_type.name()),
+        ("response_type", request.response_type.name().to_owned()),
         of_client,
-        ("redirect_uri", &*request.redirect_uri),
-        ("scope", scope),
+        ("redirect_uri", request.redirect_uri.clone()),
+        ("scope", scope.to_owned()),
     ];
-    let challenge = &*request.code_challenge;
+    let challenge = &request.code_challenge;
     let method = if challenge.is_empty() { "" } else { "S256" };
+    let levels: Vec<_> = request.levels.iter().map(|level| level.name()).collect();
     let optional = [
-        ("state", &*request.state),
-        ("code_challenge", challenge),
-        ("code_challenge_method", method),
-        ("nonce", &*request.nonce),
-        ("dpop_jkt", &*request.dpop_jkt),
+        ("state", request.state.clone()),
+        ("code_challenge", challenge.clone()),
+        ("code_challenge_method", method.to_owned()),
+        ("nonce", request.nonce.clone()),
+        ("dpop_jkt", request.dpop_jkt.clone()),
+        ("acr_values", levels.join(" ")),
+        (FACTOR_AGE, request.factor_age.map_or_else(String::new, |age| age.to_string())),
     ];
     pairs.extend(optional.into_iter().filter(|(_, value)| !value.is_empty()));
     pairs.extend(consent);
     pairs
 }
+
+/// The parameter of the gateway's requests with the greatest age of a second factor, in seconds.
+const FACTOR_AGE: &str = "factor_age";
 
 /// The value of `prompt` with which Narthex's pages request another account.
 const OTHER_ACCOUNT: &str = "select_account";
@@ -151,7 +163,12 @@ async fn start(app: &AppState, info: &RequestData, is_endpoint: bool) -> Handled
         {
             return request.error("consent_required", "the user must be asked").into_response(info);
         }
-        return see_other(&continuation(app, &catalogue, info, &request, &principal).await?);
+        return match step_up::next_step(app, info, request, principal.session()).await? {
+            NextStep::Continue(request) => {
+                see_other(&continuation(app, &catalogue, info, &request, &principal).await?)
+            }
+            NextStep::Respond(response) => response,
+        };
     }
     if request.prompt.none {
         let why = "the user is not signed in";

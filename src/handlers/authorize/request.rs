@@ -1,6 +1,7 @@
 //! Authorization requests: the client, and what it asks for (RFC 6749, section 4.1.1; OpenID
 //! Connect Core 1.0, section 3.1.2.1).
 
+use super::FACTOR_AGE;
 use super::client::{self, SignInClient};
 use super::pushed;
 use super::response::response_url;
@@ -8,7 +9,7 @@ use crate::base::Timestamp;
 use crate::catalogue::Catalogue;
 use crate::directory::{DirectoryError, ErrorKind};
 use crate::handlers::{AppState, Form, RequestData};
-use crate::model::{AppClientSettings, AuthorizationRequest, ResponseType};
+use crate::model::{AcrLevel, AppClientSettings, AuthorizationRequest, ResponseType};
 use crate::pages::{ErrorResponse, HttpResponse, Texts, see_other};
 use crate::token::is_thumbprint;
 
@@ -255,7 +256,15 @@ fn gateway_request(
         return Err(AuthorizeError::Page("redirect_uri is not one of the client's"));
     }
     let issuer = catalogue.config.public_url.to_string();
-    let request = AuthorizationRequest { client_id, redirect_uri, ..AuthorizationRequest::default() };
+    let levels = AcrLevel::parse_list(form.get("acr_values").map_or("", String::as_str));
+    let factor_age = form.get(FACTOR_AGE).and_then(|age| age.parse().ok());
+    let request = AuthorizationRequest {
+        client_id,
+        redirect_uri,
+        levels,
+        factor_age,
+        ..AuthorizationRequest::default()
+    };
     let request = read_response_type(&issuer, request, &mut form, &[ResponseType::Code])?;
     let request = read_challenge(&issuer, request, &mut form, true)?;
     match request.state.is_empty() {
@@ -278,8 +287,14 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
         true => form.remove("request_uri").unwrap_or_default(),
         false => String::new(),
     };
-    let request =
-        AuthorizationRequest { client_id, redirect_uri, request_uri, ..AuthorizationRequest::default() };
+    let levels = AcrLevel::parse_list(form.get("acr_values").map_or("", String::as_str));
+    let request = AuthorizationRequest {
+        client_id,
+        redirect_uri,
+        request_uri,
+        levels,
+        ..AuthorizationRequest::default()
+    };
     // Only a client that is set to it can ask for tokens: RFC 9700, section 2.1.2, clients "SHOULD
     // NOT use the implicit grant".
     let has_tokens = settings.allows_oauth_flow(ResponseType::Token.flow());
@@ -301,6 +316,10 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
     }
     if read.prompt.none && (read.prompt.login || read.prompt.select_account || read.prompt.consent) {
         return Err(invalid("prompt has none and another value"));
+    }
+    if form.get("acr_values").is_some_and(|values| !values.trim().is_empty()) && request.levels.is_empty() {
+        let why = "acr_values has no level of the server";
+        return Err(refuse(issuer, &request, "unmet_authentication_requirements", why));
     }
     if form.contains_key("max_age") && read.max_age.is_none() {
         return Err(invalid("max_age is not a number"));

@@ -1,6 +1,7 @@
 //! Authorization responses (RFC 6749, section 4.1.2).
 
 use super::client::SignInClient;
+use super::step_up::is_sufficient;
 use super::{page_url, pushed};
 use crate::catalogue::Catalogue;
 use crate::directory::{DirectoryError, ErrorKind};
@@ -48,6 +49,10 @@ pub async fn grant(
 ) -> Result<String, ErrorResponse> {
     if !request.user_code.is_empty() {
         return Ok(page_url(catalogue, "/device", Some(request), &[]));
+    }
+    // The sign-in that has just ended may have reached another level than the client needs.
+    if !is_sufficient(request, session, app.clock.now()) {
+        return Ok(page_url(catalogue, "/oauth2/authorize", Some(request), &[]));
     }
     if asks_consent(app, info, client, request, session).await? {
         return Ok(page_url(catalogue, "/consent", Some(request), &[]));

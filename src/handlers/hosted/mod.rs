@@ -9,6 +9,7 @@ mod recovery;
 mod reply;
 mod sign_in;
 mod sign_up;
+mod step_up;
 mod words;
 
 pub(super) use context::{new_password_field, secret, text};
@@ -22,4 +23,5 @@ pub use recovery::{
 pub(super) use reply::attribute_field;
 pub use sign_in::{SignInForm, login_form, new_password_form, sign_in_page};
 pub use sign_up::{confirm_user_form, resend_code_form, sign_up, sign_up_form};
+pub use step_up::{StepUpPage, step_up_page};
 pub(super) use words::of_error as words_of_error;

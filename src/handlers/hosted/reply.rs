@@ -9,7 +9,7 @@ use crate::authn::{POOL_COOKIE, PROVIDER_COOKIE, set_cookie_value};
 use crate::base::RandomToken;
 use crate::config::LOCAL_PROVIDER;
 use crate::directory::sign_in::{AuthenticatedUser, Challenge, ChallengeReply, Refusal, Reply, SignInError};
-use crate::directory::{DirectoryError, PasswordSignIn};
+use crate::directory::{DirectoryError, PasswordSignIn, StepUpSession};
 use crate::handlers::authorize::grant;
 use crate::handlers::{Form, Handled, audit_replaced_session, metrics, session_principal};
 use crate::model::{CookieScope, Session, User};
@@ -269,10 +269,14 @@ impl PageContext<'_> {
     ///
     /// # Errors
     /// Returns the page to show if there can be none.
-    async fn begin_session(&self, of: &AuthenticatedUser) -> Result<(Session, RandomToken), Handled> {
+    async fn begin_session(&self, signed_in: &AuthenticatedUser) -> Result<(Session, RandomToken), Handled> {
+        let of = signed_in;
         let (app, info) = (self.app, self.info);
         let earlier = session_principal(app, info).await.map_err(Err)?;
         let earlier = earlier.map(|principal| principal.session().id.clone());
+        if let Some(of) = &of.step_up {
+            return self.step_up_session(signed_in, &of.session_id, earlier.as_deref()).await;
+        }
         let sign_in = PasswordSignIn {
             user_no: of.user.no,
             begun_at: of.begun_at,
@@ -294,6 +298,40 @@ impl PageContext<'_> {
             app.sessions.apply_changes(&[Change::Session(earlier)]);
         }
         self.audit_login(&user, &session);
+        Ok((session, token))
+    }
+
+    /// Records the second factor in the browser's session.
+    ///
+    /// # Errors
+    /// Returns the sign-in page if the browser has another session by now.
+    async fn step_up_session(
+        &self,
+        signed_in: &AuthenticatedUser,
+        session_id: &str,
+        of_browser: Option<&str>,
+    ) -> Result<(Session, RandomToken), Handled> {
+        let username = &signed_in.user.username;
+        let Some(factor) = signed_in.factor.filter(|_| of_browser == Some(session_id)) else {
+            return Err(self.sign_in_page(username, "", words::of_refusal(self.t, &Refusal::InvalidSession)));
+        };
+        let of = StepUpSession { session_id, user_no: signed_in.user.no, factor };
+        let (user, session, token) =
+            self.app.directory.deps.step_up_session(of).await.map_err(|error| {
+                self.directory_failed(&error, |words| self.sign_in_page(username, "", words))
+            })?;
+        self.app.sessions.apply_changes(&[Change::Session(session.id.clone())]);
+        metrics::login(LOCAL_PROVIDER, "step_up");
+        tracing::info!(
+            target: "audit",
+            event = "step_up",
+            request_id = self.info.request_id,
+            client = self.info.client(),
+            sub = user.id,
+            username = user.username,
+            sid = session.id,
+            factor = factor.name(),
+        );
         Ok((session, token))
     }
 

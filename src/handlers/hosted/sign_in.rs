@@ -123,7 +123,7 @@ fn email_lookup(
     let parameters = request.request.as_ref().map(request_parameters).unwrap_or_default();
     finds.then(|| EmailLookup {
         action: catalogue.config.public_url.join("/login"),
-        fields: parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        fields: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         unknown: shown.unknown_address,
         typed: shown.name.to_owned(),
     })

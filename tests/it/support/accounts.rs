@@ -172,6 +172,7 @@ impl AccountScene {
             nonce: None,
             device_key: "",
             auth_time: None,
+            amr: &[],
             source: narthex::directory::TokenSource::default(),
         };
         Some(self.tokens.issue(self.sender(), ISSUER, signed_in).await.unwrap())

@@ -4,6 +4,7 @@ use super::aws::{Api, Boto, ok};
 use super::mail::MailServer;
 use super::narthex::NarthexBuilder;
 use super::process::wait_until;
+use super::totp::Authenticator;
 use super::upstream::Upstream;
 use super::visitor::{Visitor, redirect_target};
 use reqwest::header::ACCEPT;
@@ -179,4 +180,20 @@ pub fn link(scene: &HostedScene, address: &str, count: usize) -> String {
     let text = message["text"].as_str().unwrap().replace("\r\n", "\n").replace("=\n", "").replace("=3D", "=");
     let start = text.find("https://").unwrap_or_else(|| panic!("{text}"));
     text[start..].split(['\n', '"', ' ']).next().unwrap().to_owned()
+}
+
+/// Returns the app with the key of a page.
+pub fn authenticator(page: &Page) -> Authenticator {
+    page.assert_shows("<svg class=\"qr\"");
+    let key = page.html.split("<code dir=\"ltr\">").nth(1).unwrap().split('<').next().unwrap();
+    Authenticator::new(key)
+}
+
+/// Sends the form of the page that has a button with this label.
+pub async fn press(visitor: &Visitor, page: &Page, label: &str, values: &[(&str, &str)]) -> Page {
+    let forms = page.html.split("<form").filter(|form| form.contains("method=\"post\""));
+    let button = format!("type=\"submit\">{label}</button>");
+    let found = forms.enumerate().find(|(_, form)| form.contains(&button));
+    let (number, _) = found.unwrap_or_else(|| panic!("no button {label} in:\n{}", page.html));
+    Page::of(visitor.send_form(page, number, values).await).await
 }

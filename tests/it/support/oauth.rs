@@ -57,8 +57,18 @@ impl Scene {
 
     /// Starts a deployment with more tables in its file.
     pub async fn start_with(more: &str, change: impl FnOnce(NarthexBuilder) -> NarthexBuilder) -> Self {
+        Self::of_tables(&format!("{POOL}{more}"), change).await
+    }
+
+    /// Starts a deployment whose pool has more keys.
+    pub async fn with_pool_keys(keys: &str) -> Self {
+        let own = "password_sign_in = true\n";
+        Self::of_tables(&POOL.replacen(own, &format!("{own}{keys}\n"), 1), |builder| builder).await
+    }
+
+    async fn of_tables(tables: &str, change: impl FnOnce(NarthexBuilder) -> NarthexBuilder) -> Self {
         let (upstream, mail) = (Upstream::start().await, MailServer::start("starttls", &[]));
-        let builder = Api::builder(&mail, &format!("{POOL}{more}")).route("app", upstream.port, "");
+        let builder = Api::builder(&mail, tables).route("app", upstream.port, "");
         let narthex = change(builder).start();
         let (auth, app) = (narthex.origin("auth"), format!("{}/", narthex.origin("app")));
         let scene = Self { api: Api { narthex, mail }, auth, app, _upstream: upstream };
