@@ -220,6 +220,7 @@ fn whose(person: usize, now: narthex::base::Timestamp) -> (FederatedAccount, Aut
         browser: Browser::default(),
         amr: vec!["pwd".into()],
         auth_time: Some(now),
+        factor_at: None,
         ends_at: None,
         begun_at: now,
     };

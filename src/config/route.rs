@@ -151,8 +151,7 @@ impl Route {
         let identity_pool = identity_pool(table, access, identity_pools);
         let on_unauthenticated_request = table.read(&keys::ON_UNAUTHENTICATED_REQUEST);
         let (allowed, assertion_groups) = (allowed(table, access), table.read(&keys::ASSERTION_GROUPS));
-        let second_factor = second_factor(table, access);
-        let bearer = table.read(&keys::BEARER)?;
+        let (second_factor, bearer) = (second_factor(table, access), table.read(&keys::BEARER)?);
         report_without_bearer(table, bearer);
         let (user_pools, access_token) = (table.read(&keys::USER_POOLS), table.read(&keys::ACCESS_TOKEN));
         let scopes = table.read(&keys::SCOPES).unwrap_or_default();
@@ -166,8 +165,7 @@ impl Route {
         let (same_site, rewrite_responses) =
             (table.read(&keys::SAME_SITE), table.read(&keys::REWRITE_RESPONSES));
         let (path_handling, timeout) = (table.read(&keys::PATH_HANDLING), table.read(&keys::TIMEOUT));
-        let headers = table.read(&keys::HEADERS).unwrap_or_default();
-        let response_headers = table.read(&keys::RESPONSE_HEADERS).unwrap_or_default();
+        let (headers, response_headers) = (table.read(&keys::HEADERS), table.read(&keys::RESPONSE_HEADERS));
         table.finish();
 
         let (hosts, path) = (hosts?, path?);
@@ -200,8 +198,8 @@ impl Route {
             rewrite_responses: rewrite_responses?,
             path_handling: path_handling?,
             timeout: timeout?,
-            headers,
-            response_headers,
+            headers: headers.unwrap_or_default(),
+            response_headers: response_headers.unwrap_or_default(),
         })
     }
 

@@ -63,7 +63,17 @@ impl Products {
     }
 }
 
-impl StepInput<'_> {
+impl<'a> StepInput<'a> {
+    /// Returns the step of a sign-in that begins.
+    pub(super) fn new(
+        (sender, state, answer): (Sender<'a>, State, &'a Answer),
+        (name, account_no): (String, i64),
+        user: Option<User>,
+    ) -> Self {
+        let (secret_block, password, attempt, step_up) = (&[][..], None, None, None);
+        Self { sender, state, answer, secret_block, name, account_no, user, password, attempt, step_up }
+    }
+
     /// Returns the account that gets a code, without its user.
     pub(super) fn code_account(&self) -> CodeAccount<'_> {
         CodeAccount { account_no: self.account_no, user: None, name: &self.name }
@@ -93,15 +103,38 @@ impl StepInput<'_> {
 
     /// Returns the device of a sign-in that is complete.
     fn device(&self) -> SignInDevice {
-        let on_page = matches!(self.state, State::Begin(flow) if flow.is_on_page())
-            || self.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
         match (&self.state, self.device_key()) {
-            _ if on_page || !self.sender.pool.settings.devices.is_on() => SignInDevice::Untracked,
+            _ if self.on_page() || !self.sender.pool.settings.devices.is_on() => SignInDevice::Untracked,
             (State::Challenged(Challenge::DeviceVerifier { key, .. }), _) => {
                 SignInDevice::Proved(key.clone())
             }
             (_, Some(_)) => SignInDevice::Named,
             (_, None) => SignInDevice::New,
+        }
+    }
+
+    /// Returns whether the sign-in is on the pool's own pages.
+    pub(super) fn on_page(&self) -> bool {
+        matches!(self.state, State::Begin(flow) if flow.is_on_page())
+            || self.attempt.as_ref().is_some_and(|attempt| attempt.on_page)
+    }
+
+    fn signed_in(
+        &self,
+        user: User,
+        password_set_at: Option<Timestamp>,
+        first_code: Option<Factor>,
+        now: Timestamp,
+    ) -> AuthenticatedUser {
+        let attempt = self.attempt.as_ref();
+        AuthenticatedUser {
+            user: Box::new(user),
+            begun_at: attempt.map_or(now, |it| Timestamp::from_millis(it.begun_at)),
+            password_set_at,
+            first_code,
+            factor: self.state.factor(),
+            device: self.device(),
+            step_up: attempt.and_then(|attempt| attempt.step_up.clone()),
         }
     }
 
@@ -132,20 +165,7 @@ impl SignInService {
         let (challenge, user) = match (outcome, user) {
             (Outcome::Challenge(challenge), user) => (challenge, user),
             (Outcome::SignedIn, Some(user)) => {
-                let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
-                let (user, factor) = (Box::new(user), input.state.factor());
-                let device = input.device();
-                let step_up = input.attempt.as_ref().and_then(|attempt| attempt.step_up.clone());
-                let signed_in = AuthenticatedUser {
-                    user,
-                    begun_at,
-                    password_set_at,
-                    first_code,
-                    factor,
-                    device,
-                    step_up,
-                };
-                return Ok(Reply::SignedIn(signed_in));
+                return Ok(Reply::SignedIn(input.signed_in(user, password_set_at, first_code, now)));
             }
             (Outcome::SignedIn, None) => return Ok(Reply::Refused(Refusal::IncorrectPassword)),
             (Outcome::Confirmed, _) => return Ok(Reply::Confirmed),
@@ -193,10 +213,9 @@ impl SignInService {
         match &input.attempt {
             Some(attempt) => attempt.next(challenge.clone(), times, entropy),
             None => {
-                let on_page = matches!(input.state, State::Begin(flow) if flow.is_on_page());
                 let user_no = input.user.as_ref().map_or(0, |user| user.no);
                 let begun = Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy);
-                Attempt { on_page, step_up: input.step_up.clone(), ..begun }
+                Attempt { on_page: input.on_page(), step_up: input.step_up.clone(), ..begun }
             }
         }
     }

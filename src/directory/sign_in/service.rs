@@ -193,9 +193,10 @@ impl SignInService {
         sender: Sender<'_>,
         state: State,
         answer: &Answer,
-        Subject { name, user, attempt, step_up }: Subject,
+        subject: Subject,
         secret_block: &[u8],
     ) -> Result<Reply, SignInError> {
+        let Subject { name, user, attempt, step_up } = subject;
         let account_no = account_no(&self.ring, sender.pool, &name, user.as_ref());
         // Until the effects are applied, which forget the attempts that count as failed.
         let _turn = match answer {
@@ -206,22 +207,11 @@ impl SignInService {
         };
         // A name without a user costs the same statements: the time must not depend on it.
         let password = self.store.password(account_no).await?;
-        let input = StepInput {
-            sender,
-            state,
-            answer,
-            secret_block,
-            name,
-            account_no,
-            user,
-            password,
-            attempt,
-            step_up,
-        };
+        let step = StepInput { step_up, ..StepInput::new((sender, state, answer), (name, account_no), user) };
+        let input = StepInput { secret_block, password, attempt, ..step };
         let now = self.clock.now();
-        let on_page = input.attempt.as_ref().is_some_and(|attempt| attempt.on_page);
-        let on_page = on_page || matches!(input.state, State::Begin(flow) if flow.is_on_page());
-        let rules = Rules { on_page, ..Rules::of(&sender.client.settings, &sender.pool.settings) };
+        let of_pool = Rules::of(&sender.client.settings, &sender.pool.settings);
+        let rules = Rules { on_page: input.on_page(), ..of_pool };
         let mut facts = self.facts(&input, now).await?;
         let mut products = Products { history: input.history(), ..Products::default() };
         let (outcome, effects) = loop {

@@ -90,18 +90,9 @@ impl SignInService {
         in_whole_intervals(async {
             let user = self.store.user_by_number(attempt.user_no).await?.ok_or(Refusal::InvalidSession)?;
             let password = self.store.password(user.no).await?;
-            let input = StepInput {
-                step_up: None,
-                sender,
-                state: State::Challenged(attempt.challenge.clone()),
-                answer: &Answer::Nothing,
-                secret_block: &[],
-                name: attempt.name.clone(),
-                account_no: user.no,
-                user: Some(user.clone()),
-                password,
-                attempt: Some(attempt.clone()),
-            };
+            let step = (sender, State::Challenged(attempt.challenge.clone()), &Answer::Nothing);
+            let step = StepInput::new(step, (attempt.name.clone(), user.no), Some(user.clone()));
+            let input = StepInput { password, attempt: Some(attempt.clone()), ..step };
             let facts = self.facts(&input, self.clock.now()).await?;
             // A user who has got a factor meanwhile answers with that one.
             match second_factor::may_set_up(&facts) {

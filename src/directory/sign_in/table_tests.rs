@@ -110,8 +110,8 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
 /// second factor's code, `D` and `d` the exchange of a device, `n` the function that names a
 /// challenge, `v` the one that compares an answer, `c` a choice without work, `e` the challenge of
 /// a code that is sent, `s` a factor's challenge, `i` the step after a confirmed sign-up, `u` a
-/// token that is not set up, `x` a second factor that the pool does not have, `-` not an answer to this state. The answers are in the order of
-/// [`answers`].
+/// token that is not set up, `x` a second factor that the pool does not have, `-` not an answer to
+/// this state. The answers are in the order of [`answers`].
 const WORK: [&str; 19] = [
     "-P--------", // USER_PASSWORD_AUTH
     "-P--------", // ADMIN_USER_PASSWORD_AUTH

@@ -163,7 +163,7 @@ async fn start(app: &AppState, info: &RequestData, is_endpoint: bool) -> Handled
         {
             return request.error("consent_required", "the user must be asked").into_response(info);
         }
-        return match step_up::next_step(app, info, request, principal.session()).await? {
+        return match step_up::next_step(app, info, Box::new(request), principal.session()).await? {
             NextStep::Continue(request) => {
                 see_other(&continuation(app, &catalogue, info, &request, &principal).await?)
             }

@@ -309,20 +309,8 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
     if form.get("response_mode").is_some_and(|mode| mode != request.response_type.mode()) {
         return Err(invalid("response_mode must be query for a code, and fragment for tokens"));
     }
-    for (name, error) in UNSUPPORTED {
-        if form.contains_key(name) {
-            return Err(refuse(issuer, &request, error, "the parameter is not supported"));
-        }
-    }
-    if read.prompt.none && (read.prompt.login || read.prompt.select_account || read.prompt.consent) {
-        return Err(invalid("prompt has none and another value"));
-    }
-    if form.get("acr_values").is_some_and(|values| !values.trim().is_empty()) && request.levels.is_empty() {
-        let why = "acr_values has no level of the server";
-        return Err(refuse(issuer, &request, "unmet_authentication_requirements", why));
-    }
-    if form.contains_key("max_age") && read.max_age.is_none() {
-        return Err(invalid("max_age is not a number"));
+    if let Some((error, description)) = unsupported(read, &request, &form) {
+        return Err(refuse(issuer, &request, error, description));
     }
     if read.provider.as_ref().is_some_and(|name| !read.client.offers(name)) {
         return Err(invalid("identity_provider is none of the client's"));
@@ -350,6 +338,27 @@ fn client_request(read: &SignInRequest, mut form: Form) -> Result<AuthorizationR
         false => read_challenge(issuer, request, &mut form, of.secrets.is_empty())?,
     };
     Ok(AuthorizationRequest { nonce, scope, dpop_jkt, asks_consent: read.prompt.consent, ..request })
+}
+
+/// Returns the error of a request that asks how the user is authenticated in a way that the server
+/// does not have.
+fn unsupported(
+    read: &SignInRequest,
+    request: &AuthorizationRequest,
+    form: &Form,
+) -> Option<(&'static str, &'static str)> {
+    if let Some((_, error)) = UNSUPPORTED.iter().find(|(name, _)| form.contains_key(*name)) {
+        return Some((error, "the parameter is not supported"));
+    }
+    if read.prompt.none && (read.prompt.login || read.prompt.select_account || read.prompt.consent) {
+        return Some(("invalid_request", "prompt has none and another value"));
+    }
+    if form.contains_key("max_age") && read.max_age.is_none() {
+        return Some(("invalid_request", "max_age is not a number"));
+    }
+    let asks_level = form.get("acr_values").is_some_and(|values| !values.trim().is_empty());
+    let why = "acr_values has no level of the server";
+    (asks_level && request.levels.is_empty()).then_some(("unmet_authentication_requirements", why))
 }
 
 /// Reads `state` and `response_type`.

@@ -12,7 +12,7 @@ use crate::pages::ErrorResponse;
 /// What follows for a browser with a session.
 pub(super) enum NextStep {
     /// The session is sufficient.
-    Continue(SignInRequest),
+    Continue(Box<SignInRequest>),
     /// The response: a page that asks for a second factor, or a refusal.
     Respond(Handled),
 }
@@ -38,7 +38,7 @@ fn has_level(request: &AuthorizationRequest, session: &Session, level: AcrLevel,
 pub(super) async fn next_step(
     app: &AppState,
     info: &RequestData,
-    request: SignInRequest,
+    request: Box<SignInRequest>,
     session: &Session,
 ) -> Result<NextStep, ErrorResponse> {
     let now = app.clock.now();
@@ -61,7 +61,7 @@ pub(super) async fn next_step(
     let request = match asks {
         true => match step_up_page(app, info, request, session, !is_sufficient).await? {
             StepUpPage::Shown(page) => return Ok(NextStep::Respond(page)),
-            StepUpPage::NoFactor(request) => *request,
+            StepUpPage::NoFactor(request) => request,
         },
         false => request,
     };

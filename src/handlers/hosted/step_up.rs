@@ -24,12 +24,12 @@ pub enum StepUpPage {
 pub async fn step_up_page(
     app: &AppState,
     info: &RequestData,
-    request: SignInRequest,
+    request: Box<SignInRequest>,
     session: &Session,
     may_set_up: bool,
 ) -> Result<StepUpPage, ErrorResponse> {
     let (catalogue, t) = (app.catalogue.load(), request.texts(info));
-    let context = PageContext { app, info, catalogue, request, t };
+    let context = PageContext { app, info, catalogue, request: *request, t };
     let reply = app.directory.sign_in.begin_step_up(context.sender(), session).await;
     let is_set_up = match &reply {
         Ok(Reply::Challenge(challenge)) => matches!(challenge.challenge, Challenge::SetUpFactor { .. }),
