@@ -228,6 +228,8 @@ impl Basis {
         let directory = environment
             .directory(deps)
             .map_err(|error| CommandError::new("the threads that hash passwords", error))?;
+        let directory = Arc::new(directory);
+        broker.set_directory(directory.clone());
         let identities =
             Arc::new(IdentityDirectory::new(store.clone(), ring.clone(), clock.clone(), entropy.clone()));
         Ok(AppState {

@@ -58,6 +58,8 @@ pub struct TokenCall {
     pub origin_jti: String,
     /// The `device_key` claim; empty without one.
     pub device_key: String,
+    /// The methods of the sign-in (RFC 8176).
+    pub amr: Vec<String>,
     /// The client, with its pool.
     pub of: Arc<PoolOfClient>,
 }
@@ -97,6 +99,13 @@ impl Call {
                 Err(ApiError::too_many_requests(wait))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Counts a wrong guess of the client's address.
+    pub fn record_guess(&self) {
+        if !self.proves_itself() {
+            self.app.limits.wrong_guesses.record(self.address.map(rate_limit_key));
         }
     }
 
@@ -211,7 +220,8 @@ impl Call {
         if !claims.scope.split(' ').any(|scope| scope == USER_ADMIN_SCOPE) {
             return Err(ApiError::not_authorized("Access Token does not have required scopes"));
         }
-        Ok(TokenCall { user, origin_jti: claims.origin_jti, device_key: claims.device_key, of })
+        let crate::token::AccessClaims { origin_jti, device_key, amr, .. } = claims;
+        Ok(TokenCall { user, origin_jti, device_key, amr, of })
     }
 }
 

@@ -12,7 +12,6 @@ use super::operation::{Handler, Operation};
 use super::sigv4::SignedRequest;
 use super::supported::refuse_unsupported;
 use super::validate::{prune, unknown_in_response, validate};
-use crate::authn::rate_limit_key;
 use crate::handlers::{AppState, RequestOrigin};
 use crate::jose::UniqueKeysValue;
 use crate::pages::HttpResponse;
@@ -242,7 +241,7 @@ async fn limited(call: &Call, run: impl Future<Output = Result<Value, ApiError>>
     {
         call.admit()?;
         if WRONG_GUESSES.contains(&error.exception) {
-            call.app.limits.wrong_guesses.record(call.address.map(rate_limit_key));
+            call.record_guess();
         }
     }
     result

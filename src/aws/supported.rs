@@ -16,7 +16,7 @@ const fn limited(path: &'static [&'static str], accepted: &'static [&'static str
 }
 
 /// The members. Their names are unique among the requests of administrators.
-const LIMITED: [Limited; 18] = [
+const LIMITED: [Limited; 17] = [
     limited(&["WebAuthnMfaSettings", "Enabled"], &[]),
     limited(&["WebAuthnConfiguration"], &[]),
     limited(&["Policies", "SignInPolicy", "AllowedFirstAuthFactors"], &["PASSWORD", "EMAIL_OTP", "SMS_OTP"]),
@@ -25,7 +25,6 @@ const LIMITED: [Limited; 18] = [
     limited(&[LAMBDA, "CustomSMSSender"], &[]),
     limited(&[LAMBDA, "CustomEmailSender"], &[]),
     limited(&[LAMBDA, "KMSKeyID"], &[]),
-    limited(&[LAMBDA, "InboundFederation"], &[]),
     limited(&["Schema", "DeveloperOnlyAttribute"], &[]),
     limited(&["CustomAttributes", "DeveloperOnlyAttribute"], &[]),
     limited(&["DcrConfiguration", "EnableStatus"], &["Disabled"]),

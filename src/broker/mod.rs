@@ -3,6 +3,7 @@
 //! unfinished login stores nothing.
 
 mod attempt;
+mod inbound;
 mod logout;
 mod mapping;
 mod metadata_sources;
@@ -38,7 +39,7 @@ use arc_swap::ArcSwap;
 use saml_keys::SamlKeys;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 /// Total timeout of a login's calls to its provider.
@@ -225,6 +226,8 @@ pub struct Broker {
     deliveries: Deliveries,
     saml_keys: SamlKeys,
     providers: ArcSwap<HashMap<String, Arc<ProviderEntry>>>,
+    /// The directory, whose functions also see what a renewal brings.
+    directory: OnceLock<Arc<Directory>>,
 }
 
 impl Broker {
@@ -248,7 +251,14 @@ impl Broker {
             deliveries,
             saml_keys,
             providers: ArcSwap::default(),
+            directory: OnceLock::new(),
         }
+    }
+
+    /// Sets the directory, once: renewals call its functions.
+    pub fn set_directory(&self, directory: Arc<Directory>) {
+        // A second one would be the same.
+        _ = self.directory.set(directory);
     }
 
     /// Applies the providers of `catalogue`. Unchanged providers keep their fetched metadata.
@@ -405,16 +415,17 @@ impl Broker {
         (catalogue, directory): (&Catalogue, &Directory),
         entry: &ProviderEntry,
         returned: CallbackInput<'_>,
-        external: ExternalIdentity,
+        mut external: ExternalIdentity,
     ) -> Result<CompletedLogin, LoginError> {
         let CallbackInput { id, login, browser, earlier, .. } = returned;
         metadata_sources::check_issuer(catalogue, &entry.config, &external.issuer)
             .map_err(LoginError::Provider)?;
-        let account = mapping::map_account(&entry.config, &external).map_err(LoginError::Unmappable)?;
-        mapping::check_allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
         let request = login.request.as_ref();
         let client_id = request.map_or(&catalogue.gateway_client, |request| &request.client_id);
         let of = (&*catalogue.pool.id, client_id.as_str());
+        inbound::change_claims(directory, of, &entry.config, &mut external).await?;
+        let account = mapping::map_account(&entry.config, &external).map_err(LoginError::Unmappable)?;
+        mapping::check_allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
         directory.before_federated_sign_in(of, &account).await?;
 
         let (now, token) = (self.clock.now(), RandomToken::random(&*self.entropy));

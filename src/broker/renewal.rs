@@ -124,8 +124,12 @@ impl Broker {
             Err(_) => Err(ProviderError::Unavailable("it did not answer in time".to_owned())),
         };
         match renewed {
-            Ok(Renewed { tokens, identity: Ok(external) }) => {
-                self.store_renewal(catalogue, &mine, &tokens, &external).await
+            Ok(Renewed { tokens, identity: Ok(mut external) }) => {
+                match self.change_renewed_claims(catalogue, &mine.entry, &mut external).await {
+                    Ok(()) => self.store_renewal(catalogue, &mine, &tokens, &external).await,
+                    Err(ProviderError::Unavailable(why)) => self.postpone(&mine, Some(&tokens), &why).await,
+                    Err(error) => self.end(&mine.session.id, Some(mine.until), &error.to_string()).await,
+                }
             }
             // The old refresh token may be used up. Store the new tokens, and retry with them soon.
             Ok(Renewed {

@@ -21,6 +21,7 @@ pub(super) const SECTION: Section = Section {
         &DEFINE_AUTH_CHALLENGE,
         &CREATE_AUTH_CHALLENGE,
         &VERIFY_AUTH_CHALLENGE,
+        &INBOUND_FEDERATION,
     ],
 };
 const PRE_SIGN_UP: Key<String> = Key::new(
@@ -78,6 +79,13 @@ const VERIFY_AUTH_CHALLENGE: Key<String> = Key::new(
 )
 .example("\"captcha\"");
 
+const INBOUND_FEDERATION: Key<String> = Key::new(
+    "inbound_federation",
+    TEXT,
+    "Function that changes what an identity provider says of a user, before it is mapped to attributes and groups.",
+)
+.example("\"clean-up\"");
+
 /// An event of a user pool at which a function can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TriggerEvent {
@@ -101,11 +109,13 @@ pub enum TriggerEvent {
     CreateAuthChallenge,
     /// When the answer to a challenge is compared.
     VerifyAuthChallenge,
+    /// Before what a provider says of a user is mapped to attributes.
+    InboundFederation,
 }
 
 /// Each event with its key in the file and in the store, and its member of Cognito's
 /// `LambdaConfig`.
-pub const TRIGGER_EVENTS: [(TriggerEvent, &str, &str); 10] = [
+pub const TRIGGER_EVENTS: [(TriggerEvent, &str, &str); 11] = [
     (TriggerEvent::PreSignUp, "pre_sign_up", "PreSignUp"),
     (TriggerEvent::PostConfirmation, "post_confirmation", "PostConfirmation"),
     (TriggerEvent::PreAuthentication, "pre_authentication", "PreAuthentication"),
@@ -116,6 +126,7 @@ pub const TRIGGER_EVENTS: [(TriggerEvent, &str, &str); 10] = [
     (TriggerEvent::DefineAuthChallenge, "define_auth_challenge", "DefineAuthChallenge"),
     (TriggerEvent::CreateAuthChallenge, "create_auth_challenge", "CreateAuthChallenge"),
     (TriggerEvent::VerifyAuthChallenge, "verify_auth_challenge_response", "VerifyAuthChallengeResponse"),
+    (TriggerEvent::InboundFederation, "inbound_federation", "InboundFederation"),
 ];
 
 impl TriggerEvent {
@@ -172,6 +183,7 @@ impl PoolTriggers {
             (TriggerEvent::DefineAuthChallenge, &DEFINE_AUTH_CHALLENGE),
             (TriggerEvent::CreateAuthChallenge, &CREATE_AUTH_CHALLENGE),
             (TriggerEvent::VerifyAuthChallenge, &VERIFY_AUTH_CHALLENGE),
+            (TriggerEvent::InboundFederation, &INBOUND_FEDERATION),
         ] {
             if let Some(name) = table.get(key).and_then(|item| item.name_of("trigger", known)) {
                 triggers.set(event, name);

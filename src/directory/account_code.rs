@@ -62,6 +62,16 @@ impl CodePurpose {
         }
     }
 
+    /// Returns what is stored of a code: one of a sign-in is for the app client that asked for it.
+    pub(super) fn of_client(self, client_id: Option<&str>, code: &Secret) -> Secret {
+        match (self, client_id) {
+            (Self::FirstFactor(..) | Self::SecondFactor(..), Some(client)) => {
+                Secret::new(format!("{client} {}", code.expose().trim()))
+            }
+            _ => code.clone(),
+        }
+    }
+
     /// Returns the code of a user.
     pub(super) fn of(self, user_no: i64) -> AccountCode<'static> {
         let (purpose, target, _) = self.row();

@@ -49,7 +49,7 @@ pub use credential_events::{
     CREDENTIAL_EVENTS, CredentialEvent, Current, Ends, Extent, end_tokens_everywhere, sign_out_everywhere,
 };
 pub use error::{DirectoryError, ErrorKind};
-pub use events::{PoolEvents, TokenSource};
+pub use events::{InboundProvider, PoolEvents, TokenSource};
 pub use export::{ExportCounts, ExportError, export_users};
 pub use factors::{ByUser, FactorChange, FactorService, NewToken, TokenDraft};
 pub use federated::{FederatedAccount, new_user, upsert};

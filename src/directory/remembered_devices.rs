@@ -52,17 +52,21 @@ impl RememberedDeviceService {
         Self { store, ring, clock, entropy }
     }
 
-    /// Stores the device with which a user signed in. `of_token` is the device of the access token.
-    /// Returns whether the user has to decide that the device is remembered.
+    /// Stores the device with which a user signed in. `of_token` has the device of the access token
+    /// and the methods of its sign-in. Returns whether the user has to decide that the device is
+    /// remembered.
+    ///
+    /// A device that replaces the second factor is one of a sign-in with that factor.
     ///
     /// # Errors
     /// Returns `ResourceNotFoundException` for a device of another sign-in,
+    /// `NotAuthorizedException` for one of a sign-in without the second factor that the user has,
     /// `DeviceKeyExistsException` for one that is confirmed, or `InvalidParameterException` for a
     /// verifier that is none.
     pub async fn confirm(
         &self,
         by: ByUser<'_>,
-        of_token: &str,
+        (of_token, amr): (&str, &[String]),
         device: DeviceConfirmation<'_>,
     ) -> Outcome<bool> {
         let settings = by.pool.settings.devices;
@@ -86,9 +90,15 @@ impl RememberedDeviceService {
             changed_at: now,
             used_at: now,
         };
-        let user_no = by.user.no;
+        let (user, mfa) = (by.user, &by.pool.settings.mfa);
+        let (user_no, has_factor) = (user.no, amr.iter().any(|method| method == "mfa"));
         let confirmed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
+                let factors = tx.factors(user_no).await?;
+                if settings.replaces_factor && !has_factor && mfa.is_asked_of(user, &factors) {
+                    let words = "The device was not used to sign in with the second factor.";
+                    return Err(DirectoryError::new(ErrorKind::NotAuthorized, words));
+                }
                 let stored = tx.remembered_devices(user_no).await?;
                 if stored.iter().any(|device| device.key == new.key) {
                     return Err(ErrorKind::DeviceKeyExists.into());
@@ -152,16 +162,20 @@ impl RememberedDeviceService {
         Ok(())
     }
 
-    /// Removes a device: its next sign-in is one of a new device.
+    /// Removes a device, and ends its tokens: with one of them it could be confirmed again. Its
+    /// next sign-in is one of a new device.
     ///
     /// # Errors
     /// Returns `ResourceNotFoundException` if the user has no such device.
     pub async fn forget(&self, by: ByUser<'_>, key: &str) -> Outcome<()> {
         self.get(by.user, key).await?;
-        let user_no = by.user.no;
-        let removed = self
-            .store
-            .transaction(|tx| Box::pin(async move { tx.remove_remembered_device(user_no, key).await }));
+        let (user_no, now, entropy) = (by.user.no, self.clock.now(), &*self.entropy);
+        let removed = self.store.transaction(|tx| {
+            Box::pin(async move {
+                tx.end_refresh_families_of_device(user_no, key, now, entropy).await?;
+                tx.remove_remembered_device(user_no, key).await
+            })
+        });
         if !removed.await? {
             return Err(no_device());
         }

@@ -95,7 +95,7 @@ impl DirectoryDeps {
                     provider: LOCAL_PROVIDER.to_owned(),
                     provider_sid: String::new(),
                     browser: sign_in.browser.clone(),
-                    amr: methods(sign_in.first_code, sign_in.factor),
+                    amr: methods((sign_in.first_code, false), sign_in.factor),
                     auth_time: Some(now),
                     factor_at: sign_in.factor.map(|_| now),
                     ends_at: None,
@@ -172,8 +172,11 @@ fn method(factor: Factor) -> &'static str {
 /// Returns the authentication methods of a sign-in. RFC 8176, section 2: "pwd":
 /// "Password-based authentication", "otp": "One-time password", "sms": "Confirmation using SMS text
 /// message to the user at a registered number", "mfa": "Multiple-factor authentication".
-pub fn methods(first_code: Option<Factor>, second: Option<Factor>) -> Vec<String> {
-    let mut methods = vec![first_code.map_or("pwd", method)];
+///
+/// `by_functions` is whether functions of the pool were the first factor: its method is unknown.
+pub fn methods((first_code, by_functions): (Option<Factor>, bool), second: Option<Factor>) -> Vec<String> {
+    let first = Some(first_code.map_or("pwd", method)).filter(|_| !by_functions);
+    let mut methods = Vec::from_iter(first);
     if let Some(second) = second {
         methods.push(method(second));
         methods.dedup();

@@ -111,7 +111,7 @@ async fn state(clock: Arc<ManualClock>) -> AppState {
         broker,
         sessions: Arc::new(sessions),
         store,
-        directory: Directory::start(deps, hashing).expect("threads start"),
+        directory: Arc::new(Directory::start(deps, hashing).expect("threads start")),
         keys: Arc::new(keys.expect("keys are created")),
         access_tokens: Arc::new(access_tokens.expect("no token was issued")),
         client_keys: ClientKeys::new(outbound.clone(), clock.clone()),

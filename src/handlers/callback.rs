@@ -156,7 +156,7 @@ pub(super) async fn finish(app: &AppState, info: &RequestData, provider: &str, s
         browser: info.browser(),
         earlier: earlier.clone(),
     };
-    let of = (&*catalogue, &app.directory);
+    let of = (&*catalogue, &*app.directory);
     let finished = match step {
         Step::Callback => app.broker.finish(of, provider, returned).await,
         Step::Resume => app.broker.resume_saml_login(of, provider, returned).await,

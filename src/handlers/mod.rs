@@ -61,7 +61,7 @@ pub struct AppState {
     /// The database.
     pub store: Store,
     /// The user pools.
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
     /// The identities of users, which select their roles.
     pub identities: Arc<IdentityDirectory>,
     /// The keys of assertions.

@@ -8,6 +8,9 @@ use crate::config::{Channel, MessageEvent, MessageLimits};
 use crate::store::{self, Tx};
 use std::net::{IpAddr, Ipv6Addr};
 
+/// The name of the limit of codes that replace a password. Everybody can request them: they have
+/// the event of second factors, and do not use those up.
+const FIRST_FACTOR: &str = "first_factor";
 /// The period to which all limits apply.
 const PERIOD: Duration = Duration::from_secs(3600);
 
@@ -60,7 +63,11 @@ fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, Strin
     let pool = message.pool;
     // The limit is separate for each event: reset codes that someone else requests do not use up
     // the codes of a sign-in or a new address.
-    let user = format!("user/{pool}/{}/{}", message.user, message.event.name());
+    let class = match (message.event, message.follows_first_factor) {
+        (MessageEvent::Mfa, false) => FIRST_FACTOR,
+        (event, _) => event.name(),
+    };
+    let user = format!("user/{pool}/{}/{class}", message.user);
     let mut applicable = vec![(Limit::User, user, limits.per_user)];
     // Many accounts may have the same address, whose owner requested none of the messages.
     // Simulated messages have no address.
@@ -68,11 +75,11 @@ fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, Strin
         true => message.user.to_owned(),
         false => canonical(message.recipient),
     };
-    let recipient = format!("recipient/{pool}/{recipient}/{}", message.event.name());
+    let recipient = format!("recipient/{pool}/{recipient}/{class}");
     applicable.push((Limit::User, recipient, limits.per_user));
-    // A code of a second factor follows a right password: requests of strangers behind the same
+    // A code of a second factor follows a right first one: requests of strangers behind the same
     // address do not use it up.
-    if let Some(client) = message.client.filter(|_| message.event != MessageEvent::Mfa) {
+    if let Some(client) = message.client.filter(|_| !message.follows_first_factor) {
         applicable.push((Limit::Address, format!("address/{}", network(client)), limits.per_address));
     }
     if message.channel == Channel::Sms {

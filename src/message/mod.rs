@@ -100,6 +100,8 @@ pub struct Message<'a> {
     pub code: &'a Secret,
     /// The URL that confirms without a code.
     pub link: Option<&'a str>,
+    /// Whether the code is a second factor, which follows a right first one.
+    pub follows_first_factor: bool,
     /// The address of the client that caused the message; `None` for an administrator.
     pub client: Option<IpAddr>,
     /// When the code expires.
@@ -236,6 +238,7 @@ mod tests {
             username: "ada",
             code,
             link: None,
+            follows_first_factor: false,
             client: None,
             expires_at: Timestamp::from_seconds(0).plus(Duration::from_secs(60)),
         }

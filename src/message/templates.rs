@@ -243,6 +243,7 @@ mod tests {
             username,
             code,
             link: None,
+            follows_first_factor: false,
             client: None,
             expires_at: Timestamp::NEVER,
         }

@@ -109,6 +109,11 @@ impl MfaSettings {
 }
 
 impl MfaSettings {
+    /// Returns whether a sign-in of the user needs a second factor, also one that the user lost.
+    pub fn is_asked_of(&self, user: &User, of: &UserFactors) -> bool {
+        self.demands(of) || !self.of_sign_in(user, of).is_empty()
+    }
+
     /// Returns whether the user has turned on a factor that the pool allows. Then no sign-in goes
     /// without one, also if the user can use none any more: an address that lost its verification
     /// must not turn the second factor off.

@@ -34,6 +34,11 @@ statements! {
                         SELECT id, $3 FROM refresh_families WHERE user_no = $1 AND client_id = $2 \
                         ON CONFLICT (jti) DO NOTHING";
     REMOVE_TO_CLIENT = "DELETE FROM refresh_families WHERE user_no = $1 AND client_id = $2";
+    IDS_OF_DEVICE = "SELECT id FROM refresh_families WHERE user_no = $1 AND device_key = $2 ORDER BY created_at LIMIT $3";
+    REVOKE_OF_DEVICE = "INSERT INTO revoked_tokens (jti, expires_at) \
+                        SELECT id, $3 FROM refresh_families WHERE user_no = $1 AND device_key = $2 \
+                        ON CONFLICT (jti) DO NOTHING";
+    REMOVE_OF_DEVICE = "DELETE FROM refresh_families WHERE user_no = $1 AND device_key = $2";
     REVOKE_OF_CLIENT = "INSERT INTO revoked_tokens (jti, expires_at) \
                         SELECT id, $3 FROM refresh_families WHERE client_id = $1 AND id <= $2 \
                         ON CONFLICT (jti) DO NOTHING";
@@ -220,6 +225,26 @@ impl Tx<'_> {
         let revoke = sqlx::query(REVOKE_TO_CLIENT).bind(user_no).bind(client_id).bind(until.millis());
         revoke.execute(&mut *self.inner).await?;
         sqlx::query(REMOVE_TO_CLIENT).bind(user_no).bind(client_id).execute(&mut *self.inner).await?;
+        self.publish_revoked(ids, until, entropy).await
+    }
+
+    /// Ends all families of a user's device.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn end_refresh_families_of_device(
+        &mut self,
+        user_no: i64,
+        device_key: &str,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        let until = now.plus(MAX_ACCESS_TOKEN_VALIDITY);
+        let ids = sqlx::query_scalar(IDS_OF_DEVICE).bind(user_no).bind(device_key).bind(MAX_CHANGES + 1);
+        let ids: Vec<String> = ids.fetch_all(&mut *self.inner).await?;
+        let revoke = sqlx::query(REVOKE_OF_DEVICE).bind(user_no).bind(device_key).bind(until.millis());
+        revoke.execute(&mut *self.inner).await?;
+        sqlx::query(REMOVE_OF_DEVICE).bind(user_no).bind(device_key).execute(&mut *self.inner).await?;
         self.publish_revoked(ids, until, entropy).await
     }
 

@@ -20,6 +20,8 @@ pub struct AccessClaims {
     pub scope: String,
     /// The key of the remembered device; may be empty.
     pub device_key: String,
+    /// The authentication methods (RFC 8176).
+    pub amr: Vec<String>,
     /// When the user was authenticated.
     pub auth_time: Timestamp,
     /// The thumbprint of the key to which the token is bound; `None` for a bearer token.
@@ -65,9 +67,14 @@ pub fn verify_access_token(
         origin_jti: required("origin_jti")?,
         scope: text("scope").unwrap_or_default().to_owned(),
         device_key: text("device_key").unwrap_or_default().to_owned(),
+        amr: claims.get("amr").and_then(Value::as_array).map_or_else(Vec::new, |methods| texts(methods)),
         auth_time: time("auth_time")?,
         key: bound_key(&claims).map_err(|_| AccessTokenError::Invalid)?.map(str::to_owned),
     })
+}
+
+fn texts(values: &[Value]) -> Vec<String> {
+    values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Returns the app client that a token names, before its verification: the keys are of the client's

@@ -3,8 +3,8 @@
 use super::delivery::Failure;
 use super::event::{Event, NoResponse};
 use super::{
-    CreatedChallenge, CustomMessageAnswer, DefinedChallenge, MigratedUser, PreSignUpAnswer, TokenAnswer,
-    VerifiedAnswer,
+    CreatedChallenge, CustomMessageAnswer, DefinedChallenge, MappedAttributes, MigratedUser, PreSignUpAnswer,
+    TokenAnswer, VerifiedAnswer,
 };
 use crate::jose::unique_keys_object;
 use serde::de::DeserializeOwned;
@@ -47,6 +47,7 @@ pub fn check_answer(source: &str, answer: &[u8]) -> Result<(), String> {
         "PreSignUp" => typed::<PreSignUpAnswer>(response.into()).map(drop),
         "UserMigration" => typed::<MigratedUser>(response.into()).map(drop),
         "CustomMessage" => typed::<CustomMessageAnswer>(response.into()).map(drop),
+        "InboundFederation" => typed::<MappedAttributes>(response.into()).map(drop),
         "DefineAuthChallenge" => typed::<DefinedChallenge>(response.into()).map(drop),
         "CreateAuthChallenge" => typed::<CreatedChallenge>(response.into()).map(drop),
         "VerifyAuthChallengeResponse" => typed::<VerifiedAnswer>(response.into()).map(drop),
@@ -74,6 +75,7 @@ mod tests {
             ("CustomMessage_SignUp", r#"{"response":{"smsMessage":"{####}"}}"#),
             ("DefineAuthChallenge_Authentication", r#"{"response":{"challengeName":"CUSTOM_CHALLENGE"}}"#),
             ("VerifyAuthChallengeResponse_Authentication", r#"{"response":{"answerCorrect":true}}"#),
+            ("InboundFederation_ExternalProvider", r#"{"response":{"userAttributesToMap":{"email":"a"}}}"#),
         ] {
             assert_eq!(check(source, answer), Ok(()), "{answer}");
         }
@@ -91,6 +93,10 @@ mod tests {
             ("CustomMessage_SignUp", r#"{"response":{"smsMessage":["a"]}}"#),
             ("CreateAuthChallenge_Authentication", r#"{"response":{"privateChallengeParameters":{"a":1}}}"#),
             ("VerifyAuthChallengeResponse_Authentication", r#"{"response":{"answerCorrect":"true"}}"#),
+            (
+                "InboundFederation_ExternalProvider",
+                r#"{"response":{"userAttributesToMap":{"groups":["a"]}}}"#,
+            ),
             ("Unknown_SignUp", r#"{"response":{}}"#),
         ] {
             assert!(check(source, answer).is_err(), "{answer}");

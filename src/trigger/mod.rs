@@ -9,6 +9,7 @@ mod custom_auth;
 mod delivery;
 mod error;
 mod event;
+mod federation;
 mod messages;
 mod metrics;
 mod migration;
@@ -24,6 +25,7 @@ pub use custom_auth::{
 };
 pub use error::{TriggerError, TriggerErrorKind, words_of_function};
 pub use event::{ClientData, Event, Metadata, NoResponse, Subject, user_attributes};
+pub use federation::{InboundFederation, MappedAttributes, ProviderAttributes};
 pub use messages::{CODE_PARAMETER, CustomMessage, CustomMessageAnswer, LINK_PARAMETER, USERNAME_PARAMETER};
 pub use migration::{MigratedUser, UserMigration};
 pub use sign_in::{PostAuthentication, PreAuthentication};

@@ -1,6 +1,6 @@
 //! The flow `CUSTOM_AUTH`: functions of the pool make and compare challenges.
 
-use crate::support::aws::{Api, ApiError, Boto, PASSWORD, ok, text};
+use crate::support::aws::{Api, ApiError, Boto, PASSWORD, claims, ok, text};
 use crate::support::functions::{Functions, Reply};
 use crate::support::libraries::{self, Library};
 use crate::support::mail::MailServer;
@@ -272,4 +272,19 @@ async fn libraries_answer_custom_challenges_with_and_without_a_password() {
         let wrong = json!({ "do": "customSignIn", "name": "ada", "password": "Wrong-Horse-7-Battery" });
         assert_eq!(client.refused(wrong), "NotAuthorizedException", "{library}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_the_function_refuses_are_limited_and_prove_no_password() {
+    let mut scene = Scene::start();
+    let first = scene.begin("ada").unwrap();
+    let tokens = scene.answer("ada", &first["Session"], "sesame").unwrap();
+    let access = claims(&text(&tokens["AuthenticationResult"]["AccessToken"]));
+    assert_eq!((access.get("amr"), access.get("acr")), (None, None), "its method is unknown");
+    scene.functions.on("verify", |_| Reply::error("wrong word"));
+    let session = scene.begin("ada").unwrap()["Session"].clone();
+    let words: Vec<_> = (0..8).map(|_| refusal(scene.answer("ada", &session, "guess")).0).collect();
+    let compared = words.iter().filter(|words| *words == "UserLambdaValidationException").count();
+    // One more is compared each time a lock of a second ends.
+    assert!((5..8).contains(&compared), "{words:?}");
 }

@@ -271,3 +271,65 @@ fn pain_24_codes_are_a_first_factor_where_a_second_one_is_demanded() {
     let set_up = scene.code("bob", &sent["Session"], &code).unwrap();
     assert_eq!(set_up["ChallengeName"], "MFA_SETUP", "{set_up}");
 }
+
+#[test]
+fn a_disabled_user_gets_the_answer_of_a_name_without_one() {
+    let mut scene = Scene::start(&["PASSWORD", "EMAIL_OTP"], "OFF");
+    scene.create_with_password("ada");
+    let disable = json!({ "UserPoolId": scene.pool, "Username": "ada" });
+    ok(&mut scene.boto, "AdminDisableUser", disable);
+    let sent = scene.user_auth("ada", "EMAIL_OTP").unwrap();
+    assert_eq!(sent["ChallengeName"], "EMAIL_OTP");
+    let wrong = exception(scene.code("ada", &sent["Session"], "00000000"));
+    assert_eq!(wrong.0, "CodeMismatchException");
+    assert_eq!(scene.api.mail.count("ada@example.com"), 0, "nothing is sent");
+}
+
+#[test]
+fn strangers_use_up_neither_the_codes_of_a_second_factor_nor_the_messages_of_all() {
+    let mut scene = Scene::start(&["PASSWORD", "EMAIL_OTP"], "OPTIONAL");
+    for at in 0..8 {
+        scene.create_with_password(&format!("user{at}"));
+    }
+    let texts = json!({ "Message": "{####}", "Subject": "Code" });
+    let on =
+        json!({ "UserPoolId": scene.pool, "MfaConfiguration": "OPTIONAL", "EmailMfaConfiguration": texts });
+    ok(&mut scene.boto, "SetUserPoolMfaConfig", on);
+    let prefer = json!({ "UserPoolId": scene.pool, "Username": "user0",
+        "EmailMfaSettings": { "Enabled": true, "PreferredMfa": true } });
+    ok(&mut scene.boto, "AdminSetUserMFAPreference", prefer);
+    // A user with e-mail as the only second factor has no code by e-mail as the first one.
+    let (mut sent, mut refused) = (0, Vec::new());
+    for at in 0..80 {
+        match scene.user_auth(&format!("user{}", 1 + at % 7), "EMAIL_OTP") {
+            Ok(_) => sent += 1,
+            Err(error) => refused.push(error.code),
+        }
+    }
+    assert!(sent <= 61 && !refused.is_empty(), "{sent} {refused:?}");
+    let challenge = scene.begin("USER_PASSWORD_AUTH", json!({ "PASSWORD": PASSWORD }), "user0").unwrap();
+    assert_eq!(challenge["ChallengeName"], "EMAIL_OTP");
+}
+
+#[test]
+fn a_code_is_for_the_client_that_asked_for_it() {
+    let mut scene = Scene::start(&["PASSWORD", "EMAIL_OTP"], "OFF");
+    scene.create_with_password("ada");
+    let client = json!({ "UserPoolId": scene.pool, "ClientName": "other",
+        "ExplicitAuthFlows": ["ALLOW_USER_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"] });
+    let other = text(&ok(&mut scene.boto, "CreateUserPoolClient", client)["UserPoolClient"]["ClientId"]);
+    let of_first = scene.user_auth("ada", "EMAIL_OTP").unwrap();
+    // Messages may arrive in another order.
+    scene.api.code("ada@example.com", 1);
+    let other_id = json!(other);
+    let first = std::mem::replace(&mut scene.client, other);
+    let of_other = scene.user_auth("ada", "EMAIL_OTP").unwrap();
+    let code = scene.api.code("ada@example.com", 2);
+    scene.client = first;
+    let refused = scene.code("ada", &of_first["Session"], &code);
+    assert_eq!(exception(refused).0, "CodeMismatchException");
+    let own = json!({ "USERNAME": "ada", "EMAIL_OTP_CODE": code });
+    let request = json!({ "ClientId": other_id, "ChallengeName": "EMAIL_OTP", "Session": of_other["Session"],
+        "ChallengeResponses": own });
+    assert!(is_signed_in(&scene.boto.unsigned("RespondToAuthChallenge", request).unwrap()));
+}

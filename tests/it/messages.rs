@@ -117,6 +117,7 @@ async fn add(
         username: "ada",
         code: &code,
         link: None,
+        follows_first_factor: false,
         client: None,
         expires_at: now.plus(Duration::from_secs(seconds)),
     };

@@ -91,6 +91,11 @@ fn forget_and_sign_in_again(scene: &mut Scene, client: &mut dyn Library, library
     client.done(json!({ "do": "confirmToken", "code": app.code(-1) }));
     client.done(json!({ "do": "preferToken" }));
     client.done(json!({ "do": "signOut" }));
+    // Its sign-in was one without the factor: the device does not replace it.
+    assert_eq!(client.done(sign_in())["challenge"], "SOFTWARE_TOKEN_MFA", "{library}");
+    let tokens = client.done(json!({ "do": "mfaCode", "code": app.code(0) }));
+    let device = text(&claims(&text(&tokens["access"]))["device_key"]);
+    client.done(json!({ "do": "signOut" }));
     let again = client.done(sign_in());
     assert!(again["access"].is_string(), "{library}: {again}");
     assert_eq!(text(&claims(&text(&again["access"]))["device_key"]), device, "{library}");
@@ -103,7 +108,7 @@ fn forget_and_sign_in_again(scene: &mut Scene, client: &mut dyn Library, library
     ok(&mut scene.boto, "AdminForgetDevice", forget);
     client.done(json!({ "do": "signOut" }));
     assert_eq!(client.done(sign_in())["challenge"], "SOFTWARE_TOKEN_MFA", "{library}");
-    let tokens = client.done(json!({ "do": "mfaCode", "code": app.code(0) }));
+    let tokens = client.done(json!({ "do": "mfaCode", "code": app.code(1) }));
     let next = text(&claims(&text(&tokens["access"]))["device_key"]);
     assert_ne!(next, device, "{library}");
     client.done(json!({ "do": "signOut" }));
@@ -219,4 +224,54 @@ fn a_pool_that_remembers_no_devices_makes_none() {
     let confirm = json!({ "AccessToken": tokens["AccessToken"], "DeviceKey": "us-east-1_0",
         "DeviceSecretVerifierConfig": verifier() });
     assert_eq!(refusal(scene.boto.unsigned("ConfirmDevice", confirm)).0, "InvalidParameterException");
+}
+
+#[test]
+fn a_forgotten_device_has_no_tokens_and_is_not_confirmed_again() {
+    let mut scene = Scene::start("always", true);
+    let ada = scene.sign_in("ada", None).unwrap()["AuthenticationResult"].clone();
+    let other = scene.sign_in("ada", None).unwrap()["AuthenticationResult"].clone();
+    let key = text(&ada["NewDeviceMetadata"]["DeviceKey"]);
+    let confirm = |access: &Value| json!({ "AccessToken": access, "DeviceKey": key, "DeviceSecretVerifierConfig": verifier() });
+    scene.boto.unsigned("ConfirmDevice", confirm(&ada["AccessToken"])).unwrap();
+    let refresh = |tokens: &Value| {
+        json!({ "ClientId": "plainclient", "AuthFlow": "REFRESH_TOKEN_AUTH",
+            "AuthParameters": { "REFRESH_TOKEN": tokens["RefreshToken"] } })
+    };
+    let refreshed =
+        scene.boto.unsigned("InitiateAuth", refresh(&ada)).unwrap()["AuthenticationResult"].clone();
+    let forget = scene.named("ada", json!({ "DeviceKey": key }));
+    ok(&mut scene.boto, "AdminForgetDevice", forget);
+    for access in [&ada["AccessToken"], &refreshed["AccessToken"]] {
+        let again = refusal(scene.boto.unsigned("ConfirmDevice", confirm(access)));
+        assert_eq!(again.0, "NotAuthorizedException");
+    }
+    assert_eq!(refusal(scene.boto.unsigned("InitiateAuth", refresh(&ada))).0, "NotAuthorizedException");
+    // Other devices go on.
+    assert!(scene.boto.unsigned("InitiateAuth", refresh(&other)).is_ok());
+}
+
+#[test]
+fn a_device_of_a_sign_in_without_the_factor_does_not_replace_it() {
+    let mut scene = Scene::start("always", true);
+    let [thief, before, ada] =
+        [(); 3].map(|()| scene.sign_in("ada", None).unwrap()["AuthenticationResult"].clone());
+    let confirm = |of: &Value| {
+        json!({ "AccessToken": of["AccessToken"], "DeviceKey": of["NewDeviceMetadata"]["DeviceKey"],
+            "DeviceSecretVerifierConfig": verifier() })
+    };
+    scene.boto.unsigned("ConfirmDevice", confirm(&before)).unwrap();
+    let access = &ada["AccessToken"];
+    let token = scene.boto.unsigned("AssociateSoftwareToken", json!({ "AccessToken": access })).unwrap();
+    let app = Authenticator::new(&text(&token["SecretCode"]));
+    let verify = json!({ "AccessToken": access, "UserCode": app.code(-1) });
+    scene.boto.unsigned("VerifySoftwareToken", verify).unwrap();
+    let on = json!({ "AccessToken": access, "SoftwareTokenMfaSettings": { "Enabled": true } });
+    scene.boto.unsigned("SetUserMFAPreference", on).unwrap();
+    let devices = scene.named("ada", json!({}));
+    assert_eq!(ok(&mut scene.boto, "AdminListDevices", devices)["Devices"], json!([]));
+    for of in [&thief, &before] {
+        let refused = refusal(scene.boto.unsigned("ConfirmDevice", confirm(of)));
+        assert_eq!(refused.0, "NotAuthorizedException", "{refused:?}");
+    }
 }

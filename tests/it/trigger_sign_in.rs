@@ -5,10 +5,12 @@ use crate::support::aws::{Api, Boto, PASSWORD, ok, text};
 use crate::support::functions::{Functions, Reply};
 use crate::support::hosted::HostedScene;
 use crate::support::mail::MailServer;
+use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, assert_status, location};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const NAMES: [&str; 6] = ["check", "welcome", "before", "after", "old", "texts"];
@@ -395,4 +397,62 @@ async fn pain_7_an_account_that_the_function_links_signs_in_on_that_very_try() {
     let reason = api.narthex.audit("login_failed").last().unwrap()["reason"].clone();
     assert_eq!(reason, "trigger_denied");
     assert!(admin("ListUsers", json!({}))["Users"].as_array().unwrap().len() == 1, "nobody was created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_changes_what_a_provider_says_also_when_it_is_renewed() {
+    let (functions, upstream) = (Functions::start(), Upstream::start().await);
+    let tables = format!(
+        "{}[[user_pool]]\nname = \"people\"\nsigning_algorithm = \"ES256\"\n[user_pool.triggers]\n\
+         inbound_federation = \"old\"\n",
+        functions.toml(&NAMES)
+    );
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start_with_token_lifetime("corp", &builder.callback("corp"), 2);
+    let tables = format!("{tables}{}", provider.toml("{ groups = [\"admins\"] }"));
+    let narthex = builder.tables(&tables).route("app", upstream.port, "").start();
+    functions.on("old", |event| {
+        let mut said = event["request"]["attributes"]["idToken"].clone();
+        assert_eq!(event["request"]["providerName"], "corp");
+        assert_eq!(event["request"]["providerType"], "OIDC");
+        if said["sub"].as_str().unwrap().starts_with("eve") {
+            return Reply::error("Not <b>you");
+        }
+        if said["groups"] == json!("[\"staff\"]") {
+            said["groups"] = json!("[\"admins\"]");
+        }
+        said["sub"] = json!("mallory");
+        said["email"] = json!("changed@corp.example");
+        said.as_object_mut().unwrap().remove("name");
+        Reply::response(event, json!({ "userAttributesToMap": said }))
+    });
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    assert_status(&visitor.sign_in(&app, "alice+staff").await, 200);
+    let claims = upstream.seen().last().unwrap().claims();
+    assert_eq!((&claims["email"], claims.get("name")), (&json!("changed@corp.example"), None));
+    assert_eq!(claims["cognito:groups"], json!(["admins"]));
+    assert_eq!(functions.last("old")["userName"], "corp_alice+staff");
+    // The renewal brings the groups of the provider.
+    let calls = functions.calls("old").len();
+    let renewed = async || {
+        let seen: Seen = visitor.request_json(Method::GET, &app).await.json().await.unwrap();
+        seen.claims()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while functions.calls("old").len() == calls {
+        assert!(std::time::Instant::now() < deadline, "nothing was renewed");
+        assert_eq!(renewed().await["cognito:groups"], json!(["admins"]));
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(renewed().await["cognito:groups"], json!(["admins"]));
+    // A function that refuses ends the session, and a sign-in gets its words.
+    functions.on("old", |_| Reply::error("Not <b>you"));
+    while visitor.request_json(Method::GET, &app).await.status() != 401 {
+        assert!(std::time::Instant::now() < deadline, "the session goes on");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let denied = Visitor::new(&narthex).sign_in(&app, "eve+staff").await;
+    assert_eq!(denied.status().as_u16(), 403);
+    assert!(denied.text().await.unwrap().contains("Not &#60;b&#62;you"));
 }

@@ -112,7 +112,8 @@ async fn confirm(call: &Call, request: ConfirmRequest) -> Answer<ConfirmResponse
         address: call.address,
     };
     let devices = &call.directory().devices;
-    let user_confirmation_necessary = devices.confirm(by_user(&of), &of.device_key, device).await?;
+    let user_confirmation_necessary =
+        devices.confirm(by_user(&of), (&of.device_key, &of.amr), device).await?;
     Ok(ConfirmResponse { user_confirmation_necessary })
 }
 

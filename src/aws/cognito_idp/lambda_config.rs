@@ -12,6 +12,8 @@ pub const MEMBER: &str = "LambdaConfig";
 const TOKEN_CONFIG: &str = "PreTokenGenerationConfig";
 /// The versions of that event.
 const VERSIONS: [(&str, u8); 3] = [("V1_0", 1), ("V2_0", 2), ("V3_0", 3)];
+/// The version of the event of inbound federation.
+const ONLY_VERSION: &str = "V1_0";
 
 /// Reads the functions of a request.
 ///
@@ -23,7 +25,11 @@ pub fn read(request: &Value) -> Answer<PoolTriggers> {
     let Some(config) = request.get(MEMBER) else { return Ok(triggers) };
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     for (event, _, member) in TRIGGER_EVENTS {
-        if let Some(arn) = text(config.get(member)) {
+        let arn = match event {
+            TriggerEvent::InboundFederation => versioned_function(config.get(member))?,
+            _ => text(config.get(member)),
+        };
+        if let Some(arn) = arn {
             triggers.set(event, function_name(&arn)?);
         }
     }
@@ -43,6 +49,15 @@ pub fn read(request: &Value) -> Answer<PoolTriggers> {
     triggers.set(event, name);
     triggers.token_version = *number;
     Ok(triggers)
+}
+
+/// Returns the ARN of a function whose event has one version.
+fn versioned_function(value: Option<&Value>) -> Answer<Option<String>> {
+    let Some(versioned) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+    match versioned.get("LambdaVersion").and_then(Value::as_str) {
+        Some(ONLY_VERSION) => Ok(versioned.get("LambdaArn").and_then(Value::as_str).map(str::to_owned)),
+        _ => Err(ApiError::invalid_parameter("Invalid LambdaVersion.")),
+    }
 }
 
 /// Returns the name in a function's ARN: `arn:aws:lambda:REGION:ACCOUNT:function:NAME`, which may
@@ -75,7 +90,13 @@ pub fn describe(settings: &PoolSettings, pool_arn: &str) -> Value {
     let mut config = Map::new();
     for (event, _, member) in TRIGGER_EVENTS {
         if let Some(name) = settings.triggers.name(event) {
-            config.insert(member.to_owned(), arn(name));
+            let function = match event {
+                TriggerEvent::InboundFederation => {
+                    json!({ "LambdaVersion": ONLY_VERSION, "LambdaArn": arn(name) })
+                }
+                _ => arn(name),
+            };
+            config.insert(member.to_owned(), function);
         }
     }
     if let Some(name) = settings.triggers.name(TriggerEvent::PreTokenGeneration) {
@@ -111,6 +132,8 @@ mod tests {
             json!({ "PreSignUp": "arn:aws:s3:::bucket" }),
             json!({ "PreSignUp": "arn:aws:lambda:us-east-1:000000000000:layer:f" }),
             json!({ TOKEN_CONFIG: { "LambdaVersion": "V9_0", "LambdaArn": ARN } }),
+            json!({ "InboundFederation": { "LambdaVersion": "V2_0", "LambdaArn": ARN } }),
+            json!({ "InboundFederation": { "LambdaVersion": "V1_0", "LambdaArn": "f" } }),
             json!({ "PreTokenGeneration": other, TOKEN_CONFIG: { "LambdaVersion": "V1_0", "LambdaArn": ARN } }),
         ] {
             assert!(of(wrong.clone()).is_err(), "{wrong}");
@@ -127,8 +150,10 @@ mod tests {
         settings.kept.insert(MEMBER.to_owned(), json!({ "PreSignUp": ARN, "UserMigration": null }));
         assert_eq!(describe(&settings, pool), json!({ "PreSignUp": ARN }), "as it was given");
         settings.kept.clear();
+        settings.triggers.set(TriggerEvent::InboundFederation, "f".to_owned());
         let expected = json!({
             "PreTokenGeneration": ARN, TOKEN_CONFIG: { "LambdaVersion": "V3_0", "LambdaArn": ARN },
+            "InboundFederation": { "LambdaVersion": "V1_0", "LambdaArn": ARN },
         });
         assert_eq!(describe(&settings, pool), expected);
     }

@@ -328,7 +328,15 @@ async fn reply_of(
     reply: Result<Reply, SignInError>,
 ) -> Answer<AuthResponse> {
     match reply.map_err(failed)? {
-        Reply::SignedIn(AuthenticatedUser { user, password_set_at, device, first_code, factor, .. }) => {
+        Reply::SignedIn(AuthenticatedUser {
+            user,
+            password_set_at,
+            device,
+            first_code,
+            by_functions,
+            factor,
+            ..
+        }) => {
             let devices = &call.directory().devices;
             let (device_key, is_new) = match device {
                 SignInDevice::Proved(key) => (key, false),
@@ -342,7 +350,7 @@ async fn reply_of(
                 nonce: None,
                 device_key: &device_key,
                 auth_time: None,
-                amr: &authentication_methods(first_code, factor),
+                amr: &authentication_methods((first_code, by_functions), factor),
                 source,
             };
             let (tokens, issuer) = (&call.directory().tokens, call.issuer(&of.pool));
@@ -353,7 +361,12 @@ async fn reply_of(
             });
             Ok(AuthResponse { authentication_result: Some(result), ..AuthResponse::default() })
         }
-        Reply::Challenge(reply) => Ok(challenge_response(*reply)),
+        Reply::Challenge(reply) => {
+            if reply.follows_wrong_answer {
+                call.record_guess();
+            }
+            Ok(challenge_response(*reply))
+        }
         // Of the page alone.
         Reply::Confirmed => Err(ApiError::internal()),
         Reply::Refused(refusal) => Err(ApiError::new(refusal.exception(), refusal.to_string())),

@@ -53,6 +53,8 @@ pub(super) struct Prepared {
     recipient: Recipient,
     /// The text that a function of the pool wrote.
     own_text: Option<MessageTemplate>,
+    /// Whether the code is a second factor.
+    pub(super) follows_first_factor: bool,
 }
 
 /// The account that a message is for.
@@ -80,7 +82,8 @@ impl AccountService {
         secret: Secret,
     ) -> Prepared {
         let (key, catalogue) = (uuid(&*self.entropy), self.catalogue.load());
-        Prepared { secret, key, catalogue, ring: self.ring.clone(), event, recipient, own_text: None }
+        let (ring, own_text, follows_first_factor) = (self.ring.clone(), None, false);
+        Prepared { secret, key, catalogue, ring, event, recipient, own_text, follows_first_factor }
     }
 
     /// Lets the pool's function write the text of a message to `user`.
@@ -99,13 +102,14 @@ impl AccountService {
         Ok(())
     }
 
-    /// Returns the address in the answer for a name without a user. An address is of the first kind
-    /// for which there are settings.
+    /// Returns the address in an answer without a message. For a name without a user, it is of the
+    /// first kind for which there are settings. For a `user` who gets no message it is the user's:
+    /// all answers about a name have the same one.
     pub(super) fn simulated_recipient(
         &self,
         attributes: &[SignInAttribute],
-        name: &str,
-        account_no: i64,
+        (name, account_no): (&str, i64),
+        user: Option<&User>,
     ) -> Recipient {
         let config = &self.catalogue.load().config;
         let has_settings = |attribute: &SignInAttribute| match channel(*attribute) {
@@ -113,6 +117,10 @@ impl AccountService {
             Channel::Sms => config.sms.is_some(),
         };
         let configured: Vec<_> = attributes.iter().copied().filter(has_settings).collect();
+        let own = |user: &User| configured.iter().find_map(|attribute| address_of(user, *attribute));
+        if let Some(recipient) = user.and_then(own) {
+            return recipient;
+        }
         let prefix = config.sms.as_ref().and_then(|sms| sms.allowed_prefixes.first());
         let prefix = prefix.filter(|prefix| prefix.len() > 1).map_or("+1", String::as_str);
         simulated_recipient(&configured, (name, account_no), prefix)
@@ -128,7 +136,8 @@ impl AccountService {
         now: Timestamp,
     ) -> Outcome<CodeDelivery> {
         let of = (to.account_no, &*message.recipient.address);
-        purpose.put(tx, of, &message.secret, (&self.ring, now)).await?;
+        let secret = purpose.of_client(requester.client_id, &message.secret);
+        purpose.put(tx, of, &secret, (&self.ring, now)).await?;
         let expires_at = now.plus(purpose.lifetime());
         message.send(tx, (pool, to), requester, (now, expires_at), &*self.entropy).await
     }
@@ -149,7 +158,7 @@ impl Prepared {
         (now, expires_at): (Timestamp, Timestamp),
         entropy: &dyn Entropy,
     ) -> Outcome<CodeDelivery> {
-        let Self { secret, key, catalogue, ring, event, recipient, own_text } = self;
+        let Self { secret, key, catalogue, ring, event, recipient, own_text, follows_first_factor } = self;
         let channel = channel(recipient.attribute);
         let locale = to.user.and_then(|user| user.attributes.get("locale"));
         let username = to.user.map_or(to.name, |user| &user.username);
@@ -170,6 +179,7 @@ impl Prepared {
             username,
             code: secret,
             link: link.as_deref(),
+            follows_first_factor: *follows_first_factor,
             client: requester.address,
             expires_at,
         };

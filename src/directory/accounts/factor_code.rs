@@ -24,8 +24,10 @@ pub(in crate::directory) struct FactorMessage {
 pub(in crate::directory) struct CodeAccount<'a> {
     /// The number of the user, or that of a name without one.
     pub account_no: i64,
-    /// The user.
+    /// The user who gets it; `None` for nobody.
     pub user: Option<&'a User>,
+    /// The user who has the name, and perhaps gets none.
+    pub known: Option<&'a User>,
     /// The name that the client sent.
     pub name: &'a str,
 }
@@ -67,7 +69,7 @@ impl AccountService {
             let recipient = address_of(user, address).ok_or(ErrorKind::CodeDelivery)?;
             return self.code_for_user((sender, user), recipient, purpose).await;
         }
-        let recipient = self.simulated_recipient(&[address], to.name, to.account_no);
+        let recipient = self.simulated_recipient(&[address], (to.name, to.account_no), to.known);
         let message =
             self.secret_message(MessageEvent::Mfa, recipient, self.codes.new_code(purpose.digits()));
         Ok(FactorMessage { purpose, message, is_simulated: true })
@@ -81,6 +83,7 @@ impl AccountService {
     ) -> Outcome<FactorMessage> {
         let code = self.codes.new_code(purpose.digits());
         let mut message = self.secret_message(MessageEvent::Mfa, recipient, code);
+        message.follows_first_factor = matches!(purpose, CodePurpose::SecondFactor(..));
         let of = (sender.subject(&user.username), MessageSource::Authentication);
         self.customize(&mut message, of, user, sender.data).await?;
         Ok(FactorMessage { purpose, message, is_simulated: false })
@@ -98,7 +101,7 @@ impl AccountService {
         of: &FactorMessage,
         now: Timestamp,
     ) -> Outcome<CodeDelivery> {
-        let CodeAccount { account_no, user, name } = to;
+        let CodeAccount { account_no, user, name, .. } = to;
         let to = Addressee { account_no, user: user.filter(|_| !of.is_simulated), name };
         let message = (&of.message, Requester::of(sender));
         self.send_code(tx, (sender.pool, to), of.purpose, message, now).await

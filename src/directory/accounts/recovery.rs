@@ -52,8 +52,8 @@ impl AccountService {
             Ok(recipient) => recipient,
             Err(_) if sender.client.settings.hide_unknown_users => {
                 // No message, and no code that would be valid.
-                user = None;
-                self.simulated_recipient(&usual_recovery_attributes(pool), name, no)
+                let known = user.take();
+                self.simulated_recipient(&usual_recovery_attributes(pool), (name, no), known.as_ref())
             }
             Err(error) => return Err(error),
         };

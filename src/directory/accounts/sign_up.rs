@@ -175,8 +175,8 @@ impl AccountService {
             }
             // A user who is confirmed or has no address is like nobody.
             _ => {
-                user = None;
-                self.simulated_recipient(&pool.settings.auto_verified, name, no)
+                let known = user.take();
+                self.simulated_recipient(&pool.settings.auto_verified, (name, no), known.as_ref())
             }
         };
         let mut message = self.code_message(MessageEvent::Resend, recipient);

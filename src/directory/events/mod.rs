@@ -8,6 +8,7 @@ mod sign_in;
 mod sign_up;
 mod tokens;
 
+pub use federated::InboundProvider;
 pub use tokens::TokenSource;
 
 pub(super) use custom_auth::Challenged;

@@ -14,9 +14,9 @@ use super::password_attempts::{Attempts, negative_no};
 use super::service::DirectoryDeps;
 use crate::base::{Clock, Entropy, KeyRing, Secret, Timestamp};
 use crate::model::{
-    Factor, FirstFactor, MfaMode, Pool, PoolSettings, User, UserFactors, usable_first_factors,
+    Factor, FirstFactor, MfaMode, MfaSettings, Pool, PoolSettings, User, UserFactors, usable_first_factors,
 };
-use crate::store::{CheckedWork, ReplayKey, Store};
+use crate::store::{CheckedWork, ReplayKey, Store, Tx};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -196,9 +196,10 @@ impl FactorService {
                     return Err(ErrorKind::CodeExpired.into());
                 }
                 let mut factors = tx.factors(user.no).await?;
-                if is_first && (mfa.demands(&factors) || !mfa.of_sign_in(user, &factors).is_empty()) {
+                if is_first && mfa.is_asked_of(user, &factors) {
                     return Err(ErrorKind::CodeExpired.into());
                 }
+                forget_devices(tx, (mfa, user), &factors).await?;
                 factors.set(Factor::SoftwareToken, true);
                 tx.set_enabled_factors(user.no, &factors).await?;
                 Ok(tx.set_token(user.no, (secret, step), entropy).await?)
@@ -240,6 +241,9 @@ impl FactorService {
         let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             Box::pin(async move {
                 let mut factors = tx.factors(user.no).await?;
+                if changes.iter().any(|(_, change)| change.is_enabled == Some(true)) {
+                    forget_devices(tx, (&pool.settings.mfa, user), &factors).await?;
+                }
                 for (factor, change) in changes {
                     apply(&mut factors, (pool, user), *factor, *change)?;
                 }
@@ -297,6 +301,19 @@ impl FactorService {
     /// Returns an error if the database fails.
     pub async fn count_recovery_codes(&self, user: &User) -> Outcome<usize> {
         Ok(self.store.count_recovery_codes(user.no).await?)
+    }
+}
+
+/// Removes the devices of a user who turns on a first second factor. They signed in without one,
+/// and must not replace it.
+async fn forget_devices(
+    tx: &mut Tx<'_>,
+    (mfa, user): (&MfaSettings, &User),
+    before: &UserFactors,
+) -> crate::store::Result<()> {
+    match mfa.is_asked_of(user, before) {
+        true => Ok(()),
+        false => tx.remove_remembered_devices(user.no).await,
     }
 }
 

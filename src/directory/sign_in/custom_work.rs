@@ -6,6 +6,7 @@ use super::service::SignInService;
 use super::state::{Answer, Challenge, PrivateParameters, State, WorkResult};
 use super::step::Work;
 use crate::base::Timestamp;
+use crate::directory::ErrorKind;
 use crate::directory::events::Challenged;
 use crate::trigger::{ChallengeResult, CreatedChallenge};
 
@@ -30,6 +31,9 @@ impl SignInService {
         products: &mut Products,
         now: Timestamp,
     ) -> Result<Option<WorkResult>, SignInError> {
+        // The calls of one network wait for each other, so that it does not take all of a function.
+        let busy = SignInError::busy;
+        let _turn = self.function_calls.wait(input.sender.network).await.ok_or_else(busy)?;
         let of = Challenged { sender: input.sender, name: &input.name, user: input.user.as_ref() };
         let history = products.history.clone().unwrap_or_default();
         Ok(Some(match work {
@@ -74,7 +78,11 @@ impl SignInService {
         let is_right = match self.events.verify_challenge(of, private, answer).await {
             Ok(is_right) => is_right,
             Err(error) => {
-                attempts.withdraw(now).await?;
+                // A function that refuses has compared the answer; one that fails has not.
+                match error.kind() {
+                    ErrorKind::UserLambdaValidation => attempts.fail(now).await?,
+                    _ => attempts.withdraw(now).await?,
+                }
                 return Err(error.into());
             }
         };

@@ -32,6 +32,7 @@ fn facts(factors: &[Factor], device: NamedDevice, result: Option<WorkResult>) ->
         locked: false,
         rounds: None,
         first_factors: vec![FirstFactor::Password],
+        session_is_new: false,
         result,
     }
 }

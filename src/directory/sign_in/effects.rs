@@ -44,7 +44,9 @@ impl SignInService {
                 (Effect::SendFirstCode(factor), user) => {
                     let has =
                         FirstFactor::of_code(*factor).is_some_and(|of| facts.first_factors.contains(&of));
-                    let to = CodeAccount { user: user.as_ref().filter(|_| has), ..input.code_account() };
+                    // A disabled user looks like a name without one.
+                    let user = user.as_ref().filter(|user| has && user.enabled);
+                    let to = CodeAccount { user, ..input.code_account() };
                     self.accounts.first_factor_message(&input.sender, to, *factor, lifetime).await?
                 }
                 _ => continue,

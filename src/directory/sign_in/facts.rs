@@ -27,7 +27,8 @@ impl SignInService {
         };
         let user = input.user.is_some().then_some(facts);
         let rounds = input.history().map(|history| history.len());
-        Ok(Facts { user, locked, rounds, first_factors, result: None })
+        let session_is_new = input.step_up.as_ref().is_some_and(|of| of.is_new(now));
+        Ok(Facts { user, locked, rounds, first_factors, session_is_new, result: None })
     }
 }
 

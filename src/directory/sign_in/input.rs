@@ -76,7 +76,7 @@ impl<'a> StepInput<'a> {
 
     /// Returns the account that gets a code, without its user.
     pub(super) fn code_account(&self) -> CodeAccount<'_> {
-        CodeAccount { account_no: self.account_no, user: None, name: &self.name }
+        CodeAccount { account_no: self.account_no, user: None, known: self.user.as_ref(), name: &self.name }
     }
 
     pub(super) fn attempts<'s>(&self, store: &'s Store) -> Attempts<'s> {
@@ -135,7 +135,19 @@ impl StepInput<'_> {
             factor: self.state.factor(),
             device: self.device(),
             step_up: attempt.and_then(|attempt| attempt.step_up.clone()),
+            by_functions: self.is_by_functions(),
         }
+    }
+
+    /// Returns whether functions alone decided that the user is authenticated: the sign-in has
+    /// custom challenges and no password.
+    fn is_by_functions(&self) -> bool {
+        let attempt = self.attempt.as_ref();
+        let is_password = |of: &ChallengeResult| of.challenge_name == "PASSWORD_VERIFIER";
+        let is_custom = |history: Vec<ChallengeResult>| !history.iter().any(is_password);
+        let is_proof = matches!(self.answer, Answer::SrpProof { .. });
+        let was = attempt.is_some_and(|attempt| attempt.by_functions);
+        was || (!is_proof && self.history().is_some_and(is_custom))
     }
 
     /// Returns the factor whose code confirmed the sign-up of a user without a password.
@@ -182,7 +194,12 @@ impl SignInService {
         if challenge.follows_first_factor() {
             attempt.proved_password_of = Some(password_set_at.map_or(0, Timestamp::millis));
             attempt.first_code = first_code;
+            attempt.by_functions = input.is_by_functions();
         }
+        let was_wrong =
+            |history: &Vec<ChallengeResult>| history.last().is_some_and(|of| !of.challenge_result);
+        let follows_wrong_answer =
+            matches!(input.answer, Answer::Custom(_)) && products.history.as_ref().is_some_and(was_wrong);
         attempt.history = products.history.filter(|_| !challenge.follows_first_factor());
         attempt.network = matches!(challenge, Challenge::Device { .. }).then_some(input.sender.network);
         let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.id.as_str());
@@ -201,7 +218,7 @@ impl SignInService {
                 let is_custom = matches!(challenge, Challenge::Custom { .. });
                 let public = is_custom.then(|| self.public_parameters(input, public));
                 let reply = ChallengeReply::with_session(challenge, session);
-                ChallengeReply { new_password, factors, public, ..reply }
+                ChallengeReply { new_password, factors, public, follows_wrong_answer, ..reply }
             }
         })))
     }
@@ -211,7 +228,14 @@ impl SignInService {
         let times = (now, input.sender.client.settings.session_validity());
         let entropy = &*self.entropy;
         match &input.attempt {
-            Some(attempt) => attempt.next(challenge.clone(), times, entropy),
+            Some(attempt) => {
+                let next = attempt.next(challenge.clone(), times, entropy);
+                // The proof of an exchange also answers the challenge that began it.
+                match challenge.is_exchange() {
+                    true => Attempt { id: attempt.id.clone(), ..next },
+                    false => next,
+                }
+            }
             None => {
                 let user_no = input.user.as_ref().map_or(0, |user| user.no);
                 let begun = Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy);

@@ -36,6 +36,8 @@ pub struct AuthenticatedUser {
     pub factor: Option<Factor>,
     /// The device.
     pub device: SignInDevice,
+    /// Whether functions of the pool alone were the first factor, so that its method is unknown.
+    pub by_functions: bool,
     /// The session that gets the second factor; `None` for a new one.
     pub step_up: Option<StepUp>,
 }
@@ -67,6 +69,8 @@ pub struct ChallengeReply {
     pub factors: FactorParameters,
     /// The values of `CUSTOM_CHALLENGE`.
     pub public: Option<PublicParameters>,
+    /// Whether the challenge follows a wrong answer to another one.
+    pub follows_wrong_answer: bool,
 }
 
 /// The values of `CUSTOM_CHALLENGE`.
@@ -147,7 +151,8 @@ pub(super) struct BegunExchange {
 impl ChallengeReply {
     pub(super) fn with_session(challenge: Challenge, session: String) -> Self {
         let factors = FactorParameters::default();
-        Self { challenge, session, exchange: None, new_password: None, factors, public: None }
+        let (exchange, new_password, public, follows_wrong_answer) = (None, None, None, false);
+        Self { challenge, session, exchange, new_password, factors, public, follows_wrong_answer }
     }
 
     pub(super) fn with_exchange(challenge: Challenge, begun: BegunExchange, secret_block: Vec<u8>) -> Self {
@@ -160,6 +165,7 @@ impl ChallengeReply {
             new_password: None,
             factors: FactorParameters::default(),
             public: None,
+            follows_wrong_answer: false,
         }
     }
 }

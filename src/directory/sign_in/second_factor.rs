@@ -43,13 +43,18 @@ fn second_factor(user: &UserFacts, rules: &Rules) -> (Outcome, Option<Effect>) {
 }
 
 /// The second factor of a user whose session proves the first one, also where the pool requires
-/// none. A remembered device does not replace it.
+/// none. A remembered device does not replace it. A user without one sets one up if the session has
+/// just begun: later it may be somebody else who has its cookie, and `/account` asks for the
+/// password.
 pub(super) fn step_up(facts: &Facts, rules: &Rules) -> Step {
     let valid = |user: &&UserFacts| user.enabled && user.status == UserStatus::Confirmed;
     let Some(user) = facts.user.as_ref().filter(valid) else { return refuse(Refusal::InvalidSession) };
     let mfa = MfaSettings { mode: MfaMode::Required, ..rules.mfa.clone() };
     match (rules.mfa.mode, second_factor(user, &Rules { mfa, ..rules.clone() })) {
         (MfaMode::Off, _) | (_, (Outcome::SignedIn, _)) => refuse(Refusal::FactorNotFound),
+        (_, (Outcome::Challenge(Challenge::SetUpFactor { .. }), _)) if !facts.session_is_new => {
+            refuse(Refusal::FactorNotFound)
+        }
         (_, (outcome, sent)) => Step::Done(outcome, sent.into_iter().collect()),
     }
 }
@@ -92,9 +97,14 @@ pub(super) fn device_srp_a(key: &str, facts: &Facts) -> Step {
     }
 }
 
-pub(super) fn device_proof(key: &str, facts: &Facts) -> Step {
+pub(super) fn device_proof(key: &str, facts: &Facts, rules: &Rules) -> Step {
     if let Err(step) = proved_user_of_device(key, facts) {
         return step;
+    }
+    // The user may have lost a factor since: a device does not replace its set-up.
+    let next = facts.user.as_ref().map(|user| after_first_factor(user, rules));
+    if let Some((outcome, sent)) = next.filter(|(outcome, _)| *outcome != device(key)) {
+        return Step::Done(outcome, sent.into_iter().collect());
     }
     match &facts.result {
         _ if facts.locked => refuse(Refusal::AttemptsExceeded),

@@ -5,7 +5,7 @@ use super::effects::Applied;
 use super::input::{Products, StepInput};
 use super::reply::{Reply, SignInError};
 use super::state::{Answer, Flow, PasswordCheck, Rules, State, WorkResult};
-use super::step::{Effect, Outcome, Step, Work, advance};
+use super::step::{Effect, Step, Work, advance};
 use super::work::Workers;
 use super::{Attempt, Refusal, SessionSealer, StepUp};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
@@ -32,11 +32,16 @@ struct Subject {
 /// Passwords of one account that are compared at the same time on a node; fewer than lock it.
 const MAX_CONCURRENT_CHECKS: usize = 4;
 
+/// Functions for custom challenges that are called for one network at the same time.
+const MAX_FUNCTION_CALLS_OF_NETWORK: usize = 4;
+
 /// Signs users in with the passwords of their pool.
 pub struct SignInService {
     pub(super) store: Store,
     pub(super) workers: Workers,
     turns: Turns<i64>,
+    /// The calls of functions for custom challenges, by network.
+    pub(super) function_calls: Turns<u64>,
     pub(super) ring: Arc<KeyRing>,
     pub(super) sealer: SessionSealer,
     pub(super) clock: Arc<dyn Clock>,
@@ -58,6 +63,7 @@ impl SignInService {
             store,
             workers: Workers::new(passwords, ring.clone()),
             turns: Turns::new(MAX_CONCURRENT_CHECKS),
+            function_calls: Turns::new(MAX_FUNCTION_CALLS_OF_NETWORK),
             sealer: SessionSealer::new(ring.clone()),
             ring,
             clock,
@@ -228,7 +234,7 @@ impl SignInService {
             products.credentials = self.workers.credentials(&self.entropy, &input).await?;
         }
         products.message = self.factor_message(&input, (&effects, &facts)).await?;
-        let signs_in = !matches!(outcome, Outcome::Refused(_) | Outcome::Confirmed);
+        let signs_in = outcome.proves();
         let applied = match effects.is_empty() {
             true => Applied { user: input.user.clone(), sent: None },
             false => match self.apply(&input, &effects, signs_in, &products, now).await {

@@ -154,7 +154,12 @@ impl Scene {
         let client = Client::new(series("a", 1));
         let begin = Answer::SrpA(client.public_hex());
         let reply = self.service.begin(self.sender(), Flow::UserSrp, name, &begin).await.unwrap();
-        let Reply::Challenge(challenge) = reply else { panic!("{reply:?}") };
+        self.prove(&client, reply, password).await
+    }
+
+    /// Answers an exchange that has begun.
+    async fn prove(&self, client: &Client, begun: Reply, password: &str) -> (Reply, Vec<u8>, Answer) {
+        let Reply::Challenge(challenge) = begun else { panic!("{begun:?}") };
         let exchange = challenge.exchange.as_ref().unwrap();
         let values = (&*exchange.server_public, &*exchange.salt, &*exchange.secret_block);
         let user_id = &*exchange.user_id;
@@ -255,6 +260,23 @@ async fn a_choice_of_the_exchange_is_not_spent_and_reveals_no_user() {
             assert!(matches!(reply, Reply::Challenge(_)), "{name}: {reply:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_choice_of_the_exchange_signs_in_once() {
+    let scene = Scene::new().await;
+    scene.user("alice", UserStatus::Confirmed, None).await;
+    signed_in(&scene.password(Flow::UserPassword, "alice", PASSWORD).await);
+    let begun = scene.service.begin(scene.sender(), Flow::UserAuth, "alice", &Answer::Nothing).await.unwrap();
+    let Reply::Challenge(choice) = begun else { panic!("{begun:?}") };
+    let exchange = async || {
+        let client = Client::new(series("a", 1));
+        let public = Answer::SrpA(client.public_hex());
+        let reply = scene.service.respond(scene.sender(), &choice.session, &public).await.unwrap();
+        scene.prove(&client, reply, PASSWORD).await.0
+    };
+    assert_eq!(signed_in(&exchange().await), "alice");
+    assert_eq!(refused(&exchange().await), &Refusal::InvalidSession);
 }
 
 #[tokio::test]

@@ -28,9 +28,20 @@ pub struct StepUp {
     pub session_id: String,
     /// The code that was the first factor of the session; `None` for a password.
     pub first_code: Option<Factor>,
+    /// When the user was authenticated, in milliseconds.
+    #[serde(default)]
+    pub authenticated_at: i64,
 }
 
+/// The age of a session that has just begun.
+const NEW_SESSION: Duration = Duration::from_secs(300);
+
 impl StepUp {
+    /// Returns whether the session has just begun.
+    pub(super) fn is_new(&self, now: Timestamp) -> bool {
+        now < Timestamp::from_millis(self.authenticated_at).plus(NEW_SESSION)
+    }
+
     /// Returns the step-up of `session`.
     pub(super) fn of(session: &Session) -> Self {
         let has = |name: &str| session.amr.iter().any(|method| method == name);
@@ -40,7 +51,8 @@ impl StepUp {
             (false, true) => Some(Factor::Sms),
             (false, false) => has("otp").then_some(Factor::Email),
         };
-        Self { session_id: session.id.clone(), first_code }
+        let authenticated_at = session.auth_time.unwrap_or(session.created_at).millis();
+        Self { session_id: session.id.clone(), first_code, authenticated_at }
     }
 }
 
@@ -66,6 +78,9 @@ pub struct Attempt {
     /// The code that was the first factor; `None` for a password.
     #[serde(default)]
     pub first_code: Option<Factor>,
+    /// Whether functions of the pool alone were the first factor.
+    #[serde(default)]
+    pub by_functions: bool,
     /// The challenges that were answered, in a sign-in with custom challenges; `None` in another
     /// one.
     #[serde(default)]
@@ -100,6 +115,7 @@ impl Attempt {
             on_page: false,
             proved_password_of: None,
             first_code: None,
+            by_functions: false,
             history: None,
             step_up: None,
             network: None,

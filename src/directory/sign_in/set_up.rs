@@ -35,6 +35,14 @@ impl SignInService {
         Ok((token, self.next_session(sender, &attempt, next)))
     }
 
+    /// Returns the session of a step-up that `session` is about; `None` in a new sign-in, and for a
+    /// text that is not a session.
+    pub fn session_of_step_up(&self, sender: Sender<'_>, session: &str) -> Option<String> {
+        let (pool, client) = (sender.pool.id.as_str(), sender.client.id.as_str());
+        let attempt = self.sealer.open(pool, client, session, self.clock.now()).ok()?;
+        attempt.step_up.map(|of| of.session_id)
+    }
+
     /// Returns the software token of the session, to show it again.
     ///
     /// # Errors

@@ -345,6 +345,8 @@ pub struct Facts {
     pub rounds: Option<usize>,
     /// The first factors with which the name can sign in; simulated ones if no user has it.
     pub first_factors: Vec<FirstFactor>,
+    /// Whether the session of a step-up has just begun.
+    pub session_is_new: bool,
     /// The result of the [`Work`](super::Work) that the last call asked for.
     pub result: Option<WorkResult>,
 }

@@ -146,7 +146,7 @@ pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> 
         (State::Challenged(Challenge::Factor(factor)), Answer::Code(_)) => factor_code(*factor, facts),
         (State::Challenged(Challenge::Device { key }), Answer::SrpA(_)) => device_srp_a(key, facts),
         (State::Challenged(Challenge::DeviceVerifier { key, .. }), Answer::SrpProof { .. }) => {
-            device_proof(key, facts)
+            device_proof(key, facts, rules)
         }
         (State::Challenged(Challenge::SelectFactor), Answer::Factor(chosen)) => select(*chosen, facts),
         // A page asks for one factor, and offers the others beside it.
@@ -176,7 +176,7 @@ impl Rules {
 /// of an exchange proves nothing, and spending it would distinguish known users.
 fn spend(state: &State, step: Step) -> Step {
     match (state, step) {
-        (State::Challenged(_), Step::Done(outcome, mut effects)) if proves(&outcome) => {
+        (State::Challenged(_), Step::Done(outcome, mut effects)) if outcome.proves() => {
             effects.push(Effect::SpendChallenge);
             Step::Done(outcome, effects)
         }
@@ -184,13 +184,17 @@ fn spend(state: &State, step: Step) -> Step {
     }
 }
 
-fn proves(outcome: &Outcome) -> bool {
-    let proves_nothing =
-        |challenge: &Challenge| challenge.is_exchange() || matches!(challenge, Challenge::FirstFactor(_));
-    match outcome {
-        Outcome::Refused(_) => false,
-        Outcome::Challenge(challenge) => !proves_nothing(challenge),
-        Outcome::SignedIn | Outcome::Confirmed => true,
+impl Outcome {
+    /// Returns whether the answer proved something. The start of an exchange, and a code that is
+    /// sent, prove nothing: a disabled user gets them as a name without a user does.
+    pub(super) fn proves(&self) -> bool {
+        match self {
+            Self::Refused(_) => false,
+            Self::Challenge(challenge) => {
+                !challenge.is_exchange() && !matches!(challenge, Challenge::FirstFactor(_))
+            }
+            Self::SignedIn | Self::Confirmed => true,
+        }
     }
 }
 

@@ -83,7 +83,14 @@ fn user(status: UserStatus) -> UserFacts {
 }
 
 fn facts(user: Option<UserFacts>, result: Option<WorkResult>) -> Facts {
-    Facts { user, locked: false, rounds: None, first_factors: ALL_FIRST.to_vec(), result }
+    Facts {
+        user,
+        locked: false,
+        rounds: None,
+        first_factors: ALL_FIRST.to_vec(),
+        session_is_new: false,
+        result,
+    }
 }
 
 fn right() -> Option<WorkResult> {

@@ -241,6 +241,7 @@ impl Workers {
             });
         }
         let purpose = CodePurpose::SecondFactor(factor, input.sender.client.settings.session_validity());
+        let code = &purpose.of_client(Some(&input.sender.client.id), code);
         self.check_sent_code(store, purpose, ((user.no, false), code), now)
             .await
             .map(|result| result.map(Some))
@@ -257,6 +258,7 @@ impl Workers {
         let Answer::Code(code) = input.answer else { return Ok(Err(Refusal::CodeMismatch)) };
         let settings = &input.sender.client.settings;
         let purpose = CodePurpose::FirstFactor(factor, settings.session_validity());
+        let code = &purpose.of_client(Some(&input.sender.client.id), code);
         let account = (input.account_no, settings.hide_unknown_users);
         let address = factor.address().map(|address| address.name());
         let address = input.user.as_ref().zip(address).and_then(|(user, name)| user.attributes.get(name));

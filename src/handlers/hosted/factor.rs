@@ -2,10 +2,11 @@
 
 use super::context::{PageContext, secret, text};
 use super::reply::Step;
+use super::words;
 use crate::base::Secret;
-use crate::directory::sign_in::{Answer, ChallengeReply, Reply as SignInReply, SignInError};
+use crate::directory::sign_in::{Answer, ChallengeReply, Refusal, Reply as SignInReply, SignInError};
 use crate::directory::{ByUser, ErrorKind, NewToken};
-use crate::handlers::{AppState, Form, Handled, Reply, RequestData, Shared};
+use crate::handlers::{AppState, Form, Handled, Reply, RequestData, Shared, session_principal};
 use crate::model::Factor;
 use crate::pages::{ErrorResponse, Field, FormPage, Link, Qr, Texts};
 use axum::extract::State;
@@ -154,6 +155,10 @@ async fn set_up(app: &AppState, info: &RequestData, body: &str) -> Handled {
     let (context, fields) = PageContext::read_form(app, info, body).await?;
     let (session, name) = (text(&fields, "session"), text(&fields, "username"));
     let (sign_in, factors) = (&app.directory.sign_in, (&app.directory.factors, true));
+    // Before the token is stored.
+    if !context.has_session_of_step_up(session).await? {
+        return context.sign_in_page(name, "", words::of_refusal(context.t, &Refusal::InvalidSession));
+    }
     let confirmed = sign_in.confirm_token(factors, context.sender(), session, &secret(&fields, "code")).await;
     let next = match confirmed {
         Ok(next) => next,
@@ -191,6 +196,18 @@ async fn set_up(app: &AppState, info: &RequestData, body: &str) -> Handled {
             context.finish_on(&signed_in, page).await
         }
         reply => context.answer(reply, Step::Factor { fields: &fields }).await,
+    }
+}
+
+impl PageContext<'_> {
+    /// Returns whether the browser has the session that a step-up is about. A new sign-in needs
+    /// none.
+    async fn has_session_of_step_up(&self, session: &str) -> Result<bool, ErrorResponse> {
+        let Some(id) = self.app.directory.sign_in.session_of_step_up(self.sender(), session) else {
+            return Ok(true);
+        };
+        let principal = session_principal(self.app, self.info).await?;
+        Ok(principal.is_some_and(|principal| principal.session().id == id))
     }
 }
 
