@@ -1,5 +1,5 @@
-//! Latency of look-ups, searches and pages in a large user pool, on both database engines, the size
-//! of the database, and the rate of an import. `NARTHEX_USERS` sets the number of users,
+//! Rate of an import of users, size of the database, and latency of look-ups, searches and pages in a
+//! large user pool, on both database engines. `NARTHEX_USERS` sets the number of users,
 //! `NARTHEX_ENGINES` the engines.
 
 // The servers of the tests may be longer than the program's functions.
@@ -9,19 +9,18 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
-use narthex::base::{Duration, KeyRing, MasterKey, SystemClock, SystemEntropy, Timestamp};
+use narthex::base::{KeyRing, MasterKey, SystemClock, SystemEntropy, Timestamp};
 use narthex::config::StoreUrl;
-use narthex::directory::{self, ImportTarget, NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery};
-use narthex::model::{
-    Attributes, Pool, PoolSettings, PoolSource, SignInAttribute, SignInSettings, UserStatus,
-};
-use narthex::store::{CheckedWork, Lookup, Store};
+use narthex::directory::{self, ImportEvent, ImportTarget, PageRequest, UsersQuery};
+use narthex::model::{Pool, PoolSettings, PoolSource, SignInAttribute, SignInSettings};
+use narthex::store::{Lookup, Store};
+use serde_json::json;
+use std::io::{Cursor, Read};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 use support::engine::Engine;
 
-/// Users of one transaction while loading.
-const BATCH: usize = 100;
 /// Repetitions of each measurement.
 const ROUNDS: usize = 200;
 /// A hash of another system, for the import.
@@ -33,50 +32,78 @@ fn now() -> Timestamp {
     Timestamp::from_seconds(1_800_000_000)
 }
 
-fn user(number: usize) -> NewUser {
-    let email = format!("person{number:07}@corp{}.example", number % 1000);
-    let (given, family) = (format!("Given{}", number % 5000), format!("Family{}", number % 20_000));
-    let attributes: Attributes = [
-        ("email", email.as_str()),
-        ("email_verified", "true"),
-        ("name", &format!("{given} {family}")),
-        ("given_name", &given),
-        ("family_name", &family),
-    ]
-    .into_iter()
-    .collect();
-    NewUser {
-        username: format!("user{number:07}"),
-        attributes,
-        status: if number % 10_000 == 7 { UserStatus::ResetRequired } else { UserStatus::Confirmed },
-        origin: Origin::Administrator,
-        takeover: Takeover::Refuse,
+/// Lines of an import: a group, and users. They are made while they are read.
+struct Lines {
+    users: Range<usize>,
+    line: Cursor<String>,
+}
+
+impl Lines {
+    fn new(users: usize) -> Self {
+        Self { users: 0..users, line: Cursor::new("{\"kind\":\"group\",\"name\":\"staff\"}\n".into()) }
     }
 }
 
-async fn load(store: &Store, pool: &Pool, users: usize) {
-    let group = NewGroup { name: "staff".into(), ..NewGroup::default() };
-    let group = &group;
-    let create = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
-        Box::pin(async move { directory::create_group(tx, pool, group, now(), &SystemEntropy).await })
-    });
-    let group_no = create.await.unwrap().no;
-    for from in (0..users).step_by(BATCH) {
-        let at = now().plus(Duration::from_millis(from as u64 / 5));
-        let work = store.checked_transaction(|tx| -> CheckedWork<'_, _, directory::DirectoryError> {
-            Box::pin(async move {
-                for number in from..users.min(from + BATCH) {
-                    let at = at.plus(Duration::from_millis((number - from) as u64 / 5));
-                    let user = directory::create_user(tx, pool, &user(number), at, &SystemEntropy).await?;
-                    if number < MAX_MEMBERS {
-                        tx.add_member(group_no, user.no, at).await?;
-                    }
+impl Read for Lines {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.line.read(buffer)? {
+            0 => match self.users.next() {
+                Some(number) => {
+                    self.line = Cursor::new(user(number));
+                    self.line.read(buffer)
                 }
-                Ok(())
-            })
-        });
-        work.await.unwrap();
+                None => Ok(0),
+            },
+            length => Ok(length),
+        }
     }
+}
+
+/// Returns the line of a user. One of 10,000 has no password, and has to set one.
+fn user(number: usize) -> String {
+    let (given, family) = (format!("Given{}", number % 5000), format!("Family{}", number % 20_000));
+    let mut user = json!({
+        "kind": "user",
+        "username": format!("user{number:07}"),
+        "attributes": {
+            "email": format!("person{number:07}@corp{}.example", number % 1000),
+            "email_verified": "true",
+            "name": format!("{given} {family}"),
+            "given_name": given,
+            "family_name": family,
+        },
+    });
+    if number % 10_000 != 7 {
+        user["password"] = json!({ "hash": HASH });
+    }
+    if number < MAX_MEMBERS {
+        user["groups"] = json!(["staff"]);
+    }
+    format!("{user}\n")
+}
+
+/// Imports the users, and prints the rate.
+async fn load(store: &Store, pool: &Pool, users: usize) {
+    let target = ImportTarget {
+        store: store.clone(),
+        pool: Arc::new(pool.clone()),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        dry_run: false,
+    };
+    let begun = Instant::now();
+    let mut reported = begun;
+    let mut report = |event: ImportEvent<'_>| {
+        let ImportEvent::Progress(counts) = event else { return };
+        if reported.elapsed().as_secs() >= 10 {
+            eprintln!("{} users after {:.0} s", counts.users, begun.elapsed().as_secs_f64());
+            reported = Instant::now();
+        }
+    };
+    let counts = directory::import_users(&target, Lines::new(users), &mut report).await.unwrap();
+    assert_eq!((counts.users, counts.failures), (users as u64, 0));
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("Imported in {seconds:.0} s: {:.0} users a second.", users as f64 / seconds);
 }
 
 /// Prints the median and the 99th percentile of `measure` in milliseconds.
@@ -142,33 +169,6 @@ async fn measure(store: &Store, ring: &KeyRing, pool: &Pool, users: usize) {
     .await;
 }
 
-/// Imports users of JSON lines into a pool of their own, and prints the rate.
-async fn import(store: &Store, pool: &Pool, users: usize) {
-    let pool = Pool { no: 2, id: "eu-west-1_import".into(), ..pool.clone() };
-    let added = &pool;
-    store.transaction(|tx| Box::pin(async move { tx.add_pool(added).await })).await.unwrap();
-    let mut text = String::from("{\"kind\":\"group\",\"name\":\"staff\"}\n");
-    for number in 0..users {
-        let NewUser { username, attributes, .. } = user(number);
-        let line = serde_json::json!({
-            "kind": "user", "username": username, "attributes": attributes, "groups": ["staff"],
-            "password": { "hash": HASH },
-        });
-        text.push_str(&format!("{line}\n"));
-    }
-    let target = ImportTarget {
-        store: store.clone(),
-        pool: Arc::new(pool),
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-        dry_run: false,
-    };
-    let begun = Instant::now();
-    let counts = directory::import_users(&target, std::io::Cursor::new(text), &mut |_| {}).await.unwrap();
-    assert_eq!((counts.users, counts.failures), (users as u64, 0));
-    println!("\nImport: {:.0} users a second.", users as f64 / begun.elapsed().as_secs_f64());
-}
-
 /// Returns the most memory that this process has used, in KiB.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -210,16 +210,11 @@ async fn main() {
         };
         let added = &pool;
         store.transaction(|tx| Box::pin(async move { tx.add_pool(added).await })).await.unwrap();
-        let begun = Instant::now();
+        println!("\n## {users} users, {name}\n");
         load(&store, &pool, users).await;
-        println!(
-            "\n## {users} users, {name}\n\nLoaded in {:.0} s; {} MiB.\n",
-            begun.elapsed().as_secs_f64(),
-            size(&engine).await >> 20
-        );
+        println!("{} MiB.\n", size(&engine).await >> 20);
         measure(&store, &ring, &pool, users).await;
         println!("\nMemory of this process, at most: {} MiB.", peak_memory() >> 10);
-        import(&store, &pool, users).await;
         store.close().await;
     }
 }
