@@ -268,8 +268,9 @@ impl Scene {
         self.of_pool("AdminDeleteSoftwareToken", dan);
     }
 
-    /// A device of the user `dan`, who has just signed in.
-    fn devices(&mut self, tokens: &Value) {
+    /// Devices of the user `dan`, of two sign-ins: their tokens end with them.
+    fn devices(&mut self, begin: &Value) {
+        let tokens = &self.of_client("InitiateAuth", begin.clone())["AuthenticationResult"];
         let (access, key) = (&tokens["AccessToken"], &tokens["NewDeviceMetadata"]["DeviceKey"]);
         let verifier = json!({ "PasswordVerifier": "AQAAAAA=", "Salt": "AQIDBAUGBwgJCgsMDQ4PEA==" });
         self.done(
@@ -281,16 +282,18 @@ impl Scene {
         let named = json!({ "Username": "dan", "DeviceKey": key });
         self.done("GetDevice", own.clone());
         self.done("ListDevices", json!({ "AccessToken": access }));
-        self.done("UpdateDeviceStatus", own.clone());
+        self.done("UpdateDeviceStatus", own);
         self.of_pool("AdminGetDevice", named.clone());
         self.of_pool("AdminListDevices", json!({ "Username": "dan" }));
         let status = json!({ "Username": "dan", "DeviceKey": key, "DeviceRememberedStatus": "remembered" });
         self.of_pool("AdminUpdateDeviceStatus", status);
         self.of_pool("AdminForgetDevice", named);
+        let tokens = &self.of_client("InitiateAuth", begin.clone())["AuthenticationResult"];
+        let (access, key) = (&tokens["AccessToken"], &tokens["NewDeviceMetadata"]["DeviceKey"]);
         let again =
             json!({ "AccessToken": access, "DeviceKey": key, "DeviceSecretVerifierConfig": verifier });
         self.done("ConfirmDevice", again);
-        self.done("ForgetDevice", own);
+        self.done("ForgetDevice", json!({ "AccessToken": access, "DeviceKey": key }));
     }
 
     fn sign_up(&mut self, name: &str) -> String {
@@ -317,8 +320,8 @@ impl Scene {
         self.of_client("ConfirmForgotPassword", reset);
         let parameters = json!({ "USERNAME": "dan", "PASSWORD": OTHER });
         let begin = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": parameters.clone() });
+        self.devices(&begin);
         let tokens = self.of_client("InitiateAuth", begin)["AuthenticationResult"].clone();
-        self.devices(&tokens);
         let refresh = json!({ "RefreshToken": tokens["RefreshToken"] });
         let tokens = self.of_client("GetTokensFromRefreshToken", refresh)["AuthenticationResult"].clone();
         let access = tokens["AccessToken"].clone();
