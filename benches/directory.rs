@@ -1,5 +1,5 @@
-//! Rate of an import of users, size of the database, and latency of look-ups, searches and pages in a
-//! large user pool, on both database engines. `NARTHEX_USERS` sets the number of users,
+//! Rate of an import of users, size of the database, and latency of look-ups, searches and pages in
+//! a large user pool, on both database engines. `NARTHEX_USERS` sets the number of users,
 //! `NARTHEX_ENGINES` the engines.
 
 // The servers of the tests may be longer than the program's functions.

@@ -288,3 +288,22 @@ async fn answers_that_the_function_refuses_are_limited_and_prove_no_password() {
     // One more is compared each time a lock of a second ends.
     assert!((5..8).contains(&compared), "{words:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_answers_of_one_address_are_limited_over_all_names() {
+    let mut scene = Scene::start();
+    let mut refused = None;
+    for at in 0..160 {
+        let name = format!("nobody{at}");
+        let answered = match scene.begin(&name) {
+            Ok(first) => scene.answer(&name, &first["Session"], "guess"),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = answered.map_err(|error| error.code) {
+            refused = Some((at, error));
+            break;
+        }
+    }
+    let (at, code) = refused.expect("a refusal");
+    assert_eq!(code, "TooManyRequestsException", "after {at}");
+}

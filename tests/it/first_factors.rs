@@ -333,3 +333,25 @@ fn a_code_is_for_the_client_that_asked_for_it() {
         "ChallengeResponses": own });
     assert!(is_signed_in(&scene.boto.unsigned("RespondToAuthChallenge", request).unwrap()));
 }
+
+#[test]
+fn every_answer_about_a_name_has_the_same_masked_address() {
+    let mut scene = Scene::start(&["PASSWORD", "EMAIL_OTP"], "OFF");
+    scene.create_with_password("ada");
+    // Somebody whose code by e-mail is no first factor.
+    scene.create("new", json!([{ "Name": "email", "Value": "zoe@other.example" }]));
+    for (name, known) in [("ada", "a***@e***"), ("new", "z***@o***"), ("nobody", "n***@")] {
+        let mut masks = BTreeSet::new();
+        for operation in ["ForgotPassword", "ResendConfirmationCode"] {
+            let request = json!({ "ClientId": scene.client, "Username": name });
+            let sent = scene.boto.unsigned(operation, request).unwrap();
+            masks.insert(text(&sent["CodeDeliveryDetails"]["Destination"]));
+        }
+        if name == "ada" {
+            let sent = scene.user_auth(name, "EMAIL_OTP").unwrap();
+            masks.insert(text(&sent["ChallengeParameters"]["CODE_DELIVERY_DESTINATION"]));
+        }
+        assert_eq!(masks.len(), 1, "{name}: {masks:?}");
+        assert!(masks.iter().all(|mask| mask.starts_with(known)), "{name}: {masks:?}");
+    }
+}

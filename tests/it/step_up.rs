@@ -1,7 +1,7 @@
 //! Step-up authentication: a route or a client needs a second factor, and the user is asked for
 //! nothing else (RFC 9470).
 
-use crate::support::aws::{Api, Boto, text};
+use crate::support::aws::{Api, Boto, ok, text};
 use crate::support::hosted::{HostedScene, PASSWORD, authenticator, press};
 use crate::support::mail::MailServer;
 use crate::support::oauth::{Scene, parameter};
@@ -109,6 +109,11 @@ async fn a_user_without_a_factor_sets_one_up_or_is_told_that_there_is_none() {
     let page = visitor.open(&admin).await;
     page.assert_shows("Set up your authenticator app");
     let app = authenticator(&page);
+    // Without the session's cookies nothing is stored.
+    scene.visitor().submit(&page, &[("code", &app.code(-1))]).await;
+    let named = json!({ "UserPoolId": scene.api.pool_id(), "Username": "ada" });
+    let ada = ok(&mut scene.api.boto(), "AdminGetUser", named);
+    assert!(ada.get("UserMFASettingList").is_none(), "{ada}");
     let codes = visitor.submit(&page, &[("code", &app.code(-1))]).await;
     codes.assert_shows("They are not shown again.");
     assert_status(&visitor.follow(&codes.link("Continue")).await, 200);

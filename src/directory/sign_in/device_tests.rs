@@ -86,6 +86,13 @@ fn a_device_that_is_another_one_or_forgotten_proves_nothing() {
     let signed_in = step(&facts(&[SoftwareToken], remembered("k"), right()));
     let effects = vec![Effect::ResetFailures, Effect::UseDevice, Effect::SpendChallenge];
     assert_eq!(signed_in, Step::Done(Outcome::SignedIn, effects));
+    // The user lost the factor meanwhile: the set-up is not replaced.
+    let required =
+        Rules { mfa: MfaSettings { mode: MfaMode::Required, ..rules.mfa.clone() }, ..rules.clone() };
+    let lost = facts(&[], remembered("k"), right());
+    let set_up = Challenge::SetUpFactor { is_verified: false, secret: None };
+    let found = advance(&State::Challenged(challenge.clone()), &proof, &lost, &required);
+    assert_eq!(outcome(found), Outcome::Challenge(set_up));
     for device in [remembered("other"), NamedDevice::Known, NamedDevice::Unknown, NamedDevice::None] {
         let refused = outcome(step(&facts(&[SoftwareToken], device, right())));
         assert_eq!(refused, Outcome::Refused(DeviceNotFound));
