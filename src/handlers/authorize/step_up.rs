@@ -2,7 +2,7 @@
 //! 4; OpenID Connect Core 1.0, section 3.1.2.1: `acr_values`).
 
 use super::request::SignInRequest;
-use crate::base::Timestamp;
+use crate::base::{Duration, Timestamp};
 use crate::config::LOCAL_PROVIDER;
 use crate::handlers::hosted::{StepUpPage, step_up_page};
 use crate::handlers::{AppState, Handled, RequestData};
@@ -29,7 +29,9 @@ pub(in crate::handlers) fn is_sufficient(
 fn has_level(request: &AuthorizationRequest, session: &Session, level: AcrLevel, now: Timestamp) -> bool {
     let has_it = AcrLevel::of(&session.amr).is_some_and(|reached| reached >= level);
     let at = session.factor_at.or(session.auth_time);
-    let is_recent = |age: u64| at.is_some_and(|at| now.since(at).as_secs() <= age) || level < AcrLevel::Three;
+    // As the gateway compares it: a difference would send the browser to and fro.
+    let is_recent =
+        |age: u64| at.is_some_and(|at| now < at.plus(Duration::from_secs(age))) || level < AcrLevel::Three;
     has_it && request.factor_age.is_none_or(is_recent)
 }
 
@@ -79,6 +81,49 @@ fn unmet(info: &RequestData, request: &SignInRequest) -> Handled {
         false => {
             let why = "the user cannot reach a level of acr_values";
             request.error("unmet_authentication_requirements", why).into_response(info)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_factor_is_recent_until_its_age_is_reached() {
+        let at = Timestamp::from_seconds(1_800_000_000);
+        let session = Session {
+            id: "s".into(),
+            pool_id: "p".into(),
+            user_id: "u".into(),
+            provider: LOCAL_PROVIDER.into(),
+            provider_sid: String::new(),
+            user_agent: String::new(),
+            address: String::new(),
+            amr: ["pwd", "otp", "mfa"].map(str::to_owned).to_vec(),
+            auth_time: Some(at.minus(Duration::from_secs(1000))),
+            factor_at: Some(at),
+            created_at: at,
+            last_seen_at: at,
+            expires_at: at.plus(Duration::from_secs(5000)),
+        };
+        let request = |levels: &[AcrLevel], factor_age| AuthorizationRequest {
+            levels: levels.to_vec(),
+            factor_age,
+            ..AuthorizationRequest::default()
+        };
+        let after = |millis| at.plus(Duration::from_millis(millis));
+        let (three, four) = ([AcrLevel::Three], [AcrLevel::Four]);
+        for (request, now, expected) in [
+            (request(&[], Some(60)), after(90_000), true),
+            (request(&three, None), after(4_000_000), true),
+            (request(&three, Some(60)), after(59_999), true),
+            (request(&three, Some(60)), after(60_000), false),
+            (request(&three, Some(u64::MAX)), after(60_000), true),
+            (request(&four, None), after(0), false),
+            (request(&[AcrLevel::Four, AcrLevel::One], None), after(0), true),
+        ] {
+            assert_eq!(is_sufficient(&request, &session, now), expected, "{request:?}");
         }
     }
 }
